@@ -1,0 +1,1 @@
+"""The classifiers: one `fit` for all arms of the protocol, and prediction."""

@@ -1,0 +1,75 @@
+"""The arms of the protocol, comparable by eye.
+
+P and T are recipe.stage_1_updates and recipe.stage_2_updates. A schedule (warm-up, then a half cosine to
+zero) spans each stage. Stage 2 has its own peak learning rate (recipe.stage_2_learning_rate_ratio); the
+single stage of `real`, `mixed` and `real_long` has the peak at which the integral of the learning rate per
+update equals that of the two-stage arms.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from synthplanes.protocol import Profile, Recipe
+
+Pool = Literal["real", "synthetic", "fresh", "null", "poison", "mixed"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    stage: Literal["baseline", "pretrain", "finetune", "joint"]  # the pipeline stage that makes it
+    stage_1: Pool | None
+    stage_2: Pool | None
+    length: Literal["P", "T", "P+T", "2(P+T)"]
+    control: str | None = None
+    question: str = ""
+
+
+ARMS = {arm.name: arm for arm in (
+    #   name                   made in     stage 1      stage 2  updates   control
+    Arm("real_short",          "baseline", None,        "real",  "T",      None,     "the naive baseline"),
+    Arm("real",                "baseline", "real",      None,    "P+T",    None,     "the strong simple baseline"),
+    Arm("real_two_stage",      "baseline", "real",      "real",  "P+T",    None,     "two stages without synthetic images"),
+    Arm("real_long",           "baseline", "real",      None,    "2(P+T)", None,     "the plateau gate"),
+    Arm("synthetic",           "pretrain", "synthetic", None,    "P",      None,     "train on synthetic, test on real"),
+    Arm("oracle",              "pretrain", "fresh",     None,    "P",      "oracle", "as many fresh phantom patients' images"),
+    Arm("null",                "pretrain", "null",      None,    "P",      "null",   "a resample of the arm's own real images"),
+    Arm("poison",              "pretrain", "poison",    None,    "P",      "poison", "synthetic images with permuted labels"),
+    Arm("synthetic_then_real", "finetune", "synthetic", "real",  "P+T",    None,     "the paper's method"),
+    Arm("oracle_then_real",    "finetune", "fresh",     "real",  "P+T",    "oracle", "must help: the ceiling"),
+    Arm("null_then_real",      "finetune", "null",      "real",  "P+T",    "null",   "must not help"),
+    Arm("poison_then_real",    "finetune", "poison",    "real",  "P+T",    "poison", "must not help"),
+    Arm("mixed",               "joint",    "mixed",     None,    "P+T",    None,     "joint training at a fixed share"),
+)}
+
+
+def arms_of(stage: str, arch: str, recipe: Recipe) -> list[Arm]:
+    """The arms that a pipeline stage makes for an architecture role: controls only where the recipe has them."""
+    return [arm for arm in ARMS.values() if arm.stage == stage
+            and (arm.control is None or (arm.control in recipe.controls and arch in recipe.control_archs))]
+
+
+def seeds_of(arm: Arm, recipe: Recipe, seeds: int) -> range:
+    """The classifier seeds of an arm: all, but the plateau gate's own fewer ones."""
+    return range(recipe.plateau_seeds if arm.name == "real_long" else seeds)
+
+
+def updates_of(arm: Arm, recipe: Recipe) -> int:
+    p, t = recipe.stage_1_updates, recipe.stage_2_updates
+    return {"P": p, "T": t, "P+T": p + t, "2(P+T)": 2 * (p + t)}[arm.length]
+
+
+def single_stage_peak(recipe: Recipe) -> float:
+    """The peak learning rate of a single stage with the integral of the two stages."""
+    p, t = recipe.stage_1_updates, recipe.stage_2_updates
+    return recipe.learning_rate * (p + t * recipe.stage_2_learning_rate_ratio) / (p + t)
+
+
+def expected_cells(profile: Profile) -> frozenset[tuple[str, str, str, int, int]]:
+    """Every classifier that a profile asks for: (arm, architecture role, budget, replicate, seed)."""
+    return frozenset(
+        (arm.name, arch, budget, replicate, seed)
+        for budget in profile.used_budgets() for arch in profile.used_archs()
+        for stage in ("baseline", "pretrain", "finetune", "joint") for arm in arms_of(stage, arch, profile.recipe)
+        for replicate in range(profile.replication.generators)
+        for seed in seeds_of(arm, profile.recipe, profile.replication.seeds))

@@ -1,0 +1,118 @@
+"""`fit`: the one training loop of all arms.
+
+Class-balanced batches, AdamW, one schedule, an average of the weights at the end, nothing selected: the
+number of looks at validation is one per classifier, after training, and it decides nothing.
+"""
+
+import copy
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from synthplanes.classification.augmentation import augment
+from synthplanes.data.images import to_float
+from synthplanes.data.selection import LabelledImages
+from synthplanes.errors import UserError
+from synthplanes.protocol import Recipe
+
+HISTORY_POINTS = 20  # per stage of a run
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A part of every batch: images from one set, with batch-norm statistics of its own."""
+
+    images: LabelledImages
+    size: int                  # images per batch
+    keeps_statistics: bool     # whether the running batch-norm statistics come from this portion
+
+
+def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning_rate: float, recipe: Recipe,
+        order_seed: int, device: torch.device) -> tuple[dict[str, torch.Tensor], list[tuple[int, float]]]:
+    """Train `network` in place; returns its averaged state and (update, mean training loss since the last) pairs.
+
+    The batches depend on `order_seed` and the portions alone, so arms with the same seed and the same
+    images see the same batches. Raises `UserError` when the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(order_seed)
+    torch.manual_seed(order_seed)  # drop-out and drop-path
+    network.to(device).train()
+    average = copy.deepcopy(network)
+    keep = 0.5 ** (1 / recipe.ema_halflife_updates)
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW([dict(params=decayed, weight_decay=recipe.weight_decay),
+                                   dict(params=others, weight_decay=0.0)], lr=peak_learning_rate)
+    chances = [torch.from_numpy(class_balanced(portion.images.labels)) for portion in portions]
+    total = sum(portion.size for portion in portions)
+    history, since = [], []
+    for update in range(updates):
+        for group in optimiser.param_groups:
+            group["lr"] = peak_learning_rate * schedule(update, updates, recipe.warmup_fraction)
+        loss = 0.0
+        for portion, chance in zip(portions, chances):
+            rows = torch.multinomial(chance, portion.size, replacement=True, generator=generator).numpy()
+            images = torch.from_numpy(to_float(portion.images.images[rows])).unsqueeze(1)
+            images = augment(images, recipe.augmentation, generator).to(device)
+            labels = torch.from_numpy(portion.images.labels[rows]).to(device)
+            with batch_norm_statistics(network, kept=portion.keeps_statistics):
+                loss = loss + functional.cross_entropy(network(images), labels, reduction="sum",
+                                                       label_smoothing=recipe.label_smoothing) / total
+        value = loss.item()
+        if not np.isfinite(value):
+            raise UserError(f"a classifier's loss is {value} at update {update}: lower recipe.learning_rate in "
+                            "params.yaml.")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        move_average(average, network, min(keep, (1 + update) / (10 + update)))
+        since.append(value)
+        if (update + 1) % max(1, updates // HISTORY_POINTS) == 0:
+            history.append((update + 1, float(np.mean(since))))
+            since = []
+    return average.state_dict(), history
+
+
+def class_balanced(labels: np.ndarray) -> np.ndarray:
+    """Each image's chance per draw, float64 [N]: every class that occurs equally likely."""
+    counts = np.bincount(labels)
+    return 1 / (counts[labels] * np.count_nonzero(counts))
+
+
+def schedule(update: int, updates: int, warmup_fraction: float) -> float:
+    """The learning rate as a share of its peak: linear warm-up, then a half cosine to zero."""
+    done, warm = (update + 0.5) / updates, max(warmup_fraction, 1e-9)
+    if done < warm:
+        return done / warm
+    return 0.5 * (1 + np.cos(np.pi * (done - warm) / (1 - warm)))
+
+
+@contextmanager
+def batch_norm_statistics(network: nn.Module, kept: bool):
+    """While open, a batch changes the running statistics of batch-norm layers only if `kept`.
+
+    In training, batch norm normalises by the batch's own statistics; so portions in passes of their own
+    have separate statistics, and prediction uses those of the kept portion.
+    """
+    layers = [] if kept else [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    yield
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """average <- keep average + (1 - keep) network, for parameters and floating buffers."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+    for mine, theirs in zip(average.buffers(), network.buffers()):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, 1 - keep)
+        else:
+            mine.copy_(theirs)

@@ -1,0 +1,135 @@
+"""All classifiers of one stage cell (profile, budget, architecture): what each trains on, and where it is kept."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+
+from synthplanes import records, seeds
+from synthplanes.classification.arms import Arm, arms_of, seeds_of, single_stage_peak, updates_of
+from synthplanes.classification.fitting import Portion, fit
+from synthplanes.classification.networks import build, load_weights
+from synthplanes.data.images import to_float
+from synthplanes.data.selection import LabelledImages
+from synthplanes.devices import prepare_torch
+from synthplanes.progress import Progress
+from synthplanes.protocol import Architecture, Profile, Recipe
+from synthplanes.weights import write_weights
+
+THREADS_PER_RUN = 1  # runs go side by side; one thread each wastes nothing and fixes the bytes
+
+
+@dataclass(frozen=True)
+class Task:
+    """One classifier to train."""
+
+    arm: Arm
+    seed: int
+    replicate: int
+    arch: str
+    architecture: Architecture
+    recipe: Recipe
+    root_seed: int
+    pools: dict[str, LabelledImages]  # real, and whichever of synthetic and fresh the arm needs
+    start: Path | None                # stage-1 weights that an earlier pipeline stage made
+    out: Path
+
+
+def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, LabelledImages]], out: Path,
+               pretrained: Path | None = None) -> dict[str, int]:
+    """Train every arm of `stage` for one architecture; `pools[r]` are replicate r's image sets.
+
+    Writes r<k>/<arm>-s<seed>.safetensors and r<k>/history.csv; returns the updates of every arm.
+    """
+    recipe = profile.recipe
+    arms = arms_of(stage, arch, recipe)
+    architecture = profile.used_archs()[arch]
+    folder_of = [Path(out) / f"r{replicate}" for replicate in range(profile.replication.generators)]
+    tasks = [Task(arm, seed, replicate, arch, architecture, recipe, profile.replication.root_seed,
+                  pools[replicate],
+                  pretrained and pretrained / f"r{replicate}" / f"{stage_1_arm(arm)}-s{seed}.safetensors",
+                  folder_of[replicate] / f"{arm.name}-s{seed}.safetensors")
+             for replicate in range(profile.replication.generators) for arm in arms
+             for seed in seeds_of(arm, recipe, profile.replication.seeds)]
+    progress = Progress(f"{stage}, {architecture.model}", len(tasks), "classifiers")
+    progress(0)
+    rows: list[list[dict]] = [[] for _ in folder_of]
+    runs = joblib.Parallel(n_jobs=profile.compute.processes, return_as="generator")(
+        joblib.delayed(train_one)(task) for task in tasks)
+    for done, (task, history) in enumerate(zip(tasks, runs), start=1):
+        rows[task.replicate] += history
+        progress(done)
+    for folder, history in zip(folder_of, rows):
+        records.write_table(folder / "history.csv", records.Table.of_rows(records.CLASSIFIER_HISTORY, history))
+    return {arm.name: updates_of(arm, recipe) for arm in arms}
+
+
+def stage_1_arm(arm: Arm) -> str:
+    """The arm whose weights a fine-tuned arm starts from."""
+    return arm.name.removesuffix("_then_real")
+
+
+def train_one(task: Task) -> list[dict]:
+    """Train one classifier, write its weights, return its history rows (records.CLASSIFIER_HISTORY)."""
+    device = prepare_torch(THREADS_PER_RUN)
+    recipe, real = task.recipe, task.pools["real"]
+    pixels = to_float(real.images).astype(np.float64)
+    # Seeds know nothing of the arm: arms are paired by initialisation and, on the same images, by batch order.
+    torch.manual_seed(seeds.derive(task.root_seed, "classifier initialisation", task.arch, task.replicate, task.seed))
+    network = build(task.architecture, len(real.classes), real.images.shape[1], float(pixels.mean()),
+                    float(pixels.std()))
+    peak_2 = recipe.learning_rate * recipe.stage_2_learning_rate_ratio
+    stages = []
+    if task.arm.stage_1 and task.start is None:
+        single = task.arm.length in ("P+T", "2(P+T)") and task.arm.stage_2 is None
+        stages.append((1, portions_of(task, task.arm.stage_1),
+                       updates_of(task.arm, recipe) if single else recipe.stage_1_updates,
+                       single_stage_peak(recipe) if single else recipe.learning_rate))
+    if task.start is not None:
+        network.load_state_dict(load_weights(task.start))
+    if task.arm.stage_2:
+        stages.append((2, second_stage(task), recipe.stage_2_updates, peak_2))
+    history = []
+    for number, portions, updates, peak in stages:
+        order_seed = seeds.derive(task.root_seed, "classifier batches", task.replicate, task.seed, number)
+        state, losses = fit(network, portions, updates, peak, recipe, order_seed, device)
+        network.load_state_dict(state)
+        history += [dict(arm=task.arm.name, seed=task.seed, stage=number, update=update,
+                         train_loss=round(loss, 6)) for update, loss in losses]
+    write_weights(task.out, network.state_dict())
+    return history
+
+
+def portions_of(task: Task, pool: str) -> list[Portion]:
+    """The batch of a stage that trains on `pool`."""
+    size, real = task.recipe.batch_size, task.pools["real"]
+    if pool == "mixed":
+        synthetic = round(size * task.recipe.mixed_synthetic_share)
+        return [Portion(real, size - synthetic, True), Portion(task.pools["synthetic"], synthetic, False)]
+    return [Portion(images_of(task, pool), size, True)]
+
+
+def second_stage(task: Task) -> list[Portion]:
+    """Real images, and a rehearsed share of the first stage's ones where the recipe asks for it."""
+    size = task.recipe.batch_size
+    rehearsed = round(size * task.recipe.rehearsal_share) if task.arm.stage_1 else 0
+    real = Portion(task.pools["real"], size - rehearsed, True)
+    return [real, Portion(images_of(task, task.arm.stage_1), rehearsed, False)] if rehearsed else [real]
+
+
+def images_of(task: Task, pool: str) -> LabelledImages:
+    """The images behind a pool's name: `null` resamples the real ones, `poison` permutes synthetic labels."""
+    if pool == "null":
+        real = task.pools["real"]
+        draw = seeds.generator(task.root_seed, "null control", task.replicate)
+        chances = np.bincount(real.labels)[real.labels].astype(float) ** -1
+        rows = draw.choice(len(real), size=len(task.pools["synthetic"]), p=chances / chances.sum())
+        return replace(real, images=real.images[rows], labels=real.labels[rows], scanners=real.scanners[rows],
+                       image_ids=real.image_ids[rows])
+    if pool == "poison":
+        synthetic = task.pools["synthetic"]
+        draw = seeds.generator(task.root_seed, "poison control", task.replicate)
+        return replace(synthetic, labels=draw.permutation(synthetic.labels))
+    return task.pools[pool]

@@ -1,0 +1,124 @@
+"""The command `synthplanes`: what is done besides `dvc repro`."""
+
+import argparse
+from pathlib import Path
+
+from synthplanes import counted_work
+from synthplanes.command import run
+from synthplanes.errors import UserError
+from synthplanes.protocol import read_profile
+
+# Classes of the built-in sources before anything is prepared; afterwards classes.json knows.
+_CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}
+
+
+def entry() -> None:
+    """The console script."""
+    run(main)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command of `words` (sys.argv without the program); returns the exit status."""
+    arguments = _parser().parse_args(words)
+    return arguments.command(arguments) or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="synthplanes", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(command=function)
+        return added
+
+    fetch = command("fetch", _fetch, "put the images of a published source, or your own, into artifacts/raw/PROFILE")
+    fetch.add_argument("source", metavar="SOURCE", help="fetal_planes_db, african_planes or table")
+    fetch.add_argument("--profile", required=True, help="the profile of params.yaml that will use them")
+    fetch.add_argument("--from", dest="from_path", type=Path, metavar="PATH",
+                       help="a folder (linked) or zip (unpacked) that is already here, instead of a download")
+    inspect = command("inspect", _inspect, "look for faults in a profile's images: missing, damaged, twice, misplaced")
+    inspect.add_argument("--profile", required=True)
+    track = command("track", _track, "show this checkout's results in the local MLflow store (artifacts/mlflow)")
+    track.add_argument("--quiet", action="store_true", help="do not list what was left out")
+    ui = command("ui", _ui, "open the MLflow user interface on the local store, on 127.0.0.1")
+    ui.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    layout = command("phantom-layout", _phantom_layout,
+                     "write a simulated data set in the layout of FETAL_PLANES_DB, to try its loader")
+    layout.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
+    layout.add_argument("--profile", required=True, help="a profile with simulated images")
+    cost = command("cost", _cost, "say what `dvc repro` of a profile will cost, in counted work")
+    cost.add_argument("--profile", required=True)
+    return parser
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from synthplanes.data.fetching import fetch
+    profile = read_profile(arguments.profile)
+    if profile.prepare.source != arguments.source:
+        raise UserError(f"the profile '{arguments.profile}' reads the source '{profile.prepare.source}': fetch that one, "
+                        "or change prepare.source in params.yaml.")
+    fetch(arguments.source, Path("artifacts/raw") / arguments.profile, arguments.from_path)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from synthplanes.data.guards import Policies
+    from synthplanes.data.preparation import inspect
+    from synthplanes.data.sources import open_source
+    parameters = read_profile(arguments.profile).prepare
+    source = open_source(parameters.source, Path("artifacts/raw") / arguments.profile,
+                         Path("artifacts/simulated") / arguments.profile, parameters.source_options)
+    found = inspect(source, Policies(**parameters.guards.model_dump()))
+    print("\n".join(found.lines))
+    return 1 if found.stops else 0
+
+
+def _track(arguments: argparse.Namespace) -> None:
+    from synthplanes.tracking.tracking import track
+    print(track().summary(list_left_out=not arguments.quiet))
+
+
+def _ui(arguments: argparse.Namespace) -> None:
+    from synthplanes.tracking.tracking import serve
+    serve(arguments.port)
+
+
+def _phantom_layout(arguments: argparse.Namespace) -> None:
+    from synthplanes.data.phantom import Phantom
+    from synthplanes.data.phantom.official_layout import write_official_layout
+    from synthplanes.progress import Progress
+    profile = read_profile(arguments.profile)
+    if profile.simulate is None:
+        raise UserError(f"the profile '{arguments.profile}' simulates nothing: name one whose simulate section is not null.")
+    # Fresh patients have no place in that layout.
+    settings = Phantom(**{**profile.simulate.model_dump(), "fresh_images": 0},
+                       root_seed=profile.replication.root_seed, workers=profile.compute.processes)
+    shown: list[Progress] = []  # its total is known at the first call
+
+    def progress(done: int, total: int) -> None:
+        if not shown:
+            shown.append(Progress("phantom layout", total, "images"))
+        shown[0](done)
+
+    written = write_official_layout(settings, arguments.folder, progress)
+    print(f"{arguments.folder}: {written:,} images")
+
+
+def _cost(arguments: argparse.Namespace) -> None:
+    profile = read_profile(arguments.profile)
+    prepared = Path("artifacts/prepared") / arguments.profile
+    n_classes = _CLASSES.get(profile.prepare.source)
+    if (prepared / "classes.json").exists():
+        from synthplanes.data.selection import read_classes
+        n_classes = len(read_classes(prepared))
+    if n_classes is None:
+        raise UserError(f"the number of classes of '{arguments.profile}' is not known yet: run "
+                        f"`dvc repro prepare@{arguments.profile}` first.")
+    rows = counted_work.expected(profile, n_classes)
+    print(f"{'stage':<18}{'budget':<10}{'architecture':<16}{'runs':>6}{'training passes':>18}{'forward passes':>17}")
+    for row in rows:
+        print(f"{row['stage']:<18}{row['budget']:<10}{row['arch']:<16}{row['runs']:>6,}"
+              f"{row['training_image_passes']:>18,}{row['forward_image_passes']:>17,}")
+    print(f"{'together':<50}{sum(row['training_image_passes'] for row in rows):>18,}"
+          f"{sum(row['forward_image_passes'] for row in rows):>17,}")
+    print("(images through a network; held-out looks, which depend on the data, are few and left out)")

@@ -1,0 +1,170 @@
+"""Counted work: image passes through networks, which are the same on every machine, unlike seconds.
+
+A *training pass* is one image through forward and backward, a *forward pass* one image through forward only.
+In sums a forward pass counts 1 and a training pass 3 forward-equivalents: a backward pass takes about twice
+the multiplications of a forward pass (Kaplan et al. 2020, "Scaling laws for neural language models", section
+2.1). Passes count images and not operations: one through a generator costs more than one through a small
+classifier, so the parts of a sum are always shown beside it.
+
+Every stage that trains, samples or predicts leaves a `cost.json` (`records.write_cost`) in its output folder.
+`collect` adds them up for the report; `expected` forecasts them from a profile's parameters.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthplanes import records
+from synthplanes.classification.arms import ARMS, arms_of, seeds_of, updates_of
+from synthplanes.errors import UserError
+from synthplanes.protocol import Profile
+
+FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS = 3
+COST_FILE = "cost.json"
+BUDGET_STAGES = ("generator", "guide", "synthetic", "audit")  # one folder per budget
+ARCH_STAGES = ("baseline", "pretrain", "finetune", "joint", "predictions")  # one per budget and architecture
+SYNTHESIS = ("generator", "guide", "sampling")  # what every arm on synthetic images needs first
+ITEMS = (*SYNTHESIS, "audit", "prediction")  # besides these only arms
+_FIELDS = {"item": str, "arch": str, "replicate": int, "runs": int, "training_image_passes": int,
+           "forward_image_passes": int}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Passes of some runs together."""
+
+    runs: int = 0
+    training_image_passes: int = 0
+    forward_image_passes: int = 0
+
+    @property
+    def forward_equivalents(self) -> int:
+        return FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS * self.training_image_passes + self.forward_image_passes
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.runs + other.runs, self.training_image_passes + other.training_image_passes,
+                    self.forward_image_passes + other.forward_image_passes)
+
+    def as_dict(self) -> dict[str, int]:
+        return {"runs": self.runs, "training_image_passes": self.training_image_passes,
+                "forward_image_passes": self.forward_image_passes,
+                "forward_equivalents": self.forward_equivalents}
+
+
+def total(works: Iterable[Work]) -> Work:
+    return sum(works, Work())
+
+
+def read_cost(folder: Path) -> list[tuple[str, str, Work]]:
+    """(item, architecture role or '', work) of a stage's output folder; missing or ill-formed: `UserError`."""
+    path = Path(folder) / COST_FILE
+    content = records.read_json(path)
+    items = content.get("items") if isinstance(content, dict) else None
+    if not isinstance(items, list) or not all(_well_formed(item) for item in items):
+        raise UserError(f"{path} holds no list of items with the fields {', '.join(_FIELDS)}: delete it and run its "
+                        "stage again.")
+    return [(item["item"], item["arch"], Work(item["runs"], item["training_image_passes"],
+                                              item["forward_image_passes"])) for item in items]
+
+
+def _well_formed(item) -> bool:
+    return isinstance(item, dict) and {name: type(value) for name, value in item.items()} == _FIELDS
+
+
+def collect(profile: Profile, folders: Mapping[str, Path]) -> dict:
+    """The content of metrics/<profile>/cost.json, from the `cost.json` of every cell of the profile.
+
+    `folders` maps each of BUDGET_STAGES and ARCH_STAGES to the profile's folder of that stage. The cells are
+    the profile's own (`used_budgets`, `used_archs`), so that folders left over from other settings are not
+    counted and a missing one raises `UserError`.
+
+    "items" has one record per budget, item and architecture, "arms" one per budget and arm: the arm's own
+    training (`classifier`), its first stage where that is another item's (`first_stage`), generator, guide and
+    sampling where it uses synthetic images (`synthesis`), and their sum (`total`).
+    """
+    items: dict[tuple[str, str, str], Work] = {}
+    for budget, arch, folder in _cells(profile, folders):
+        for item, item_arch, work in read_cost(folder):
+            if item_arch not in ("", arch) or item not in (*ITEMS, *ARMS):
+                raise UserError(f"{folder / COST_FILE} counts work of the unknown item '{item}' or of the architecture "
+                                f"'{item_arch}': delete it and run its stage again.")
+            key = (budget, item, arch)
+            items[key] = items.get(key, Work()) + work
+    return {
+        "unit": "image passes; a training pass counts "
+                f"{FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS} forward-equivalents, a forward pass 1",
+        "items": [{"budget": budget, "item": item, "arch": arch, **work.as_dict()}
+                  for (budget, item, arch), work in sorted(items.items())],
+        "arms": [_arm(items, budget, arm) for budget in sorted(profile.used_budgets())
+                 for arm in ARMS if any(at == budget and item == arm for at, item, _ in items)],
+        "total": total(items.values()).as_dict(),
+    }
+
+
+def _cells(profile: Profile, folders: Mapping[str, Path]) -> Iterable[tuple[str, str, Path]]:
+    """(budget, architecture role or '', folder) of every cell of the profile."""
+    for budget in profile.used_budgets():
+        for stage in BUDGET_STAGES:
+            yield budget, "", Path(folders[stage]) / budget
+        for stage in ARCH_STAGES:
+            for arch in profile.used_archs():
+                yield budget, arch, Path(folders[stage]) / budget / arch
+
+
+def _arm(items: Mapping[tuple[str, str, str], Work], budget: str, name: str) -> dict:
+    def of(*names: str) -> Work:
+        return total(work for (at, item, _), work in items.items() if at == budget and item in names)
+
+    archs = sorted({arch for (at, item, arch) in items if at == budget and item == name})
+    own = of(name)
+    first = of(name.removesuffix("_then_real")) if ARMS[name].stage == "finetune" else Work()
+    synthesis = of(*SYNTHESIS) if uses_synthetic(name) else Work()
+    return {"budget": budget, "arm": name, "archs": archs, "classifier": own.as_dict(),
+            "first_stage": first.as_dict(), "synthesis": synthesis.as_dict(),
+            "total": (own + first + synthesis).as_dict()}
+
+
+def uses_synthetic(arm: str) -> bool:
+    """Whether an arm sees synthetic images, so that it pays for their making."""
+    return bool({ARMS[arm].stage_1, ARMS[arm].stage_2} & {"synthetic", "poison", "mixed"})
+
+
+def expected(profile: Profile, n_classes: int) -> list[dict]:
+    """What one `dvc repro` of a profile will cost, from its parameters alone.
+
+    One record per budget, stage and architecture: {"budget", "stage", "arch", "runs", ...passes}. With G
+    generators, S seeds for each, P and T updates of stage 1 and 2, batches of B images and K classes:
+
+    - train_diffusion: G runs of `images_seen` training passes
+    - train_guide: G runs of updates x B training passes, B of the guide
+    - sample: G x K x images_per_class images x `steps` forward passes, with guidance at most twice as many
+      (outside the guidance interval the second one is saved)
+    - audit: G runs of updates x B training passes of its judge
+    - baseline, pretrain, finetune, joint: for every arm made there G x its seeds x its updates x B training passes
+      (arms_of, seeds_of and updates_of in classification/arms.py); finetune trains T updates, because P were
+      made by pretrain
+
+    Looks at held-out images (validation, test, the generator's held-out loss) depend on the data and are left
+    out: forward passes, few beside the training.
+    """
+    recipe, sample = profile.recipe, profile.sample
+    generators, seeds = profile.replication.generators, profile.replication.seeds
+    evaluations = sample.steps * (1 if sample.guidance == "none" else 2)
+    once = {
+        "train_diffusion": Work(generators, generators * profile.train_diffusion.images_seen),
+        "train_guide": Work(generators, generators * profile.train_guide.updates * profile.train_guide.batch_size),
+        "sample": Work(generators, 0, generators * n_classes * sample.images_per_class * evaluations),
+        "audit": Work(generators, generators * profile.audit.updates * recipe.batch_size),
+    }
+    rows = []
+    for budget in profile.used_budgets():
+        rows += [{"budget": budget, "stage": stage, "arch": "", **work.as_dict()} for stage, work in once.items()]
+        for stage in ("baseline", "pretrain", "finetune", "joint"):
+            for arch in profile.used_archs():
+                work = Work()
+                for arm in arms_of(stage, arch, recipe):
+                    runs = generators * len(seeds_of(arm, recipe, seeds))
+                    updates = recipe.stage_2_updates if stage == "finetune" else updates_of(arm, recipe)
+                    work += Work(runs, runs * updates * recipe.batch_size)
+                rows.append({"budget": budget, "stage": stage, "arch": arch, **work.as_dict()})
+    return rows

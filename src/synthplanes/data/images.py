@@ -1,0 +1,122 @@
+"""One frame: from an image file to the square grey bytes of a pack, and to the floats of a network.
+
+`to_float` and `to_bytes` are the only conversion between bytes and floats in this project.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from synthplanes.errors import UserError
+
+# 64 million pixels: fifty times the largest FETAL_PLANES_DB frame (1495 x 787), and 64 MB of grey bytes.
+PIXEL_LIMIT = 64_000_000
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+
+# left, top, right, bottom as fractions (0..1) of width and height
+Box = tuple[float, float, float, float]
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """The (first) frame of an image file as uint8 [H, W]; missing, damaged or huge, it raises `UserError`."""
+    path = Path(path)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return to_grey(image)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: fetch the images again or remove its row from the table."
+                        ) from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{path} claims more than {PIXEL_LIMIT:,} pixels: replace it by a real frame."
+                        ) from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    # Pillow's decoders report damage through all of these (a broken PNG chunk is a SyntaxError).
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
+        raise UserError(f"{path} cannot be decoded as {', '.join(FORMATS)} ({error}): "
+                        "fetch it again or remove its row from the table.") from None
+
+
+def to_grey(image: Image.Image) -> np.ndarray:
+    """Any Pillow image as uint8 [H, W].
+
+    Colour becomes luma (ITU-R 601-2; a grey RGB image keeps its values exactly), alpha is composited on
+    black, and 16-bit grey (modes I;16 and I) is scaled from 0..65535 to 0..255. Floating-point images have no
+    known range and raise `UserError`, as does an image of more than `PIXEL_LIMIT` pixels (before it is
+    decoded).
+    """
+    if image.width * image.height > PIXEL_LIMIT:
+        raise UserError(f"an image of {image.width} x {image.height} exceeds {PIXEL_LIMIT:,} pixels: "
+                        "replace it by a real frame.")
+    if image.mode in _GREY_16_BIT:
+        values = np.asarray(image).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise UserError(f"grey values run from {values.min()} to {values.max()}, outside 0..65535: "
+                            "save the image as 8- or 16-bit grey.")
+        return np.rint(values / 257.0).astype(np.uint8)
+    if image.mode == "F":
+        raise UserError("floating-point grey values have no known range: save the image as 8- or 16-bit "
+                        "grey.")
+    if image.mode == "P" and "transparency" in image.info or image.mode in _WITH_ALPHA:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    if image.mode not in ("L", "1", "RGB"):
+        image = image.convert("RGB")
+    return np.array(image.convert("L"))
+
+
+def pad_square(grey: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] -> uint8 [S, S] with S = max(H, W): centred on black (nothing is cut or stretched)."""
+    height, width = grey.shape
+    side = max(height, width)
+    padded = np.zeros((side, side), dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    padded[top:top + height, left:left + width] = grey
+    return padded
+
+
+def resize(grey: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [S, S] -> uint8 [size, size], Lanczos, its kernel widened on reduction (anti-aliasing)."""
+    if grey.shape == (size, size):
+        return grey
+    return np.array(Image.fromarray(grey).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def mask_text(grey: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """A copy of uint8 [H, W] in which the boxes (fractions of the native frame) are black."""
+    height, width = grey.shape
+    masked = grey.copy()
+    for left, top, right, bottom in boxes:
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise UserError(f"the text mask {[left, top, right, bottom]} is no box: give left < right and "
+                            "top < bottom as fractions between 0 and 1.")
+        masked[int(np.floor(top * height)):int(np.ceil(bottom * height)),
+               int(np.floor(left * width)):int(np.ceil(right * width))] = 0
+    return masked
+
+
+def frame(grey: np.ndarray, size: int, text_boxes: Sequence[Box] = ()) -> np.ndarray:
+    """A native frame uint8 [H, W] as it stands in a pack: text masked, padded, reduced to [size, size]."""
+    if len(text_boxes):
+        grey = mask_text(grey, text_boxes)
+    return resize(pad_square(grey), size)
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """uint8, 0..255, any shape -> float32 in [-1, 1] of the same shape."""
+    if images.dtype != np.uint8:
+        raise ValueError(f"bytes expected, not {images.dtype}")
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """float32, nominally in [-1, 1], any shape -> uint8 (rounded, clipped); the inverse of `to_float`."""
+    if not np.isfinite(images).all():
+        raise ValueError("an image holds NaN or infinity")
+    return np.clip(np.rint((np.asarray(images, dtype=np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)

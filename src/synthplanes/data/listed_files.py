@@ -1,0 +1,106 @@
+"""A source whose images are files in a folder, listed by a CSV beside them."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synthplanes import records
+from synthplanes.data import images
+from synthplanes.errors import UserError
+
+_SEPARATORS = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class ListedFiles:
+    """The `Source` (see `sources`) of image files: `table["file"]` is relative to `root`."""
+
+    name: str
+    classes: tuple[str, ...]
+    table: records.Table
+    root: Path
+
+    def decode(self, row: int) -> np.ndarray:
+        """uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it."""
+        return images.read_grey(self.root / str(self.table["file"][row]))
+
+    def missing(self) -> np.ndarray:
+        """The rows (integer, ascending) whose image file does not exist."""
+        return np.flatnonzero([not (self.root / file).is_file() for file in self.table["file"].tolist()])
+
+
+def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
+    """The folder that holds `csv_name`: `raw`, or the one folder in it (some archives wrap their content)."""
+    raw = Path(raw)
+    if not raw.is_dir():
+        raise UserError(f"{raw} does not exist: {how_to_get_it}.")
+    found = [folder for folder in (raw, *sorted(path for path in raw.iterdir() if path.is_dir()))
+             if (folder / csv_name).is_file()]
+    if not found:
+        raise UserError(f"{raw} holds no {csv_name}: {how_to_get_it}.")
+    return found[0]
+
+
+def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV made by others, read tolerantly.
+
+    Separator comma, semicolon or tab (the one that yields the required columns), any line ending, a byte
+    order mark, blanks around names and values, blank lines and surplus columns are all accepted. Every row
+    has the required columns and those optional ones that the header has. A required value that is empty, a
+    short row or a missing column raises `UserError` with the line's number.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: put the table of the images there.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): "
+                        "save the table as CSV in UTF-8.") from None
+    header, separator = [], ","
+    for separator in _SEPARATORS:
+        header = [name.strip() for name in next(csv.reader(lines[:1], delimiter=separator), [])]
+        if set(required) <= set(header):
+            break
+    else:
+        raise UserError(f"{path} lacks the column{'s' if len(required) > 1 else ''} "
+                        f"{', '.join(sorted(set(required) - _best_header(lines)))}: "
+                        f"its first line must name {', '.join(required)}.")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path} names the column '{twice[0]}' twice: rename one of them.")
+    wanted = [name for name in (*required, *optional) if name in header]
+    rows = []
+    try:
+        for number, values in enumerate(csv.reader(lines[1:], delimiter=separator), start=2):
+            if not any(value.strip() for value in values):
+                continue
+            if len(values) < len(header):
+                raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
+                                f"{len(header)}: complete that line.")
+            row = dict(zip(header, (value.strip() for value in values)))
+            empty = [name for name in required if not row[name]]
+            if empty:
+                raise UserError(f"{path}, line {number} has no {empty[0]}: fill it in or remove the line.")
+            rows.append({name: row[name] for name in wanted})
+    except csv.Error as error:
+        raise UserError(f"{path} is no readable CSV ({error}): save the table as CSV in UTF-8.") from None
+    if not rows:
+        raise UserError(f"{path} lists no image: fill the table.")
+    return rows
+
+
+def _best_header(lines: list[str]) -> set[str]:
+    """The column names under the separator that splits the first line into most of them."""
+    headers = [{name.strip() for name in next(csv.reader(lines[:1], delimiter=separator), [])}
+               for separator in _SEPARATORS]
+    return max(headers, key=len)
+
+
+def plain_name(where: Path | str, name: str) -> str:
+    """`name` if it is a bare file name; one that leads into another folder raises `UserError`."""
+    if "/" in name or "\\" in name or name in (".", "..") or "\0" in name:
+        raise UserError(f"{where} names '{name}', which is no bare file name: give one without a folder.")
+    return name

@@ -1,0 +1,79 @@
+"""A pack: the frames of one set as one array with a table beside it.
+
+One `images.npy` instead of thousands of small files: DVC checks it out ten times faster, and a reader maps it
+into memory without decoding anything.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synthplanes import records
+from synthplanes.errors import UserError
+
+IMAGES_FILE = "images.npy"
+INDEX_FILE = "index.csv"
+_FRAMES_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Row i of `index` describes `images[i]`."""
+
+    images: np.ndarray  # uint8 [N, H, W], 0..255, memory-mapped and read-only when it comes from `read_pack`
+    index: records.Table
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def write_pack(folder: Path, images: np.ndarray, index: records.Table,
+               rows: np.ndarray | None = None) -> None:
+    """Write `images` (uint8 [N, H, W]) and `index` (N rows) into `folder`, replacing an older pack.
+
+    With `rows` (integer [N], in this order) only those frames of `images` are written, a few at a time, so
+    that `images` may be a memory map larger than memory.
+    """
+    rows = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(f"a pack holds uint8 [N, H, W], not {images.dtype} {list(images.shape)}")
+    if len(rows) != len(index):
+        raise ValueError(f"{len(rows)} frames and {len(index)} rows of {index.schema.name}")
+    folder = Path(folder)
+    with open_frames(folder / IMAGES_FILE, (len(rows), *images.shape[1:])) as packed:
+        for start in range(0, len(rows), _FRAMES_AT_A_TIME):
+            packed[start:start + _FRAMES_AT_A_TIME] = images[rows[start:start + _FRAMES_AT_A_TIME]]
+    records.write_table(folder / INDEX_FILE, index)
+
+
+@contextmanager
+def open_frames(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    """A writable uint8 array [N, H, W], backed by the .npy file `path` once the block has succeeded."""
+    with records.replacing(path) as temporary:
+        if 0 in shape:
+            # An empty file cannot be mapped; nothing will be written into this array.
+            frames = np.zeros(shape, dtype=np.uint8)
+            with temporary.open("wb") as file:
+                np.save(file, frames, allow_pickle=False)
+        else:
+            frames = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        yield frames
+        if isinstance(frames, np.memmap):
+            frames.flush()
+
+
+def read_pack(folder: Path, schema: records.Schema = records.INDEX) -> Pack:
+    """The pack in `folder`; missing, damaged or ill-matched files raise `UserError`."""
+    folder = Path(folder)
+    images = records.read_array(folder / IMAGES_FILE)
+    index = records.read_table(folder / INDEX_FILE, schema)
+    if images.dtype != np.uint8 or images.ndim != 3:
+        raise UserError(f"{folder / IMAGES_FILE} holds {images.dtype} {list(images.shape)} instead of uint8 "
+                        "[N, H, W]: delete it and run its stage again.")
+    if len(images) != len(index):
+        raise UserError(f"{folder} holds {len(images)} frames and {len(index)} rows of {schema.name}: delete "
+                        "the folder and run its stage again.")
+    return Pack(images, index)

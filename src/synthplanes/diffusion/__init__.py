@@ -1,0 +1,1 @@
+"""The class-conditional diffusion model: denoiser, training, guidance and sampling."""

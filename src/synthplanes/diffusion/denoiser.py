@@ -1,0 +1,111 @@
+"""The class-conditional denoiser: EDM preconditioning (Karras 2022) around a pixel-unshuffled U-Net.
+
+Letters as in the paper: sigma is the noise level, sigma_d the standard deviation of the data,
+D(x; sigma) the estimate of the clean image. Images enter normalised to mean 0 and sigma_d = 0.5;
+the mean and deviation of the training images travel with the weights.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from synthplanes import records, weights
+from synthplanes.torchvision_operators import declare_missing
+from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
+from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
+
+SIGMA_D = 0.5
+GROUPS = 16  # of every group normalisation: channels are multiples of it
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that is needed to build a denoiser anew."""
+
+    image_size: int            # px
+    unshuffle: int             # px; the U-Net works at image_size / unshuffle
+    channels: tuple[int, ...]  # per level, finest first
+    layers_per_block: int
+    attention_at: tuple[int, ...]  # levels with self-attention
+    dropout: float
+    classes: tuple[str, ...]
+    scanners: tuple[str, ...]
+    data_mean: float           # of the training images in [-1, 1]
+    data_deviation: float
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma, conditions): float32 [N, 1, H, W] -> float32 [N, 1, H, W], both normalised."""
+
+    def __init__(self, configuration: Configuration):
+        super().__init__()
+        c = self.configuration = configuration
+        declare_missing()
+        from diffusers import UNet2DModel  # takes seconds to import, and needs the declarations above
+        pixels = c.unshuffle ** 2
+        levels = range(len(c.channels))
+        self.unet = UNet2DModel(
+            sample_size=c.image_size // c.unshuffle, in_channels=pixels, out_channels=pixels,
+            layers_per_block=c.layers_per_block, block_out_channels=tuple(c.channels), dropout=c.dropout,
+            down_block_types=tuple("AttnDownBlock2D" if i in c.attention_at else "DownBlock2D" for i in levels),
+            up_block_types=tuple("AttnUpBlock2D" if i in c.attention_at else "UpBlock2D"
+                                 for i in reversed(levels)),
+            attention_head_dim=32, norm_num_groups=GROUPS)
+        # diffusers' own class embedding knows one condition; its forward calls whatever stands here.
+        self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), N_AUGMENTATIONS,
+                                                       4 * c.channels[0])
+
+    def forward(self, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        """Equation 7 of Karras 2022: D = c_skip x + c_out F(c_in x; c_noise); `sigma` is float32 [N]."""
+        s = sigma.view(-1, 1, 1, 1)
+        c_skip = SIGMA_D ** 2 / (s ** 2 + SIGMA_D ** 2)
+        c_out = s * SIGMA_D / (s ** 2 + SIGMA_D ** 2).sqrt()
+        c_in = 1 / (s ** 2 + SIGMA_D ** 2).sqrt()
+        c_noise = 100 * (sigma.log() / 4 + 2)  # spread over the range that the sinusoids resolve
+        inside = functional.pixel_unshuffle(c_in * noisy, self.configuration.unshuffle)
+        outside = self.unet(inside, c_noise, class_labels=conditions).sample
+        return c_skip * noisy + c_out * functional.pixel_shuffle(outside, self.configuration.unshuffle)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """[-1, 1] -> mean 0, standard deviation SIGMA_D over the training images."""
+        c = self.configuration
+        return (images - c.data_mean) * (SIGMA_D / c.data_deviation)
+
+    def restore(self, normalised: torch.Tensor) -> torch.Tensor:
+        """The inverse of `normalise`, cut to [-1, 1]."""
+        c = self.configuration
+        return (normalised * (c.data_deviation / SIGMA_D) + c.data_mean).clamp(-1, 1)
+
+
+def loss_per_image(denoiser, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor,
+                   conditions: Conditions) -> torch.Tensor:
+    """lambda(sigma) |D(y + sigma n) - y|^2, mean over pixels: float32 [N] (Karras 2022, equation 8).
+
+    `clean` normalised float32 [N, 1, H, W], `noise` standard normal of the same shape, `sigma` float32 [N].
+    """
+    weight = (sigma ** 2 + SIGMA_D ** 2) / (sigma * SIGMA_D) ** 2
+    denoised = denoiser(clean + sigma.view(-1, 1, 1, 1) * noise, sigma, conditions)
+    return weight * (denoised - clean).square().mean(dim=(1, 2, 3))
+
+
+def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str, torch.Tensor]) -> None:
+    """Write config.json and weights.safetensors."""
+    records.write_json(Path(folder) / "config.json", asdict(configuration))
+    weights.write_weights(Path(folder) / "weights.safetensors", tensors)
+
+
+def read_configuration(folder: Path) -> Configuration:
+    """The configuration beside a denoiser's weights."""
+    content = records.read_json(Path(folder) / "config.json")
+    return Configuration(**{key: tuple(value) if isinstance(value, list) else value
+                            for key, value in content.items()})
+
+
+def read_denoiser(folder: Path) -> Denoiser:
+    """A denoiser in evaluation mode on the CPU."""
+    denoiser = Denoiser(read_configuration(folder))
+    denoiser.load_state_dict(weights.read_weights(Path(folder) / "weights.safetensors"))
+    return denoiser.eval()

@@ -1,0 +1,53 @@
+"""Ways to ask for a class: three denoise functions over the same network.
+
+none             D(x; sigma, y)
+classifier_free  D(x; sigma) + s (D(x; sigma, y) - D(x; sigma))                 (Ho & Salimans 2022)
+classifier       D(x; sigma, y) + s sigma^2 grad_x log p(y | x; sigma)          (Dhariwal & Nichol 2021)
+
+Inside the interval of noise levels only (Kynkaanniemi 2024); outside it, and at a scale that changes
+nothing, the plain conditional estimate.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from synthplanes.diffusion.conditions import Conditions
+from synthplanes.diffusion.denoiser import Denoiser
+from synthplanes.diffusion.guide import Guide
+
+
+@dataclass
+class GuidedDenoiser:
+    """A `solvers.Denoise` for one batch; counts the images passed through the networks."""
+
+    denoiser: Denoiser
+    conditions: Conditions
+    kind: str                        # none | classifier | classifier_free
+    scale: float                     # s
+    interval: tuple[float, float]    # noise levels, lowest and highest
+    guide: Guide | None = None
+    forward_image_passes: int = 0
+
+    def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        level = torch.full((len(x),), sigma, device=x.device)
+        inside = self.interval[0] <= sigma <= self.interval[1]
+        with torch.no_grad():
+            denoised = self.denoiser(x, level, self.conditions)
+            self.forward_image_passes += len(x)
+            if not inside or self.kind == "none":
+                return denoised
+            if self.kind == "classifier_free":
+                unknown = self.conditions.without_label(len(self.denoiser.configuration.classes))
+                self.forward_image_passes += len(x)
+                free = self.denoiser(x, level, unknown)
+                return free + self.scale * (denoised - free)
+        self.forward_image_passes += len(x)
+        return denoised + self.scale * sigma ** 2 * self.gradient(x, level)
+
+    def gradient(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        """grad_x log p(y | x; sigma) per image, the shape of `x`."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            chosen = self.guide(x, level).log_softmax(dim=1).gather(1, self.conditions.label[:, None])
+            return torch.autograd.grad(chosen.sum(), x)[0]

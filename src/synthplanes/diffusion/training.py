@@ -1,0 +1,167 @@
+"""Training of the denoiser: the loop written out, counted in images seen.
+
+Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept.
+Batches are drawn with a stated share of class balance; the weights are averaged (EMA), and the average
+with the lowest loss on the budget's validation patients is kept.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from synthplanes import records, seeds
+from synthplanes.data.images import to_float
+from synthplanes.data.selection import LabelledImages
+from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
+from synthplanes.diffusion.conditions import Conditions
+from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
+from synthplanes.errors import UserError
+from synthplanes.progress import Progress
+from synthplanes.protocol import TrainDiffusion
+
+HELD_OUT_LEVELS = 8     # noise levels per held-out image, spread over the training distribution
+EMA_RAMP_SHARE = 0.1    # the half-life never exceeds this share of the images seen (Karras 2022, appendix F.1)
+GRADIENT_NORM = 1.0     # clipped
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves."""
+
+    configuration: Configuration
+    tensors: dict[str, torch.Tensor]  # the averaged weights with the lowest held-out loss
+    history: records.Table            # GENERATOR_HISTORY
+    training_image_passes: int
+    forward_image_passes: int
+
+
+def train(train_set: LabelledImages, held_out: LabelledImages, parameters: TrainDiffusion, root_seed: int,
+          replicate: int, device: torch.device) -> Trained:
+    """Train a denoiser on a budget's training images; raises `UserError` when the loss is not finite."""
+    scanners = tuple(sorted(set(train_set.scanners.tolist()) - {""})) if parameters.scanner_condition else ()
+    configuration = configure(train_set, parameters, scanners)
+    torch.manual_seed(seeds.derive(root_seed, "denoiser initialisation", replicate))
+    denoiser = Denoiser(configuration).to(device)
+    average = copy.deepcopy(denoiser).eval()
+    optimiser = torch.optim.AdamW(denoiser.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.99),
+                                  weight_decay=0.0)
+    images = torch.from_numpy(to_float(train_set.images)).unsqueeze(1)         # float32 [N, 1, H, W], [-1, 1]
+    labels, scanner = torch.from_numpy(train_set.labels), _positions(train_set.scanners, scanners)
+    chances = draw_chances(train_set.labels, parameters.class_balance)
+    held_out_images = torch.from_numpy(to_float(held_out.images)).unsqueeze(1)
+    held_out_conditions = Conditions(torch.from_numpy(held_out.labels), _positions(held_out.scanners, scanners),
+                                     torch.zeros(len(held_out), N_AUGMENTATIONS))
+
+    progress = Progress("denoiser", parameters.images_seen, "images seen")
+    history, best_loss, best, since, seen, step, forward = [], float("inf"), None, [], 0, 0, 0
+    progress(0)
+    while True:
+        due = seen // parameters.held_out_every_images > (seen - parameters.batch_size) // parameters.held_out_every_images
+        if seen >= parameters.images_seen or (step > 0 and due):
+            loss = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device)
+            forward += HELD_OUT_LEVELS * len(held_out)
+            history.append(dict(images_seen=seen, train_loss=round(float(np.mean(since)), 6),
+                                held_out_loss=round(loss, 6)))
+            if loss < best_loss:
+                best_loss, best = loss, {k: v.detach().cpu().clone() for k, v in average.state_dict().items()}
+            progress(seen, f"loss {np.mean(since):.4f}, held out {loss:.4f}")
+            since = []
+        if seen >= parameters.images_seen:
+            break
+
+        # One update. Torch's global generator serves dropout alone.
+        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, step))
+        torch.manual_seed(seeds.derive(root_seed, "denoiser dropout", replicate, step))
+        rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
+        batch, augmentation = augment(images[rows], parameters.augmentation, generator)
+        drop = torch.rand(2, parameters.batch_size, generator=generator) < parameters.condition_dropout
+        conditions = Conditions(torch.where(drop[0], len(configuration.classes), labels[rows]),
+                                torch.where(drop[1], len(scanners), scanner[rows]), augmentation)
+        sigma = stratified_noise(parameters.batch_size, parameters, generator)
+        noise = torch.randn(batch.shape, generator=generator)
+        loss = loss_per_image(denoiser, denoiser.normalise(batch.to(device)), noise.to(device),
+                              sigma.to(device), conditions.to(device)).mean()
+        if not torch.isfinite(loss):
+            raise UserError(f"the denoiser's loss is {loss.item()} at step {step} ({seen} images seen): lower "
+                            "train_diffusion.learning_rate in params.yaml.")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), GRADIENT_NORM)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(seen, parameters)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        seen += parameters.batch_size
+        step += 1
+        halflife = min(parameters.ema_halflife_images, EMA_RAMP_SHARE * seen)
+        move_average(average, denoiser, 0.5 ** (parameters.batch_size / halflife))
+        since.append(loss.item())
+        progress(seen)
+
+    return Trained(configuration, best, records.Table.of_rows(records.GENERATOR_HISTORY, history), seen, forward)
+
+
+def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:
+    """The denoiser's configuration for these images; their size must be a multiple of the U-Net's reduction."""
+    network = parameters.network
+    size = train_set.images.shape[1]
+    reduction = network.unshuffle * 2 ** (len(network.channels) - 1)
+    if size % reduction:
+        raise UserError(f"image_size {size} is no multiple of {reduction} (unshuffle x 2^levels): change "
+                        "train_diffusion.network or prepare.image_size in params.yaml.")
+    pixels = to_float(train_set.images).astype(np.float64)
+    return Configuration(size, network.unshuffle, tuple(network.channels), network.layers_per_block,
+                         tuple(network.attention_at), network.dropout, train_set.classes, scanners,
+                         round(float(pixels.mean()), 6), round(float(pixels.std()), 6))
+
+
+def draw_chances(labels: np.ndarray, class_balance: float) -> torch.Tensor:
+    """Each image's chance per draw, float64 [N]: uniform over images at 0, uniform over classes at 1."""
+    counts = np.bincount(labels)
+    balanced = 1 / (counts[labels] * np.count_nonzero(counts))
+    return torch.from_numpy(class_balance * balanced + (1 - class_balance) / len(labels))
+
+
+def stratified_noise(n: int, parameters: TrainDiffusion, generator: torch.Generator) -> torch.Tensor:
+    """Log-normal noise levels, float32 [n]: one from each of n equally likely strata, in random order."""
+    quantiles = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n
+    normal = torch.special.ndtri(quantiles.double().clamp(1e-6, 1 - 1e-6))
+    return (parameters.noise_mean + parameters.noise_deviation * normal).exp().float()
+
+
+def learning_rate(seen: int, parameters: TrainDiffusion) -> float:
+    """Linear warm-up, then a half cosine down to a tenth."""
+    warm = min(1.0, (seen + parameters.batch_size) / max(parameters.warmup_images, 1))
+    cosine = 0.55 + 0.45 * np.cos(np.pi * min(1.0, seen / parameters.images_seen))
+    return parameters.learning_rate * warm * float(cosine)
+
+
+@torch.no_grad()
+def move_average(average: torch.nn.Module, model: torch.nn.Module, keep: float) -> None:
+    """average <- keep average + (1 - keep) model, for every parameter."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
+
+
+@torch.no_grad()
+def held_out_loss(denoiser: Denoiser, images: torch.Tensor, conditions: Conditions, parameters: TrainDiffusion,
+                  root_seed: int, device: torch.device) -> float:
+    """The training loss on held-out images at HELD_OUT_LEVELS fixed levels and with fixed noise."""
+    quantiles = (torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS
+    levels = (parameters.noise_mean + parameters.noise_deviation * torch.special.ndtri(quantiles)).exp().float()
+    total = 0.0
+    for number, level in enumerate(levels):
+        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "held-out noise", number))
+        noise = torch.randn(images.shape, generator=generator)
+        for start in range(0, len(images), parameters.batch_size):
+            rows = slice(start, start + parameters.batch_size)
+            clean = denoiser.normalise(images[rows].to(device))
+            total += loss_per_image(denoiser, clean, noise[rows].to(device), level.expand(len(clean)).to(device),
+                                    conditions.of(rows).to(device)).sum().item()
+    return total / (HELD_OUT_LEVELS * len(images))
+
+
+def _positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:
+    """int64 [N]: each name's position among the known ones, or their number where it is not known."""
+    position = {name: number for number, name in enumerate(known)}
+    return torch.tensor([position.get(name, len(known)) for name in names.tolist()], dtype=torch.int64)

@@ -1,0 +1,1 @@
+"""What the synthetic images are worth before they are used: label fidelity, feature distance, copies."""

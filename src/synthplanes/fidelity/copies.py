@@ -1,0 +1,58 @@
+"""Copies: is a synthetic image nearer to a training image than held-out real images are?
+
+Distances are Euclidean between block-averaged frames with mean 0 and norm 1, so brightness and contrast
+do not count: 0 is the same picture, 2 its negative. The yardstick is the distance of real images of *other
+patients* (the budget's validation patients) to their nearest training image. An image counts as a possible
+copy when it is nearer than 99 % of those.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from synthplanes import records
+
+THUMBNAIL = 16     # px
+QUANTILE = 0.01    # of the yardstick's distances
+_ROWS_AT_A_TIME = 512
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W] -> float32 [N, THUMBNAIL^2], each of mean 0 and norm 1 (a constant frame stays 0)."""
+    n, height, _ = images.shape
+    block = height // THUMBNAIL
+    cut = images[:, :block * THUMBNAIL, :block * THUMBNAIL].astype(np.float32)
+    small = cut.reshape(n, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4)).reshape(n, -1)
+    small -= small.mean(axis=1, keepdims=True)
+    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+
+
+def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each query's nearest reference, as (distance float [N], position int [N]); both are unit vectors."""
+    similarity, position = [], []
+    for start in range(0, len(queries), _ROWS_AT_A_TIME):
+        products = queries[start:start + _ROWS_AT_A_TIME] @ references.T
+        position.append(products.argmax(axis=1))
+        similarity.append(products.max(axis=1))
+    return np.sqrt(np.maximum(0, 2 - 2 * np.concatenate(similarity))), np.concatenate(position)
+
+
+def copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray, picture: Path, shown: int) -> dict:
+    """Counts of possible copies; writes a picture of the `shown` nearest pairs (synthetic above real).
+
+    All images uint8 [N, H, W].
+    """
+    references = thumbnails(train)
+    distance, position = nearest(thumbnails(synthetic), references)
+    yardstick, _ = nearest(thumbnails(held_out), references)
+    threshold = float(np.quantile(yardstick, QUANTILE))
+    worst = np.argsort(distance, kind="stable")[:shown]
+    pairs = np.concatenate([np.concatenate(list(synthetic[worst]), axis=1),
+                            np.concatenate(list(train[position[worst]]), axis=1)])
+    with records.replacing(picture) as temporary:
+        Image.fromarray(pairs).save(temporary, format="PNG")
+    return {"median_distance": round(float(np.median(distance)), 4),
+            "median_distance_of_held_out_images": round(float(np.median(yardstick)), 4),
+            "threshold": round(threshold, 4), "nearer_than_threshold": int((distance < threshold).sum()),
+            "share_nearer_than_threshold": round(float((distance < threshold).mean()), 6), "images": len(synthetic)}

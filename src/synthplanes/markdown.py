@@ -1,0 +1,49 @@
+"""Markdown from data: tables and numbers, with every foreign word made harmless."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+_NUMBER = re.compile(r"[-+]?[\d.,]+( \(.*\)| to .*| %)?$|unknown$|none$|$|&lt; ")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
+
+
+def escaped(text: str) -> str:
+    """Foreign text (class names, identifiers) as itself: no HTML, no Markdown, one line."""
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=True))
+
+
+def prose(text: str) -> str:
+    """A sentence of our own, whose code spans stay; only HTML is taken out."""
+    return html.escape(" ".join(str(text).split()), quote=False)
+
+
+def code(name: str) -> str:
+    """One of our own names (an arm, a stage) as a code span."""
+    return f"`{name.replace('`', '').replace('|', '').replace('<', '').strip()}`"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are already Markdown; columns of numbers are aligned right."""
+    rows = list(rows)
+    numeric = [bool(rows) and all(_NUMBER.match(row[column]) for row in rows) for column in range(len(header))]
+    lines = [header, ["---:" if right else "---" for right in numeric], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def percent(fraction: float | None) -> str:
+    """0.8213 -> '82.1'."""
+    return "unknown" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def points(difference: float | None) -> str:
+    """A signed difference in points: 0.0123 -> '+1.2'."""
+    if difference is None:
+        return "unknown"
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def count(number: int) -> str:
+    """1234567 -> '1,234,567'."""
+    return f"{number:,}"

@@ -1,0 +1,245 @@
+"""The words and tables of the report: pure functions from the contents of the metric files to Markdown."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from synthplanes.classification.arms import ARMS
+from synthplanes.markdown import code, count, escaped, percent, points, prose, table
+from synthplanes.protocol import Profile
+from synthplanes.records import Table
+
+METRIC = "balanced_accuracy"
+_ROLES = ("naive", "confirmatory", "secondary", "control")
+_FURTHER_METRICS = ("accuracy", "macro_f1", "macro_auroc", "calibration_error")
+_POOLS = {
+    "real": "the budget's labelled training images", "synthetic": "images of the generator, which saw the budget's "
+    "training images only", "fresh": "labelled images of further phantom patients (more information than any other "
+    "arm: a ceiling, no rival)", "null": "a class-balanced resample of the budget's training images",
+    "poison": "synthetic images with permuted labels", "mixed": "real and synthetic images side by side"}
+_WORDS = (
+    ("undertrained", "refused: `real` still gains from more updates, so any difference may be one of training time"),
+    ("unpaired", "refused: the arms were not run with the same seeds"),
+    ("too few patients", "refused: the test patients are too few for an interval"),
+    ("hurts", "the 95 % interval lies below 0"),
+    ("helps", "the 95 % interval lies above 0 and reaches above the margin, against both references"),
+    ("helps, negligibly", "above 0, but below the margin"),
+    ("equivalent", "the 90 % interval lies within the margin on both sides of 0"),
+    ("no worthwhile gain", "the 95 % interval lies below the margin"),
+    ("inconclusive", "none of these: the data cannot tell"),
+)
+
+
+def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, cost: dict,
+         audits: Mapping[str, dict], looks: Mapping[str, int], picture: Mapping[str, str]) -> str:
+    """The whole report.md.
+
+    `looks` maps an arm to its classifiers' looks at validation images, `picture` a figure's file name to the
+    Markdown that shows it.
+    """
+    verdict = _without_repetition(verdict, profile)
+    budgets = sorted(profile.used_budgets())
+    parts = [
+        f"# Do synthetic images help? Profile {code(name)}", f"**{prose(verdict['overall']['sentence'])}**",
+        _subject(profile, data, verdict),
+        "## Real beside synthetic", "The figures are made by `dvc repro` and lie outside of version control.",
+        *(picture[f"real_and_synthetic_{budget}.png"] for budget in budgets),
+        "## Accuracy of every arm", *_accuracy(verdict, scores, budgets), picture["accuracy.png"],
+        "## The naive contrast beside the fair ones", *_contrasts(verdict, profile), picture["contrasts.png"],
+        "## Plateau", _plateau(verdict),
+        "## Controls", *_controls(verdict),
+        "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],
+        "## Cost", *_cost(cost),
+        "## Data", *_data(data),
+        "## What each arm was given", *_information(cost, looks),
+        "## What the words mean", table(("word", "means"), [(word, meaning) for word, meaning in _WORDS]),
+        f"The margin is {points(profile.evaluate.margin).lstrip('+')} points of balanced accuracy, fixed before any "
+        "run. An interval holds the uncertainty of the test patients and of the repetitions together.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _without_repetition(verdict: dict, profile: Profile) -> dict:
+    """With one architecture the mean over architectures is that architecture: its rows are said once."""
+    if len(profile.used_archs()) > 1:
+        return verdict
+    return {key: [row for row in value if row["arch"] == "mean"] if isinstance(value, list) else value
+            for key, value in verdict.items()}
+
+
+def in_order(found: list[dict]) -> list[dict]:
+    """Contrast records from the naive to the controls, in a fixed order."""
+    return sorted(found, key=lambda record: (record["budget"], _ROLES.index(record["role"]), record["contrast"],
+                                             record["arch"] != "mean", record["arch"]))
+
+
+def widest(record: dict, found: list[dict]) -> bool:
+    """Whether a record is its contrast's mean over architectures, or there is no such mean."""
+    return record["arch"] == "mean" or not any(
+        other["arch"] == "mean" and (other["budget"], other["contrast"]) == (record["budget"], record["contrast"])
+        for other in found)
+
+
+def levels_of(verdict: dict, budget: str, arch: str) -> list[dict]:
+    """The levels of balanced accuracy of one budget and architecture, in the order of the protocol's arms."""
+    order = list(ARMS)
+    found = [level for level in verdict["levels"]
+             if (level["budget"], level["arch"], level["metric"]) == (budget, arch, METRIC)]
+    return sorted(found, key=lambda level: order.index(level["arm"]))
+
+
+def _subject(profile: Profile, data: dict, verdict: dict) -> str:
+    replication = profile.replication
+    phantom = "".join(f", {escaped(key.replace('_', ' '))} {escaped(value)}"
+                      for key, value in sorted(verdict["phantom"].items()) if value is not None)
+    return (f"Source: {escaped(data['source'])}{phantom}. Images of {data['size_px']} px. "
+            f"Generators per budget: {replication.generators}; classifier seeds for each: {replication.seeds}. "
+            "All differences are on test patients, in points of balanced accuracy.")
+
+
+def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:
+    parts = ["Balanced accuracy in per cent, mean over seeds, with its 95 % interval."]
+    for budget in budgets:
+        archs = sorted({level["arch"] for level in verdict["levels"] if level["budget"] == budget},
+                       key=lambda arch: (arch != "mean", arch))
+        cells = {(level["arm"], arch): _level(level) for arch in archs for level in levels_of(verdict, budget, arch)}
+        arms = [arm for arm in ARMS if any((arm, arch) in cells for arch in archs)]
+        parts += [f"Budget {escaped(budget)}:",
+                  table(["arm", *map(escaped, archs)],
+                        [[code(arm), *(cells.get((arm, arch), "") for arch in archs)] for arm in arms]),
+                  "Further scores in per cent, mean over seeds and architectures:",
+                  table(["arm", *(metric.replace("_", " ") for metric in _FURTHER_METRICS)],
+                        [[code(arm), *(_mean(scores, budget, arm, metric) for metric in _FURTHER_METRICS)]
+                         for arm in arms])]
+    return parts
+
+
+def _level(level: dict) -> str:
+    if level["low"] is None:
+        return percent(level["estimate"])
+    # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
+    return f"{percent(level['estimate'])} ({percent(max(0, level['low']))} to {percent(min(1, level['high']))})"
+
+
+def _mean(scores: Table, budget: str, arm: str, metric: str) -> str:
+    rows = (scores["budget"] == budget) & (scores["arm"] == arm) & (scores["metric"] == metric)
+    return percent(float(np.mean(scores["value"][rows]))) if rows.any() else ""
+
+
+def _contrasts(verdict: dict, profile: Profile) -> list[str]:
+    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
+    main = [record for record in found if widest(record, found)]
+    others = [record for record in found if record not in main and record["role"] in ("naive", "confirmatory")]
+    naive, fair = (next((r for r in main if r["contrast"] == name and r["estimate"] is not None), None)
+                   for name in ("naive", "fair"))
+    parts = []
+    if naive and fair:
+        parts.append(f"A comparison with unequal training would claim {points(naive['estimate'])} points; at equal updates "
+                     f"the difference is {points(fair['estimate'])} points.")
+    header = ["arm", "against", "budget", "architecture", "points", "95 % interval", "p", "p (Holm)", "could be seen",
+              "verdict"]
+    parts += [table(header, map(_contrast_row, main)),
+              "The word of a row speaks of one reference; the profile's verdict needs both `real` and `real_two_stage`."]
+    if others:
+        parts += ["Per architecture:", table(header, map(_contrast_row, others))]
+    if reasons := sorted({record["reason"] for record in main if record["reason"]}):
+        parts.append("Why a verdict is refused: " + "; ".join(map(prose, reasons)) + ".")
+    return parts
+
+
+def _contrast_row(record: dict) -> list[str]:
+    known = record["estimate"] is not None
+    return [code(record["arm"]), code(record["reference_arm"]), escaped(record["budget"]), escaped(record["arch"]),
+            points(record["estimate"]), f"{points(record['low'])} to {points(record['high'])}" if known else "unknown",
+            _p(record["p_value"]), _p(record["p_value_holm"]), percent(record["smallest_visible_effect"]),
+            ("naive: " if record["role"] == "naive" else "") + escaped(record["verdict"])]
+
+
+def _p(value: float | None) -> str:
+    return "unknown" if value is None else "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plateau(verdict: dict) -> str:
+    return ("`real` at twice the updates may gain at most half the margin on validation images.\n\n"
+            + table(["budget", "gain, points", "allowed", "seeds", "images", "patients", "gate"], [
+                [escaped(budget), points(gate["gain"]), points(gate["limit"]), str(gate["n_seeds"]), count(gate["n_images"]),
+                 count(gate["n_patients"]), "met" if gate["met"] else "not met"]
+                for budget, gate in sorted(verdict["plateau"].items())]))
+
+
+def _controls(verdict: dict) -> list[str]:
+    if not verdict["controls"]:
+        return ["This profile runs no controls."]
+    expected = {True: "as expected", False: "NOT as expected", None: "refused to say"}
+    parts = [table(["control", "budget", "architecture", "must help", "verdict", "outcome"], [
+        [code(row["arm"]), escaped(row["budget"]), escaped(row["arch"]), "yes" if row["must_help"] else "no",
+         escaped(row["verdict"]), expected[row["as_expected"]]] for row in verdict["controls"]])]
+    shares = [row for row in verdict["oracle_share"] if row["metric"] == METRIC]
+    if shares:
+        parts += ["How much of the gain from as many fresh phantom patients the generator brings (no share where the "
+                  "fresh patients' own gain is not above 0):",
+                  table(["arm", "ceiling", "budget", "architecture", "gain", "ceiling's gain", "share"], [
+                      [code(row["arm"]), code(row["oracle_arm"]), escaped(row["budget"]), escaped(row["arch"]),
+                       points(row["gain"]), points(row["oracle_gain"]),
+                       "none" if row["share"] is None else f"{100 * row['share']:.0f} %"] for row in shares])]
+    return parts
+
+
+def _audit(audits: Mapping[str, dict]) -> list[str]:
+    parts = ["A judge that is in no arm looks at the synthetic images: how many per cent show the class they were drawn "
+             "for? The ceiling is the same judge on the budget's real validation images."]
+    for budget, audit in sorted(audits.items()):
+        for replicate, found in enumerate(audit["replicates"]):
+            fidelity, ceiling, copies = found["label_fidelity"], found["ceiling_on_validation_images"], found["copies"]
+            rows = [[escaped(name), percent(value), percent(ceiling["per_class"].get(name))]
+                    for name, value in fidelity["per_class"].items()]
+            rows.append(["mean over classes", percent(fidelity["mean_over_classes"]),
+                         percent(ceiling["mean_over_classes"])])
+            parts += [f"Budget {escaped(budget)}, generator {replicate} (the judge learned from "
+                      f"{escaped(found['judge_learned_from'])}):",
+                      table(["class", "label fidelity, %", "ceiling, %"], rows),
+                      f"Possible copies: {count(copies['nearer_than_threshold'])} of {count(copies['images'])} synthetic "
+                      "images are nearer to a training image than 99 % of the validation images are."]
+    return parts
+
+
+def _cost(cost: dict) -> list[str]:
+    rows = [[code(arm["arm"]), escaped(arm["budget"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
+             *(count(arm[part]["forward_equivalents"]) for part in ("classifier", "first_stage", "synthesis", "total"))]
+            for arm in cost["arms"]]
+    return [f"Counted work, the same on every machine; unit: {prose(cost['unit'])}. Passes count images and not operations: "
+            "one through the generator costs more than one through a small classifier.",
+            table(["arm", "budget", "runs", "architectures", "own training", "first stage", "generator, guide, sampling",
+                   "total"], rows),
+            f"All stages together: {count(cost['total']['training_image_passes'])} training passes and "
+            f"{count(cost['total']['forward_image_passes'])} forward passes."]
+
+
+def _data(data: dict) -> list[str]:
+    roles = sorted(data["roles"])
+    parts = [table(["images (patients)", *map(escaped, roles)],
+                   [[escaped(name), *(_share(data["roles"][role]["classes"][name]) for role in roles)]
+                    for name in data["classes"]] + [["all", *(_share(data["roles"][role]) for role in roles)]])]
+    parts.append(table(["budget", "replicate", "side", "images", "patients"], [
+        [escaped(entry["budget"]), str(entry["replicate"]), escaped(entry["role"]), count(entry["images"]),
+         count(entry["patients"])] for entry in data["budgets"]]))
+    if data["duplicates"]:
+        parts.append(table(["duplicates", "pairs"], [[escaped(kind.replace("_", " ")), count(found["pairs"])]
+                                                     for kind, found in sorted(data["duplicates"].items())]))
+    parts += [f"Dropped ({escaped(reason.replace('_', ' '))}): {count(found['images'])} images."
+              for reason, found in sorted(data["dropped"].items()) if found["images"]]
+    return parts + [f"Note: {escaped(finding['sentence'])}" for finding in data["findings"]]
+
+
+def _share(found: dict) -> str:
+    return f"{count(found['images'])} ({count(found['patients'])})"
+
+
+def _information(cost: dict, looks: Mapping[str, int]) -> list[str]:
+    present = {arm["arm"] for arm in cost["arms"]}
+    rows = [[code(arm.name), arm.length, *(_POOLS[pool] if pool else "" for pool in (arm.stage_1, arm.stage_2)),
+             str(looks[arm.name]), arm.question] for arm in ARMS.values() if arm.name in present]
+    return ["P and T are the updates of the first and the second stage; every update sees a batch of the same size. No arm "
+            "has pre-trained weights, unlabelled images or images of another site. Looks count how often a classifier's "
+            "validation images are used, and never for a choice.",
+            table(["arm", "updates", "first stage", "second stage", "looks", "question"], rows)]

@@ -1,0 +1,1 @@
+"""From predicted probabilities to a verdict: scores, clustered intervals and words (numpy and scipy, no torch)."""

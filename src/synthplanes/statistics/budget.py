@@ -1,0 +1,141 @@
+"""One budget judged: its contrasts, levels, controls and plateau gate, all on the same test rows."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+
+from synthplanes.records import Table
+from synthplanes.statistics import contrasts, plateau, scores
+from synthplanes.statistics.clustered import WEIGHTINGS, Interval, contrast, level, weaker
+from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.settings import PRIMARY_METRIC, Settings
+from synthplanes.statistics.verdict import Evidence, Judgement, judge, on_simulated, sentence, subject
+
+
+class BudgetVerdict:
+    """Everything that `verdict.json` says about one budget."""
+
+    def __init__(self, predictions: Predictions, settings: Settings, splits: Table | None):
+        self.predictions, self.settings, self.budget = predictions, settings, predictions.budget
+        self.plateau = plateau.measure(predictions, settings.margin, splits)
+        self.test = np.flatnonzero(predictions.rows("test"))
+        labels = predictions.labels[self.test]
+        scores.class_counts(labels, len(predictions.classes), predictions.classes, "test")
+        self.weightings = {metric: make(labels) for metric, make in WEIGHTINGS.items()}
+        self.patients = np.unique(predictions.images["patient_id"][self.test], return_inverse=True)[1]
+        self.all_archs = sorted(set(predictions.runs["arch"].tolist()))
+
+    @property
+    def has_confirmatory_pair(self) -> bool:
+        return contrasts.archs_with(self.predictions, contrasts.CONFIRMATORY_ARM,
+                                    *contrasts.REFERENCES) == self.all_archs
+
+    def scopes(self, *arms: str) -> Iterator[tuple[str, list[str]]]:
+        """(name, architectures): the mean where every architecture ran the arms, and each that did."""
+        archs = contrasts.archs_with(self.predictions, *arms)
+        if archs == self.all_archs:
+            yield "mean", archs
+        yield from ((arch, [arch]) for arch in archs)
+
+    def records(self) -> list[dict]:
+        """One record per contrast, scope and metric."""
+        records = []
+        for row in contrasts.CONTRASTS:
+            for scope, archs in self.scopes(row.arm, row.reference):
+                pairing = contrasts.pair(self.predictions, row.arm, row.reference, archs, self.test)
+                for metric in self.weightings:
+                    interval = self._interval(pairing, metric)
+                    found = self._judge(interval, row.gated, pairing.why_unpaired)
+                    decides = (row.role, scope, metric, self.budget) == (
+                        "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
+                    records.append({
+                        "source": self.settings.source, "budget": self.budget, "arch": scope,
+                        "metric": metric, "contrast": row.name, "arm": row.arm,
+                        "reference_arm": row.reference, "role": row.role, "confirmatory": decides,
+                        **_numbers(interval),
+                        "n_seeds": pairing.n_seeds, "n_generators": pairing.n_generators,
+                        "n_images": len(self.test), **self._words(found)})
+        return records
+
+    def levels(self) -> list[dict]:
+        """Each arm's own score with its interval, for the figures (no interval from a single repetition)."""
+        rows = []
+        for arm in sorted(set(self.predictions.runs["arm"].tolist())):
+            for scope, archs in self.scopes(arm):
+                pairs = sorted(set.intersection(*(set(contrasts.runs_of(self.predictions, arm, arch))
+                                                  for arch in archs)))
+                correct = contrasts.units(self.predictions, arm, archs, pairs, self.test)
+                for metric, weighting in self.weightings.items():
+                    interval = level(correct, weighting, self.patients) if correct.shape[1] > 1 else None
+                    rows.append({"budget": self.budget, "arch": scope, "arm": arm, "metric": metric,
+                                 **{name: _numbers(interval)[name] for name in ("estimate", "low", "high")}})
+        return rows
+
+    def oracle_shares(self) -> list[dict]:
+        """What a generator gains over `real` as a share of what fresh patients gain (None unless they do)."""
+        rows = []
+        for arm, ceiling in contrasts.CEILINGS.items():
+            for scope, archs in self.scopes(arm, ceiling, "real"):
+                pairings = [contrasts.pair(self.predictions, each, "real", archs, self.test)
+                            for each in (arm, ceiling)]
+                for metric in self.weightings:
+                    gain, best = (self._interval(pairing, metric) for pairing in pairings)
+                    known = gain is not None and best is not None
+                    rows.append({"budget": self.budget, "arch": scope, "metric": metric, "arm": arm,
+                                 "oracle_arm": ceiling, "gain": gain.estimate if known else None,
+                                 "oracle_gain": best.estimate if known else None,
+                                 "share": gain.estimate / best.estimate if known and best.low > 0 else None})
+        return rows
+
+    def controls(self) -> list[dict]:
+        """Arms with a known answer: does the whole apparatus give it? (None where it refuses to speak)"""
+        rows = []
+        for arm, must_help in contrasts.CONTROLS.items():
+            for scope, archs in self.scopes(arm, *contrasts.REFERENCES):
+                found, _, _ = self._against_both(arm, archs)
+                helped = found.word.startswith("helps")
+                rows.append({"budget": self.budget, "arch": scope, "arm": arm, "must_help": must_help,
+                             "as_expected": None if found.refused else helped == must_help,
+                             **self._words(found)})
+        return rows
+
+    def overall(self) -> dict:
+        """The verdict of the profile: the confirmatory arm against the better of both references."""
+        found, interval, pairing = self._against_both(contrasts.CONFIRMATORY_ARM, self.all_archs)
+        counts = dict(n_generators=pairing.n_generators, n_seeds=pairing.n_seeds)
+        return {"source": self.settings.source, "budget": self.budget, "arch": "mean",
+                "archs": self.all_archs, "metric": PRIMARY_METRIC, "arm": contrasts.CONFIRMATORY_ARM,
+                "reference_arms": list(contrasts.REFERENCES), "margin": self.settings.margin,
+                "subject": subject(pairing.n_generators), **_numbers(interval), **counts,
+                "n_images": len(self.test), **self._words(found),
+                "sentence": sentence(found, interval, self.settings.margin, metric=PRIMARY_METRIC,
+                                     references=contrasts.REFERENCES, simulated=self.settings.simulated,
+                                     **counts)}
+
+    def _against_both(self, arm: str,
+                      archs: list[str]) -> tuple[Judgement, Interval | None, contrasts.Pairing]:
+        """Judge `arm` by the smaller of its gains over both references, with the primary metric."""
+        pairings = [contrasts.pair(self.predictions, arm, reference, archs, self.test)
+                    for reference in contrasts.REFERENCES]
+        why = next((pairing.why_unpaired for pairing in pairings if pairing.why_unpaired), "")
+        both = [self._interval(pairing, PRIMARY_METRIC) for pairing in pairings]
+        interval = None if why else weaker(*both)
+        return self._judge(interval, True, why), interval, pairings[0]
+
+    def _interval(self, pairing: contrasts.Pairing, metric: str) -> Interval | None:
+        if pairing.why_unpaired:
+            return None
+        return contrast(pairing.arm, pairing.reference, self.weightings[metric], self.patients)
+
+    def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str) -> Judgement:
+        why_undertrained = self.plateau.why_undertrained if gated else ""
+        return judge(Evidence(interval, self.settings.margin, why_undertrained, why_unpaired))
+
+    def _words(self, found: Judgement) -> dict:
+        return {"verdict": on_simulated(found.word, self.settings.simulated), "word": found.word,
+                "reason": found.reason}
+
+
+def _numbers(interval: Interval | None) -> dict:
+    return asdict(interval) if interval is not None else dict.fromkeys(Interval.__dataclass_fields__)

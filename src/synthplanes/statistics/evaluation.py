@@ -1,0 +1,105 @@
+"""Predictions in, scores and verdict out: every number of `scores.csv` and `verdict.json`.
+
+Estimand: the mean difference in balanced accuracy (or accuracy) between two arms that share their seeds,
+spend equal updates and see the same labelled images, in the population of which the test patients are a
+sample, for classifiers trained again with fresh seeds (and, where a profile has several, fresh generators).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from synthplanes.errors import UserError
+from synthplanes.records import SCORES, Table
+from synthplanes.statistics import contrasts, scores
+from synthplanes.statistics.budget import BudgetVerdict
+from synthplanes.statistics.predictions import Predictions, refuse_other_cells
+from synthplanes.statistics.settings import Settings
+
+DECIMALS = 6  # so that the files under version control are stable
+
+
+def evaluate(budgets: Sequence[Predictions], settings: Settings, identification: Mapping | None = None,
+             splits: Table | None = None) -> tuple[Table, dict]:
+    """Score and judge one profile.
+
+    `budgets` holds one `Predictions` per budget; `identification` is copied into the verdict (the phantom's
+    version and digest); `splits` (records.SPLITS) is needed where there are several replicates.
+    Returns the table SCORES of the test rows and the content of `verdict.json`, rounded to 6 decimals.
+    Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a
+    class is absent from the test rows, or where an arm of the confirmatory hypothesis is.
+    """
+    refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
+    _refuse_other_test_rows(budgets)
+    judged = {predictions.budget: BudgetVerdict(predictions, settings, splits) for predictions in budgets}
+    scarce = judged.get(settings.scarce_budget)
+    if scarce is None or not scarce.has_confirmatory_pair:
+        raise UserError(f"The confirmatory hypothesis needs the arms {contrasts.CONFIRMATORY_ARM}, "
+                        f"{' and '.join(contrasts.REFERENCES)} of every architecture at budget "
+                        f"{settings.scarce_budget}: run those stages.")
+    records = [record for one in judged.values() for record in one.records()]
+    _adjust(records)
+    verdict = {
+        **(identification or {}),
+        "records": sorted(records, key=lambda r: (r["budget"], r["arch"], r["metric"], r["contrast"])),
+        "levels": [row for one in judged.values() for row in one.levels()],
+        "plateau": {budget: {**asdict(one.plateau), "met": one.plateau.met}
+                    for budget, one in judged.items()},
+        "oracle_share": [row for one in judged.values() for row in one.oracle_shares()],
+        "controls": [row for one in judged.values() for row in one.controls()],
+        "overall": scarce.overall(),
+    }
+    return _score_table(budgets), _rounded(verdict)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment: with p_(0) <= p_(1) ..., max over j <= i of min(1, (m - j) p_(j))."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1, (len(p) - np.arange(len(p))) * p[order]))
+    return adjusted.tolist()
+
+
+def _adjust(records: list[dict]) -> None:
+    """Add `p_value_holm`: over all but the confirmatory pair, which is one hypothesis and keeps its own p."""
+    family = [record for record in records if not record["confirmatory"] and record["p_value"] is not None]
+    for record in records:
+        record["p_value_holm"] = record["p_value"]
+    for record, adjusted in zip(family, holm([record["p_value"] for record in family])):
+        record["p_value_holm"] = adjusted
+
+
+def _score_table(budgets: Sequence[Predictions]) -> Table:
+    rows = []
+    for predictions in budgets:
+        test = np.flatnonzero(predictions.rows("test"))
+        labels = predictions.labels[test]
+        for run, cell in enumerate(predictions.cells):
+            values = scores.all_scores(predictions.probabilities[run][test], labels, predictions.classes,
+                                       "test")
+            rows += [(*cell, metric, round(value, DECIMALS)) for metric, value in values.items()]
+    return Table(SCORES, dict(zip(SCORES.columns, zip(*sorted(rows)))))
+
+
+def _refuse_other_test_rows(budgets: Sequence[Predictions]) -> None:
+    """Budgets differ in training and validation images, never in test images; none comes twice."""
+    names = [predictions.budget for predictions in budgets]
+    if len(set(names)) < len(names):
+        raise UserError(f"A budget was given twice ({', '.join(names)}): "
+                        "give the folders of one budget together.")
+    tests = [predictions.images.select(predictions.rows("test")) for predictions in budgets]
+    for name, images in zip(names, tests):
+        if any(not np.array_equal(tests[0][column], images[column])
+               for column in ("image_id", "patient_id", "label")):
+            raise UserError(f"The budgets {names[0]} and {name} were predicted on different test images: "
+                            "run predict again for both.")
+
+
+def _rounded(content):
+    if isinstance(content, float):
+        return round(content, DECIMALS)
+    if isinstance(content, Mapping):
+        return {key: _rounded(value) for key, value in content.items()}
+    return [_rounded(value) for value in content] if isinstance(content, list | tuple) else content

@@ -1,0 +1,100 @@
+"""The plateau gate: is the real arm trained to the end, so that a gain is not an artefact of the time limit?
+
+`real_long` is `real` at twice the updates. What it gains on the validation images (balanced accuracy, mean
+over architectures and over the seeds that both arms have) may be at most half the margin. Test images play no
+part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthplanes.errors import UserError
+from synthplanes.records import Table
+from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.verdict import points
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The gate of one budget; gains are fractions. `gain` is None where `real_long` was not run."""
+
+    gain: float | None
+    standard_error: float | None            # over the paired seeds; None with fewer than two
+    limit: float                            # half the margin
+    gain_by_arch: dict[str, float]
+    n_seeds: int                            # pairs (replicate, seed)
+    n_images: int                           # distinct validation images
+    n_patients: int
+    absent_classes: tuple[str, ...]         # without a validation image in some replicate, and left out there
+
+    @property
+    def met(self) -> bool:
+        return self.gain is not None and self.gain <= self.limit
+
+    @property
+    def why_undertrained(self) -> str:
+        """The reason for the refusal `undertrained`; empty where the gate is met."""
+        if self.gain is None:
+            return "`real` was not run at twice the updates, so nothing shows that it had reached its plateau"
+        if not self.met:
+            return (f"`real` at twice the updates gains {points(self.gain)} points on validation, "
+                    f"more than half the margin ({points(self.limit)} points)")
+        return ""
+
+
+def measure(predictions: Predictions, margin: float, splits: Table | None = None) -> Plateau:
+    """The gate of one budget.
+
+    `splits` (records.SPLITS) says which images are validation in which replicate. It is required where there
+    are several replicates, because an image held out in one was trained on in another.
+    """
+    row_of = {cell: row for row, cell in enumerate(predictions.cells)}
+    pairs_of: dict[str, set] = {}
+    for arm, arch, budget, replicate, seed in row_of:
+        if arm == "real_long" and ("real", arch, budget, replicate, seed) in row_of:
+            pairs_of.setdefault(arch, set()).add((replicate, seed))
+    pairs = sorted(set.intersection(*pairs_of.values())) if pairs_of else []
+    if not pairs:
+        return Plateau(None, None, margin / 2, {}, 0, 0, 0, ())
+    held_out = {replicate: _validation(predictions, replicate, splits) for replicate in {r for r, _ in pairs}}
+    budget, archs = predictions.budget, sorted(pairs_of)
+
+    def score(arm: str, arch: str, replicate: int, seed: int) -> float:
+        return _recall_mean(predictions, row_of[arm, arch, budget, replicate, seed], held_out[replicate])
+
+    gains = np.array([[score("real_long", arch, *pair) - score("real", arch, *pair) for pair in pairs]
+                      for arch in archs])                                          # [architectures, pairs]
+    used = np.any(list(held_out.values()), axis=0)
+    absent = {name for c, name in enumerate(predictions.classes) for rows in held_out.values()
+              if not np.any(predictions.labels[rows] == c)}
+    error = gains.mean(axis=0).std(ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else None
+    return Plateau(
+        gain=float(gains.mean()), standard_error=None if error is None else float(error), limit=margin / 2,
+        gain_by_arch=dict(zip(archs, gains.mean(axis=1).tolist())), n_seeds=len(pairs),
+        n_images=int(used.sum()), n_patients=len(np.unique(predictions.images["patient_id"][used])),
+        absent_classes=tuple(sorted(absent)))
+
+
+def _validation(predictions: Predictions, replicate: int, splits: Table | None) -> np.ndarray:
+    """bool [images]: what this replicate held out."""
+    rows = predictions.rows("validation")
+    if splits is None:
+        if len(set(predictions.runs["replicate"].tolist())) > 1:
+            raise UserError(f"Budget {predictions.budget} has several replicates, each with its own "
+                            "validation images: pass splits.csv to evaluate.")
+    else:
+        own = ((splits["budget"] == predictions.budget) & (splits["replicate"] == replicate)
+               & (splits["role"] == "validation"))
+        rows = rows & np.isin(predictions.images["image_id"], splits["image_id"][own])
+    if not rows.any():
+        raise UserError(f"Budget {predictions.budget}, replicate {replicate} has no validation image among "
+                        "the predictions: run prepare and predict again.")
+    return rows
+
+
+def _recall_mean(predictions: Predictions, run: int, rows: np.ndarray) -> float:
+    """Balanced accuracy over the classes that `rows` hold."""
+    labels, correct = predictions.labels[rows], predictions.correct[run, rows]
+    counts = np.bincount(labels)
+    return float((np.bincount(labels, weights=correct)[counts > 0] / counts[counts > 0]).mean())

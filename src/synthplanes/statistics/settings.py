@@ -1,0 +1,18 @@
+"""What was fixed before any run, as far as the verdict depends on it."""
+
+from dataclasses import dataclass
+
+from synthplanes.statistics.predictions import Cell
+
+PRIMARY_METRIC = "balanced_accuracy"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The plan of one profile's evaluation."""
+
+    source: str
+    simulated: bool             # the images come from a simulator: every verdict says so
+    margin: float               # the smallest worthwhile gain, a fraction: 0.02 is two points
+    scarce_budget: str          # where the one confirmatory hypothesis is tested
+    expected: frozenset[Cell]   # every run that the protocol asks for, over all budgets

@@ -1,0 +1,125 @@
+"""The local MLflow store: one sqlite file and one folder, both rebuildable, both outside of version control.
+
+MLflow keeps absolute paths of its files, so the store belongs to one checkout and is never shipped.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from synthplanes.errors import UserError
+from synthplanes.tracking.projection import Run
+
+EXPERIMENT = "synthplanes"
+KEY, CONTENT, IN_LOCK = "synthplanes.key", "synthplanes.content", "in_current_lock"
+_METRICS_AT_A_TIME, _PARAMS_AT_A_TIME = 1000, 100  # limits of MLflow's log_batch
+_VALUE_LIMIT = 6000  # characters of a parameter
+_TIME_MS = 0  # of every metric: the same point written twice stays one point
+
+
+def silence() -> None:
+    """Before MLflow is imported: no telemetry, no progress bars, no chatter about its database."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+
+
+def address(root: Path) -> str:
+    """The store's address in the checkout at `root`."""
+    return f"sqlite:///{Path(root) / 'artifacts' / 'mlflow' / 'mlflow.db'}"
+
+
+class Store:
+    """Upserts runs by their key."""
+
+    def __init__(self, root: Path):
+        """Open the store of the checkout at `root`; the first time its tables are made, which takes seconds."""
+        silence()
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+        folder = Path(root) / "artifacts" / "mlflow"
+        (folder / "files").mkdir(parents=True, exist_ok=True)
+        self.address = address(root)
+        try:
+            _check_database(folder / "mlflow.db")
+            self.client = MlflowClient(tracking_uri=self.address, registry_uri=self.address)
+            experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        except (MlflowException, sqlite3.Error) as error:
+            raise UserError(f"{folder} cannot be opened ({' '.join(str(error).split()):.160}): delete this folder and "
+                            "run `synthplanes track` again, which makes it anew.") from None
+        self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(
+            EXPERIMENT, artifact_location=(folder / "files").resolve().as_uri())
+        self.known = {run.data.tags[KEY]: run for run in self._runs() if KEY in run.data.tags}
+
+    def _runs(self) -> Iterator:
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def upsert(self, run: Run) -> str:
+        """Make the store show `run`; returns `new`, `completed` (it showed less before) or `same`."""
+        before = self.known.get(run.key)
+        if before is not None and before.data.tags.get(CONTENT) == run.content:
+            if before.data.tags.get(IN_LOCK) != "yes":
+                self.client.set_tag(before.info.run_id, IN_LOCK, "yes")
+            return "same"
+        if before is None:
+            made = self.client.create_run(self.experiment, run_name=run.name, tags={**run.tags, KEY: run.key})
+        else:
+            made = before
+        run_id = made.info.run_id
+        for path, folder in run.files.items():
+            self.client.log_artifact(run_id, str(path), folder)
+        if run.inputs:
+            self.client.log_inputs(run_id, datasets=_datasets(run.inputs))
+        self.client.set_terminated(run_id)
+        self._log(run_id, run)
+        self.known[run.key] = made
+        return "new" if before is None else "completed"
+
+    def mark_others(self, keys: set[str]) -> int:
+        """Tag the runs of earlier checkouts, which stay for comparison; returns how many changed."""
+        stale = [run for key, run in self.known.items() if key not in keys and run.data.tags.get(IN_LOCK) == "yes"]
+        for run in stale:
+            self.client.set_tag(run.info.run_id, IN_LOCK, "no")
+        return len(stale)
+
+    def _log(self, run_id: str, run: Run) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+        metrics = [Metric(name, value, _TIME_MS, 0) for name, value in run.metrics.items()]
+        metrics += [Metric(name, value, _TIME_MS, step) for name, curve in run.curves.items() for step, value in curve]
+        params = [Param(name, value[:_VALUE_LIMIT]) for name, value in run.params.items()]
+        # The tags come with the last batch: a run that was cut off half-way lacks them and is written again.
+        tags = [RunTag(name, value) for name, value in {**run.tags, IN_LOCK: "yes", CONTENT: run.content}.items()]
+        room = _METRICS_AT_A_TIME - _PARAMS_AT_A_TIME - len(tags)
+        while True:
+            last = len(metrics) <= room and len(params) <= _PARAMS_AT_A_TIME
+            self.client.log_batch(run_id, metrics[:room], params[:_PARAMS_AT_A_TIME], tags if last else [])
+            if last:
+                return
+            metrics, params = metrics[room:], params[_PARAMS_AT_A_TIME:]
+
+
+def _check_database(path: Path) -> None:
+    """Raise `sqlite3.Error` if the file exists and is no database: MLflow would retry for long and then crash."""
+    if path.exists():
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version")
+
+
+def _datasets(inputs: dict[str, str]) -> list:
+    """Data sets by their DVC path, with DVC's md5 as their digest; no data are copied."""
+    from mlflow.entities import Dataset, DatasetInput
+    return [DatasetInput(Dataset(name=path, digest=md5, source_type="dvc", source=json.dumps({"path": path, "md5": md5})),
+                         tags=[])
+            for path, md5 in sorted(inputs.items()) if md5]
+
+

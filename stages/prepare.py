@@ -1,0 +1,23 @@
+"""Read a source, apply the guards, and pack its images by role, with the budgets' splits."""
+
+from synthplanes import records
+from synthplanes.command import run, stage_arguments
+from synthplanes.data.guards import Policies
+from synthplanes.data.preparation import prepare
+from synthplanes.data.sources import open_source
+from synthplanes.protocol import read_profile
+
+
+def main() -> None:
+    arguments = stage_arguments(__doc__, "profile", paths=("raw", "simulated", "out", "counts"))
+    profile = read_profile(arguments.profile)
+    parameters = profile.prepare
+    source = open_source(parameters.source, arguments.raw, arguments.simulated, parameters.source_options)
+    counts = prepare(source, parameters.image_size, Policies(**parameters.guards.model_dump()),
+                     profile.used_budgets(), parameters.validation_fraction, profile.replication.generators,
+                     profile.replication.root_seed, arguments.out, [tuple(box) for box in parameters.masked_boxes])
+    records.write_json(arguments.counts, counts)
+
+
+if __name__ == "__main__":
+    run(main)

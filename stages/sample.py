@@ -1,0 +1,35 @@
+"""Draw the synthetic set of one budget, once per replicate."""
+
+from synthplanes import records
+from synthplanes.command import run, stage_arguments
+from synthplanes.data.contact_sheet import write_contact_sheet
+from synthplanes.data.packs import write_pack
+from synthplanes.data.selection import read_budget
+from synthplanes.devices import prepare_torch
+from synthplanes.diffusion.denoiser import read_denoiser
+from synthplanes.diffusion.guide import read_guide
+from synthplanes.diffusion.sampling import draw, plan
+from synthplanes.protocol import read_profile
+
+
+def main() -> None:
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "generator", "guide", "out"))
+    profile = read_profile(arguments.profile)
+    if arguments.budget not in profile.used_budgets():
+        return records.write_cost(arguments.out, [])
+
+    device, items = prepare_torch(profile.compute.threads), []
+    for replicate in range(profile.replication.generators):
+        train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
+        index = plan(train_set, profile.sample, arguments.budget, replicate, profile.replication.root_seed)
+        images, passes = draw(read_denoiser(arguments.generator / f"r{replicate}"),
+                              read_guide(arguments.guide / f"r{replicate}"), index, profile.sample, device)
+        folder = arguments.out / f"r{replicate}"
+        write_pack(folder, images, index)
+        write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)
+        items.append(records.cost_item("sampling", replicate=replicate, forward=passes))
+    records.write_cost(arguments.out, items)
+
+
+if __name__ == "__main__":
+    run(main)

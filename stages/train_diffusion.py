@@ -1,0 +1,32 @@
+"""Train the class-conditional denoiser of one budget, once per replicate."""
+
+from synthplanes import records
+from synthplanes.command import run, stage_arguments
+from synthplanes.data.selection import read_budget
+from synthplanes.devices import prepare_torch
+from synthplanes.diffusion.denoiser import write_denoiser
+from synthplanes.diffusion.training import train
+from synthplanes.protocol import read_profile
+
+
+def main() -> None:
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "out"))
+    profile = read_profile(arguments.profile)
+    if arguments.budget not in profile.used_budgets():
+        return records.write_cost(arguments.out, [])
+
+    device, items = prepare_torch(profile.compute.threads), []
+    for replicate in range(profile.replication.generators):
+        train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
+        held_out = read_budget(arguments.prepared, arguments.budget, replicate, "validation")
+        trained = train(train_set, held_out, profile.train_diffusion, profile.replication.root_seed, replicate, device)
+        folder = arguments.out / f"r{replicate}"
+        write_denoiser(folder, trained.configuration, trained.tensors)
+        records.write_table(folder / "history.csv", trained.history)
+        items.append(records.cost_item("generator", replicate=replicate, trained=trained.training_image_passes,
+                                       forward=trained.forward_image_passes))
+    records.write_cost(arguments.out, items)
+
+
+if __name__ == "__main__":
+    run(main)

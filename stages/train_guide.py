@@ -1,0 +1,31 @@
+"""Train the noise-aware classifier that guides sampling, once per replicate."""
+
+from synthplanes import records
+from synthplanes.command import run, stage_arguments
+from synthplanes.data.selection import read_budget
+from synthplanes.devices import prepare_torch
+from synthplanes.diffusion.denoiser import read_configuration
+from synthplanes.diffusion.guide import train_guide, write_guide
+from synthplanes.protocol import read_profile
+
+
+def main() -> None:
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "generator", "out"))
+    profile = read_profile(arguments.profile)
+    if arguments.budget not in profile.used_budgets():
+        return records.write_cost(arguments.out, [])
+
+    device, items, parameters = prepare_torch(profile.compute.threads), [], profile.train_guide
+    for replicate in range(profile.replication.generators):
+        train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
+        configuration = read_configuration(arguments.generator / f"r{replicate}")
+        tensors, description = train_guide(train_set, configuration, parameters, profile.train_diffusion,
+                                           profile.replication.root_seed, replicate, device)
+        write_guide(arguments.out / f"r{replicate}", tensors, description)
+        items.append(records.cost_item("guide", replicate=replicate,
+                                       trained=parameters.updates * parameters.batch_size))
+    records.write_cost(arguments.out, items)
+
+
+if __name__ == "__main__":
+    run(main)

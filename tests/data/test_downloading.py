@@ -1,0 +1,123 @@
+import hashlib
+
+import pytest
+
+from synthplanes.data import downloading
+from synthplanes.errors import UserError
+
+CONTENT = bytes(range(256)) * 4000  # about a megabyte
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def get(server, tmp_path):
+    """Download from the local server into `target`; keyword arguments replace the right size and digest."""
+    server.content = CONTENT
+
+    def run(size=len(CONTENT), md5=MD5, url=server.url):
+        downloading.download(url, tmp_path / "set.zip", size, md5, pause_s=0.001)
+    return run
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "set.zip"
+
+
+@pytest.fixture
+def partial(tmp_path):
+    return tmp_path / "set.zip.part"
+
+
+def test_a_download(get, target, partial, server):
+    get()
+    assert target.read_bytes() == CONTENT and not partial.exists() and server.requests == [None]
+
+
+def test_it_goes_on_where_the_connection_broke(get, target, server):
+    server.faults = [("break", 300_000), ("break", 200_000)]
+    get()
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=300000-", "bytes=500000-"]
+
+
+def test_it_goes_on_from_an_earlier_call(get, target, partial, server):
+    partial.write_bytes(CONTENT[:777])
+    get()
+    assert target.read_bytes() == CONTENT and server.requests == ["bytes=777-"]
+
+
+def test_without_ranges_it_starts_over(get, target, partial, server):
+    server.ranges = False
+    partial.write_bytes(b"something else entirely")
+    server.faults = [("break", 1000)]
+    get()
+    assert target.read_bytes() == CONTENT and len(server.requests) == 2
+
+
+def test_passing_faults_are_waited_out(get, target, server):
+    server.faults = [503, "garbage", 429, ("break", 0)]
+    get()
+    assert target.read_bytes() == CONTENT
+
+
+def test_lasting_faults_end_with_a_sentence_and_keep_what_came(get, target, partial, server):
+    server.faults = [("break", 5000)] + ["garbage"] * 100
+    with pytest.raises(UserError, match="go on from byte 5,000"):
+        get()
+    assert partial.read_bytes() == CONTENT[:5000] and not target.exists()
+    assert len(server.requests) == 1 + downloading.ATTEMPTS
+    server.faults = []
+    get()
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+def test_what_is_not_there_is_not_asked_for_twice(get, target, server, status):
+    server.faults = [status] * 3
+    with pytest.raises(UserError, match=f"answers {status}"):
+        get()
+    assert len(server.requests) == 1 and not target.exists()
+
+
+def test_a_wrong_digest_is_deleted(get, target, partial, server):
+    server.content = CONTENT[:-1] + b"!"
+    with pytest.raises(UserError, match=f"instead of {MD5}"):
+        get()
+    assert not target.exists() and not partial.exists()
+
+
+def test_nothing_good_is_overwritten(get, target, server):
+    target.write_bytes(CONTENT)
+    server.faults = [404]
+    get()
+    assert server.requests == [] and target.read_bytes() == CONTENT
+
+
+def test_another_page_in_its_place_is_deleted(get, target, partial, server):
+    """A server that answers 200 with a login page: shorter, or longer than the file."""
+    server.ranges = False
+    server.content = b"<html>please log in</html>"
+    with pytest.raises(UserError, match="connection ended at 26 of"):
+        get()
+    server.content = CONTENT + b"more"
+    with pytest.raises(UserError, match="more than the expected"):
+        get()
+    assert not target.exists() and not partial.exists()
+
+
+def test_a_surplus_beginning_is_thrown_away(get, target, partial, server):
+    partial.write_bytes(CONTENT + b"more")
+    get()
+    assert target.read_bytes() == CONTENT and server.requests == [None]
+
+
+def test_a_server_that_is_off(get, target):
+    with pytest.raises(UserError, match="cannot be downloaded.*refused"):
+        get(url="http://127.0.0.1:9/set.zip")
+    assert not target.exists()
+
+
+def test_only_http_is_spoken(get, tmp_path):
+    with pytest.raises(UserError, match="no http"):
+        get(url="file:///etc/hostname")

@@ -1,0 +1,60 @@
+"""Guidance against closed forms on a normal, with a linear classifier whose gradient is known."""
+
+import torch
+
+from synthplanes.diffusion.conditions import Conditions
+from synthplanes.diffusion.guidance import GuidedDenoiser
+
+CONDITIONS = Conditions(torch.tensor([0, 1]), torch.tensor([0, 0]), torch.zeros(2, 6))
+
+
+class LinearDenoiser(torch.nn.Module):
+    """D = x / 2 with a known class, x / 4 without."""
+
+    class configuration:
+        classes = ("a", "b")
+
+    def forward(self, x, sigma, conditions):
+        return torch.where(conditions.label.view(-1, 1, 1, 1) < 2, x / 2, x / 4)
+
+
+class LinearGuide(torch.nn.Module):
+    """Two classes with log-odds (sum of pixels, 0)."""
+
+    def forward(self, x, sigma):
+        total = x.sum(dim=(1, 2, 3))
+        return torch.stack([total, torch.zeros_like(total)], dim=1)
+
+
+def image():
+    return torch.arange(8, dtype=torch.float32).view(2, 1, 2, 2) / 10
+
+
+def guided(kind, scale=3.0, interval=(0.0, 10.0)):
+    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, LinearGuide())
+
+
+def test_classifier_free_extrapolates():
+    x = image()
+    assert torch.allclose(guided("classifier_free")(x, 1.0), x / 4 + 3.0 * (x / 2 - x / 4))
+
+
+def test_classifier_adds_sigma_squared_times_the_gradient():
+    x, sigma = image(), 0.5
+    total = x.sum(dim=(1, 2, 3))
+    p_a = torch.sigmoid(total)
+    gradient = torch.stack([1 - p_a[0], -p_a[1]])  # d log p(a)/dx = 1 - p(a); d log p(b)/dx = -p(a)
+    expected = x / 2 + 3.0 * sigma ** 2 * gradient.view(2, 1, 1, 1)
+    assert torch.allclose(guided("classifier")(x, sigma), expected, atol=1e-6)
+
+
+def test_no_guidance_outside_the_interval_nor_without_a_kind():
+    x = image()
+    assert torch.equal(guided("classifier", interval=(0.6, 10.0))(x, 0.5), x / 2)
+    assert torch.equal(guided("none")(x, 0.5), x / 2)
+
+
+def test_passes_are_counted():
+    one = guided("classifier_free", interval=(0.4, 10.0))
+    one(image(), 0.5), one(image(), 0.1)
+    assert one.forward_image_passes == 2 * 2 + 2

@@ -1,0 +1,195 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from synthplanes.errors import UserError
+from synthplanes.statistics.clustered import Weighting, contrast, interval, level, weaker
+
+
+def balanced_table(n_units=5, n_patients=30, per_patient=4, unit=.1, patient=.2, both=.1, image=.0, root=0):
+    """d[u, i] = unit + patient + both (+ image) effects; every patient has as many images."""
+    rng = np.random.default_rng(root)
+    patients = np.repeat(np.arange(n_patients), per_patient)
+    d = (rng.normal(0, unit, (n_units, 1)) + rng.normal(0, patient, n_patients)[patients]
+         + rng.normal(0, both, (n_units, n_patients))[:, patients]
+         + rng.normal(0, image, (n_units, len(patients))))
+    return d, patients
+
+
+def test_balanced_table_gives_the_two_way_analysis_of_variance():
+    d, patients = balanced_table(both=.05)
+    table = d.reshape(5, 30, 4).mean(axis=2)                                  # [units, patients]
+    rows, columns = table.mean(axis=1), table.mean(axis=0)
+    rest = table - rows[:, None] - columns + table.mean()
+    variance = (rows.var(ddof=1) / 5 + columns.var(ddof=1) / 30 - np.square(rest).sum() / (4 * 29) / 150)
+    found = interval(d, Weighting.uniform(patients), patients)
+    assert found.estimate == pytest.approx(table.mean())
+    assert found.standard_error ** 2 == pytest.approx(variance)
+    assert found.n_effective_patients == pytest.approx(30)
+    degrees = variance ** 2 / ((rows.var(ddof=1) / 5) ** 2 / 4 + (columns.var(ddof=1) / 30) ** 2 / 29)
+    assert found.degrees_of_freedom == pytest.approx(degrees)
+
+
+def test_without_patient_variance_it_is_the_t_interval_of_the_seed_means():
+    d, patients = balanced_table(patient=0, both=0)
+    found = interval(d, Weighting.uniform(patients), patients)
+    reference = stats.ttest_1samp(d[:, 0], 0)
+    low, high = reference.confidence_interval(.95)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.p_value == pytest.approx(reference.pvalue)
+    assert found.degrees_of_freedom == pytest.approx(4)
+
+
+def test_without_seed_variance_it_is_the_t_interval_of_the_patient_means():
+    d, patients = balanced_table(unit=0, both=0)
+    found = interval(d, Weighting.uniform(patients), patients)
+    reference = stats.ttest_1samp(d[0, ::4], 0)
+    assert found.p_value == pytest.approx(reference.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval(.95)))
+    narrow = tuple(reference.confidence_interval(.9))
+    assert (found.equivalence_low, found.equivalence_high) == pytest.approx(narrow)
+
+
+def test_variance_is_floored_at_the_larger_one_way_term():
+    rng = np.random.default_rng(0)
+    rest = rng.normal(size=(5, 30))
+    rest -= rest.mean(axis=0)
+    rest -= rest.mean(axis=1, keepdims=True)
+    unit = rng.normal(0, .1, (5, 1))
+    found = interval(unit + rest, Weighting.uniform(np.zeros(30)), np.arange(30))
+    # the interaction exceeds the patient term, which is 0 here: without the floor V would fall below V_unit
+    assert found.standard_error ** 2 == pytest.approx(unit.var(ddof=1) / 5)
+
+
+def test_balanced_accuracy_weighs_classes_alike_and_accuracy_images():
+    labels = np.array([0] * 8 + [1] * 2)
+    d = np.tile(np.where(labels == 0, 1., 0.), (2, 1))
+    patients = np.arange(10)
+    assert interval(d, Weighting.balanced(labels), patients).estimate == pytest.approx(.5)
+    assert interval(d, Weighting.uniform(labels), patients).estimate == pytest.approx(.8)
+
+
+def test_a_rare_class_limits_the_effective_patients():
+    labels = np.repeat([0, 1], [1000, 10])
+    values = np.tile(np.random.default_rng(0).normal(size=1010), (3, 1))    # no variance between units
+    found = interval(values, Weighting.balanced(labels), np.arange(1010))
+    assert 10 < found.n_effective_patients < 10.5
+    assert found.degrees_of_freedom == pytest.approx(found.n_effective_patients - 1)
+    assert found.n_patients == 1010 and found.n_patients_scarcest == 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.floats(.1, 10), st.booleans())
+def test_invariances(root, scale, negative):
+    rng = np.random.default_rng(root)
+    patients = np.sort(rng.integers(0, 25, 120))
+    labels = np.concatenate([[0, 1, 2], rng.integers(0, 3, 117)])
+    d = rng.normal(.1, 1, (4, 120))
+    one = interval(d, Weighting.balanced(labels), patients)
+    # names and order of patients, images and units say nothing
+    order = rng.permutation(120)
+    names = rng.permutation(25)
+    other = interval(d[rng.permutation(4)][:, order], Weighting.balanced(labels[order]),
+                     names[patients[order]])
+    assert vars(other) == pytest.approx(vars(one))
+    # equivariance under scaling
+    factor = -scale if negative else scale
+    scaled = interval(factor * d, Weighting.balanced(labels), patients)
+    assert scaled.estimate == pytest.approx(factor * one.estimate)
+    assert scaled.standard_error == pytest.approx(scale * one.standard_error)
+    assert scaled.p_value == pytest.approx(one.p_value)
+    assert one.low < one.equivalence_low < one.estimate < one.equivalence_high < one.high
+
+
+def test_interval_and_p_value_agree():
+    for root in range(40):
+        d, patients = balanced_table(root=root)
+        found = interval(d + .15, Weighting.uniform(patients), patients)
+        assert (found.p_value < .05) == (found.low > 0 or found.high < 0)
+
+
+def test_contrast_is_antisymmetric_and_zero_against_itself():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 3, 4, 60)) < .7
+    labels, patients = rng.integers(0, 3, 60), np.repeat(np.arange(20), 3)
+    one, other = (contrast(x, y, Weighting.balanced(labels), patients) for x, y in ((a, b), (b, a)))
+    assert one.estimate == pytest.approx(-other.estimate) and one.low == pytest.approx(-other.high)
+    same = contrast(a, a, Weighting.balanced(labels), patients)
+    assert (same.low, same.high, same.p_value) == (0, 0, 1)
+    levels = [level(x, Weighting.balanced(labels), patients).estimate for x in (a, b)]
+    assert one.estimate == pytest.approx(levels[0] - levels[1])
+
+
+def test_weaker_takes_the_smaller_effect_and_the_larger_doubt():
+    d, patients = balanced_table()
+    small, large = (interval(d + shift, Weighting.uniform(patients), patients) for shift in (.05, .5))
+    found = weaker(large, small)
+    for name in ("estimate", "low", "equivalence_low"):
+        assert getattr(found, name) == getattr(small, name)
+    assert found.p_value == max(small.p_value, large.p_value)
+    half = stats.t.ppf(.9875, small.degrees_of_freedom) * small.standard_error
+    assert found.high == pytest.approx(small.estimate + half)
+    assert found.equivalence_high == pytest.approx(small.high)   # 95 % one-sided, halved, is 97.5 %
+
+
+def test_weaker_seldom_claims_anything_where_both_effects_are_zero():
+    rng = np.random.default_rng(5)
+    patients, worlds = np.repeat(np.arange(60), 3), 600
+    below = above = 0
+    for _ in range(worlds):
+        arm, real, two = (rng.normal(0, .05, (6, 1)) + rng.normal(0, .2, (6, 60))[:, patients]
+                          + rng.normal(0, .2, 60)[patients] for _ in range(3))
+        found = weaker(*(interval(arm - other, Weighting.uniform(patients), patients)
+                         for other in (real, two)))
+        below, above = below + (found.low > 0), above + (found.high < 0)
+    assert below / worlds < .025 and above / worlds < .045    # .025 and its Monte Carlo error
+
+
+def test_one_repetition_is_refused():
+    with pytest.raises(UserError, match="at least two repetitions"):
+        interval(np.ones((1, 4)), Weighting.uniform(np.zeros(4)), np.arange(4))
+
+
+def test_one_patient_alone_gives_finite_numbers_for_the_verdict_to_refuse():
+    found = interval(np.random.default_rng(0).random((3, 4)), Weighting.uniform(np.zeros(4)), np.zeros(4))
+    assert found.n_patients == 1 and found.n_effective_patients == pytest.approx(1)
+    assert all(np.isfinite(value) for value in vars(found).values())
+
+
+def test_the_smallest_visible_effect_is_seen_in_about_four_of_five_worlds():
+    def world(root, effect=0.0):
+        d, patients = balanced_table(n_units=6, n_patients=60, unit=.03, root=root)
+        return interval(d + effect, Weighting.uniform(patients), patients)
+
+    visible = np.mean([world(root).smallest_visible_effect for root in range(400)])
+    seen = np.mean([world(root, visible).p_value < .05 for root in range(400, 800)])
+    assert .74 < seen < .86
+
+
+IMBALANCE = np.array([2601, 1620, 1058, 981, 516, 353]) / 7129  # FETAL_PLANES_DB
+
+
+@pytest.mark.parametrize("name, n_units, n_patients, unit, patient, both", [
+    ("seeds dominate",    6, 60,  .06, .10, .10),
+    ("patients dominate", 6, 60,  .00, .30, .10),
+    ("few seeds",         3, 60,  .02, .30, .10),
+    ("both",              6, 300, .02, .20, .15),
+])
+def test_coverage_is_near_95_percent(name, n_units, n_patients, unit, patient, both):
+    """Worlds of 1 to 88 images per patient and unequal classes: does the 95 % interval hold the true 0?"""
+    rng = np.random.default_rng(7)
+    n_worlds, covered = 600, 0
+    for _ in range(n_worlds):
+        sizes = np.clip(np.exp(rng.normal(np.log(4), 1.0, n_patients)).round().astype(int), 1, 88)
+        patients = np.repeat(np.arange(n_patients), sizes)
+        labels = rng.choice(6, len(patients), p=IMBALANCE)
+        d = (rng.normal(0, unit, (n_units, 1)) + rng.normal(0, patient, n_patients)[patients]
+             + rng.normal(0, both, (n_units, n_patients))[:, patients]
+             + rng.normal(0, .3, (n_units, len(patients))))
+        found = interval(d, Weighting.balanced(labels), patients)
+        covered += found.low <= 0 <= found.high
+    wilson = stats.binomtest(covered, n_worlds).proportion_ci(.99, method="wilson")
+    print(f"{name}: covered {covered / n_worlds:.3f} [{wilson.low:.3f}, {wilson.high:.3f}]")
+    assert wilson.low <= .965 and wilson.high >= .935, f"{name}: {covered / n_worlds:.3f}"

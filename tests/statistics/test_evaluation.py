@@ -1,0 +1,213 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from synthplanes.errors import UserError
+from synthplanes.records import SPLITS, Table
+from synthplanes.statistics.evaluation import evaluate, holm
+from synthplanes.statistics.settings import Settings
+
+CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")
+
+
+def settings_for(*budgets, margin=.02, simulated=True):
+    cells = frozenset(cell for predictions in budgets for cell in predictions.cells)
+    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", expected=cells)
+
+
+def judge(*budgets, **changes):
+    return evaluate(budgets, settings_for(*budgets, **changes))
+
+
+def find(records, **where):
+    return [record for record in records if all(record[name] == value for name, value in where.items())]
+
+
+def test_records_have_every_field_of_the_plan(world):
+    _, verdict = judge(world(controls=CONTROLS))
+    fields = {"source", "budget", "arch", "metric", "contrast", "arm", "reference_arm", "estimate", "low",
+              "high", "p_value", "p_value_holm", "n_seeds", "n_generators", "n_patients", "n_images",
+              "verdict", "smallest_visible_effect", "degrees_of_freedom", "confirmatory"}
+    assert all(fields <= set(record) for record in verdict["records"])
+    json.dumps(verdict, allow_nan=False)
+    keys = [(r["budget"], r["arch"], r["metric"], r["contrast"]) for r in verdict["records"]]
+    assert keys == sorted(keys) and len(set(keys)) == len(keys)
+
+
+def test_an_estimate_is_the_difference_of_scikit_learns_scores(world):
+    predictions = world()
+    table, verdict = judge(predictions)
+    rows = predictions.rows("test")
+    top = predictions.probabilities[:, rows].argmax(axis=2)
+    score = {cell: balanced_accuracy_score(predictions.labels[rows], top[run])
+             for run, cell in enumerate(predictions.cells)}
+    whose = [(arch, "b25", 0, seed) for arch in ("residual", "convolutional") for seed in range(4)]
+    expected = np.mean([score["synthetic_then_real", *one] - score["real", *one] for one in whose])
+    record, = find(verdict["records"], contrast="fair", arch="mean", metric="balanced_accuracy")
+    assert record["estimate"] == pytest.approx(expected, abs=1e-6)
+    counts = [record[name] for name in ("n_patients", "n_images", "n_seeds", "n_generators")]
+    assert counts == [60, 180, 4, 1]
+    by_cell = {tuple(row[name] for name in ("arm", "arch", "budget", "replicate", "seed")): row["value"]
+               for row in table.rows() if row["metric"] == "balanced_accuracy"}
+    assert by_cell == pytest.approx(score, abs=1e-6)
+    level, = find(verdict["levels"], arm="real", arch="residual", metric="balanced_accuracy")
+    mean = np.mean([score["real", "residual", "b25", 0, seed] for seed in range(4)])
+    assert level["estimate"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_scores_cover_every_run_and_metric_in_order(world):
+    predictions = world()
+    table, _ = judge(predictions)
+    assert len(table) == len(predictions.runs) * (5 + 3)
+    assert all(value == round(value, 6) for value in table["value"].tolist())
+    keys = list(zip(table["arm"], table["arch"], table["replicate"], table["seed"], table["metric"]))
+    assert keys == sorted(keys)
+    rows = predictions.rows("test")
+    auroc, = find(table.rows(), arm="mixed", arch="residual", seed=2, metric="macro_auroc")
+    run = predictions.cells.index(("mixed", "residual", "b25", 0, 2))
+    labels, p = predictions.labels[rows], predictions.probabilities[run][rows]
+    mean = np.mean([roc_auc_score(labels == c, p[:, c]) for c in range(3)])
+    assert auroc["value"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_exactly_one_hypothesis_is_confirmatory(world):
+    skills = {"synthetic_then_real": 1.03}
+    _, verdict = judge(world(skills), world(skills, budget="b100"))
+    found = find(verdict["records"], confirmatory=True)
+    assert [(r["budget"], r["arch"], r["metric"], r["arm"]) for r in found] == [
+        ("b25", "mean", "balanced_accuracy", "synthetic_then_real")] * 2
+    assert [r["reference_arm"] for r in found] == ["real", "real_two_stage"]
+    assert all(r["p_value_holm"] == r["p_value"] for r in found)
+    rest = find(verdict["records"], confirmatory=False)
+    assert [r["p_value_holm"] for r in rest] == pytest.approx(holm([r["p_value"] for r in rest]), abs=1e-4)
+
+
+def test_a_strong_arm_helps_and_the_sentence_says_where(world):
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .95}))
+    overall = verdict["overall"]
+    assert overall["verdict"] == "helps on simulated images" and overall["word"] == "helps"
+    assert overall["sentence"].startswith("This synthetic set helps on simulated images: balanced accuracy")
+    assert overall["p_value"] < .05 and overall["low"] > 0
+
+
+def test_helps_needs_superiority_over_both_references(world):
+    """The arm beats `real` by far, but `real_two_stage` does so too."""
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_two_stage": 2.5, "real_long": .9}))
+    fair, = find(verdict["records"], contrast="fair", arch="mean", metric="balanced_accuracy")
+    assert fair["word"] == "helps"
+    assert not verdict["overall"]["word"].startswith("helps")
+    assert verdict["overall"]["low"] <= 0
+
+
+def test_an_undertrained_real_arm_silences_all_but_the_naive_contrast(world):
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": 2.0}))
+    assert verdict["plateau"]["b25"]["met"] is False
+    assert verdict["overall"]["verdict"] == "undertrained on simulated images"
+    assert "undertrained" in verdict["overall"]["sentence"]
+    words = {record["contrast"]: record["word"] for record in verdict["records"]}
+    assert words.pop("naive") == "helps" and words.pop("longer") == "helps"
+    assert set(words.values()) == {"undertrained"}
+
+
+def test_too_few_patients_are_refused(world):
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .5}, n_patients=24), margin=.2)
+    assert verdict["overall"]["word"] == "too few patients" and "20" in verdict["overall"]["reason"]
+
+
+def test_one_seed_gives_no_interval_but_a_reason(world):
+    _, verdict = judge(world({"real_long": .5}, seeds=(0,)), margin=.2)
+    assert verdict["overall"]["word"] == "unpaired" and verdict["overall"]["estimate"] is None
+    assert "single seed" in verdict["overall"]["sentence"]
+
+
+def test_controls_give_their_known_answers(world):
+    skills = {"real_long": .9, "oracle_then_real": 2.6, "poison_then_real": .3}
+    _, verdict = judge(world(skills, controls=CONTROLS))
+    assert {(row["arm"], row["arch"]): row["as_expected"] for row in verdict["controls"]} == {
+        (arm, "residual"): True for arm in CONTROLS[1:]}
+    assert not find(verdict["records"], contrast="oracle", arch="mean")
+    _, wrong = judge(world({"real_long": .9, "null_then_real": 2.6}, controls=CONTROLS))
+    null, = find(wrong["controls"], arm="null_then_real")
+    assert null["as_expected"] is False and null["verdict"] == "helps on simulated images"
+
+
+def test_the_share_of_the_oracles_gain(world):
+    _, verdict = judge(world(controls=CONTROLS))
+    share, = find(verdict["oracle_share"], arm="synthetic_then_real", metric="balanced_accuracy")
+    gains = [find(verdict["records"], contrast=name, arch="residual", metric="balanced_accuracy")[0]
+             ["estimate"] for name in ("fair", "oracle")]
+    assert (share["gain"], share["oracle_gain"]) == pytest.approx(gains, abs=1e-6)
+    assert share["share"] == pytest.approx(gains[0] / gains[1], abs=1e-4) and 0 < share["share"] < 1
+    _, verdict = judge(world({"oracle_then_real": 1.0}, controls=CONTROLS))
+    share, = find(verdict["oracle_share"], arm="synthetic_then_real", metric="balanced_accuracy")
+    assert share["share"] is None
+    assert judge(world())[1]["oracle_share"] == []
+
+
+def test_nothing_depends_on_the_order_of_runs(world):
+    predictions = world(controls=CONTROLS)
+    order = np.random.default_rng(0).permutation(len(predictions.runs))
+    shuffled = dataclasses.replace(predictions, runs=predictions.runs.select(order),
+                                   probabilities=predictions.probabilities[order])
+    (table, verdict), (other_table, other_verdict) = judge(predictions), judge(shuffled)
+    assert json.dumps(verdict, sort_keys=True) == json.dumps(other_verdict, sort_keys=True)
+    assert table.rows() == other_table.rows()
+
+
+def test_several_generators_speak_of_the_method(world):
+    predictions = world({"synthetic_then_real": 2.5, "real_long": .8}, replicates=range(4), seeds=range(2))
+    rows = predictions.rows("validation")
+    splits = Table.of_rows(SPLITS, [
+        dict(budget="b25", replicate=replicate, image_id=image, role="validation")
+        for replicate in range(4) for image in predictions.images["image_id"][rows]])
+    with pytest.raises(UserError, match="pass splits.csv"):
+        judge(predictions)
+    _, verdict = evaluate([predictions], settings_for(predictions, simulated=False), splits=splits)
+    overall = verdict["overall"]
+    assert (overall["n_generators"], overall["n_seeds"], overall["n_units"]) == (4, 2, 4)
+    assert overall["verdict"] == "helps" and overall["sentence"].startswith("The method helps: ")
+
+
+def test_identification_stands_in_the_verdict(world):
+    predictions = world()
+    _, verdict = evaluate([predictions], settings_for(predictions), {"phantom": {"version": 3}})
+    assert verdict["phantom"] == {"version": 3}
+
+
+def test_missing_runs_and_arms_are_refused(world):
+    predictions = world()
+    complete = settings_for(predictions)
+    less = dataclasses.replace(predictions, runs=predictions.runs.select(np.arange(5)),
+                               probabilities=predictions.probabilities[:5])
+    with pytest.raises(UserError, match="lack"):
+        evaluate([less], complete)
+    with pytest.raises(UserError, match="hold"):
+        evaluate([predictions], settings_for(less))
+    with pytest.raises(UserError, match="confirmatory hypothesis needs"):
+        judge(world(arms=("real", "real_long", "synthetic_then_real")))
+    with pytest.raises(UserError, match="at budget b25"):
+        judge(world(budget="b50"))
+
+
+def test_budgets_must_share_their_test_images_and_come_once(world):
+    with pytest.raises(UserError, match="different test images"):
+        judge(world(), world(budget="b100", root=1))
+    with pytest.raises(UserError, match="given twice"):
+        judge(world(), world())
+
+
+def test_an_absent_class_is_named(world):
+    predictions = world()
+    test = predictions.rows("test") & (predictions.images["label"] == "femur")
+    moved = predictions.images.with_columns(role=np.where(test, "validation", predictions.images["role"]))
+    with pytest.raises(UserError, match="'femur' has no image among the .* test images"):
+        judge(dataclasses.replace(predictions, images=moved))
+
+
+def test_holm_by_hand():
+    assert holm([.01, .04, .03, .005]) == pytest.approx([.03, .06, .06, .02])
+    assert holm([.9, .8]) == pytest.approx([1, 1])
+    assert holm([]) == []

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from synthplanes.errors import UserError
+from synthplanes.records import write_array, write_table
+from synthplanes.statistics.predictions import read_predictions, refuse_other_cells
+
+
+@pytest.fixture
+def folders(tmp_path, world):
+    """Two architecture folders as `predict` writes them, and what they hold."""
+    predictions = world(n_patients=12)
+    result = []
+    for arch in ("residual", "convolutional"):
+        rows = predictions.runs["arch"] == arch
+        write_table(tmp_path / arch / "runs.csv", predictions.runs.select(rows))
+        write_table(tmp_path / arch / "images.csv", predictions.images)
+        write_array(tmp_path / arch / "probabilities.npy", predictions.probabilities[rows])
+        result.append((arch, tmp_path / arch))
+    return result, predictions
+
+
+def edit(folder, change):
+    """Apply `change` to the probabilities of a folder."""
+    array = np.load(folder / "probabilities.npy")
+    write_array(folder / "probabilities.npy", change(array))
+
+
+def rewrite(path, old, new, count=-1):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, count))
+
+
+def test_reads_all_architectures_in_order(folders):
+    paths, written = folders
+    read = read_predictions(paths, written.classes)
+    order = np.argsort(written.runs["arch"] == "convolutional", kind="stable")
+    assert read.cells == [written.cells[i] for i in order]
+    np.testing.assert_array_equal(read.probabilities, written.probabilities[order])
+    assert read.budget == "b25"
+    assert [read.classes[c] for c in read.labels] == written.images["label"].tolist()
+
+
+def test_labels_follow_the_order_of_classes_whatever_it_is(folders):
+    paths, written = folders
+    classes = written.classes[::-1]
+    assert [classes[c] for c in read_predictions(paths, classes).labels] == written.images["label"].tolist()
+
+
+def test_correct_is_the_top_label(world):
+    predictions = world(n_patients=6)
+    by_hand = [[int(np.argmax(row)) == label for row, label in zip(run, predictions.labels)]
+               for run in predictions.probabilities]
+    np.testing.assert_array_equal(predictions.correct, by_hand)
+
+
+FAULTS = {
+    "other images": (lambda f: rewrite(f / "images.csv", "p003", "p999"), "lists other images"),
+    "unknown label": (lambda f: [rewrite(g / "images.csv", "femur", "foot")
+                                 for g in (f, f.parent / "residual")], "unknown label 'foot'"),
+    "unknown role": (lambda f: [rewrite(g / "images.csv", "validation", "train")
+                                for g in (f, f.parent / "residual")], "unknown role 'train'"),
+    "image twice": (lambda f: [rewrite(g / "images.csv", "i0001", "i0000")
+                               for g in (f, f.parent / "residual")], "'i0000' more than once"),
+    "NaN": (lambda f: edit(f, lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, np.nan, a)),
+            "1 row.* no probabilities"),
+    "infinite": (lambda f: edit(f, lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, np.inf, a)),
+                 "no probabilities"),
+    "negative": (lambda f: edit(f, lambda a: a + np.array([-1, 1, 0], np.float32)), "no probabilities"),
+    "sum": (lambda f: edit(f, lambda a: a * 1.01), "no probabilities"),
+    "fewer runs": (lambda f: edit(f, lambda a: a[1:]), "shape"),
+    "fewer classes": (lambda f: edit(f, lambda a: a[..., :2]), "shape"),
+    "wrong architecture": (lambda f: rewrite(f / "runs.csv", "convolutional", "transformer", 1),
+                           "in the place of"),
+    "two budgets": (lambda f: rewrite(f / "runs.csv", "b25", "b50", 1), "mix the budgets"),
+    "twin runs": (lambda f: rewrite(f / "runs.csv", "convolutional,b25,0,1", "convolutional,b25,0,0"),
+                  "twice"),
+    "no runs.csv": (lambda f: (f / "runs.csv").unlink(), "does not exist"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_one_sentence(folders, fault):
+    paths, written = folders
+    plant, message = FAULTS[fault]
+    plant(paths[1][1])
+    with pytest.raises(UserError, match=message) as caught:
+        read_predictions(paths, written.classes)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_float32_rounding_of_sums_is_accepted(folders):
+    paths, written = folders
+    edit(paths[0][1], lambda a: a * np.float32(1.0005))
+    read_predictions(paths, written.classes)
+
+
+def test_no_folder_is_refused():
+    with pytest.raises(UserError, match="No prediction folder"):
+        read_predictions([], ("a", "b"))
+
+
+def test_missing_and_surplus_cells_are_named():
+    cells = {("real", "residual", "b25", 0, s) for s in range(3)}
+    refuse_other_cells(cells, cells)
+    with pytest.raises(UserError, match="lack 1 run.*seed 2"):
+        refuse_other_cells({c for c in cells if c[4] != 2}, cells)
+    with pytest.raises(UserError, match="hold 1 run.*which the protocol does not know.*seed 1"):
+        refuse_other_cells(cells, {c for c in cells if c[4] != 1})

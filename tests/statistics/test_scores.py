@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from synthplanes.errors import UserError
+from synthplanes.statistics import scores
+
+
+@st.composite
+def predictions(draw):
+    """Probabilities with many ties, and labels in which every class occurs."""
+    k = draw(st.integers(2, 5))
+    n = draw(st.integers(k, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    coarse = rng.integers(1, draw(st.sampled_from([3, 50])), (n, k)).astype(np.float64)
+    labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    return (coarse / coarse.sum(axis=1, keepdims=True)).astype(np.float32), rng.permutation(labels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictions())
+def test_agrees_with_scikit_learn(case):
+    p, labels = case
+    top = p.argmax(axis=1)
+    assert scores.accuracy(p, labels) == pytest.approx(metrics.accuracy_score(labels, top))
+    assert scores.balanced_accuracy(p, labels) == pytest.approx(metrics.balanced_accuracy_score(labels, top))
+    assert scores.macro_f1(p, labels) == pytest.approx(
+        metrics.f1_score(labels, top, average="macro", zero_division=0, labels=range(p.shape[1])))
+    np.testing.assert_allclose(scores.recalls(p, labels), metrics.recall_score(labels, top, average=None))
+    np.testing.assert_array_equal(scores.confusion_matrix(p, labels),
+                                  metrics.confusion_matrix(labels, top, labels=range(p.shape[1])))
+    # One class at a time: scikit-learn's multi-class form insists on sums of exactly 1.
+    one_vs_rest = [metrics.roc_auc_score(labels == c, p[:, c]) for c in range(p.shape[1])]
+    assert scores.macro_auroc(p, labels) == pytest.approx(np.mean(one_vs_rest))
+
+
+@settings(max_examples=30, deadline=None)
+@given(predictions())
+def test_all_scores_are_fractions_and_independent_of_row_order(case):
+    p, labels = case
+    names = [f"c{c}" for c in range(p.shape[1])]
+    one = scores.all_scores(p, labels, names)
+    order = np.random.default_rng(0).permutation(len(labels))
+    assert one == pytest.approx(scores.all_scores(p[order], labels[order], names))
+    assert all(0 <= value <= 1 for value in one.values())
+    assert set(one) == {"accuracy", "balanced_accuracy", "calibration_error", "macro_auroc", "macro_f1",
+                        *(f"recall/{name}" for name in names)}
+
+
+def test_calibration_error_by_hand():
+    p = np.array([[.9, .1], [.9, .1], [.6, .4], [.4, .6]])
+    labels = np.array([0, 1, 0, 1])
+    # bin of .9: confidences 1.8, one right; bin of .6: confidences 1.2, two right
+    assert scores.calibration_error(p, labels) == pytest.approx((abs(1.8 - 1) + abs(1.2 - 2)) / 4)
+
+
+def test_a_calibrated_classifier_has_little_error_and_a_boastful_one_much():
+    rng = np.random.default_rng(1)
+    truth = rng.uniform(.5, 1, 50_000)
+    labels = (rng.uniform(size=truth.size) > truth).astype(int)
+    honest = np.stack([truth, 1 - truth], axis=1)
+    assert scores.calibration_error(honest, labels) < 0.01
+    boastful = np.tile([.999, .001], (truth.size, 1))
+    assert scores.calibration_error(boastful, labels) == pytest.approx(.249, abs=.01)
+
+
+def test_edges_of_the_confidence_bins_belong_to_the_lower_bin():
+    confidence = np.array([10 / 15, 10 / 15 + 1e-9])
+    p = np.stack([confidence, 1 - confidence], axis=1)
+    # in one bin the errors would cancel: one right, one wrong
+    apart = scores.calibration_error(p, np.array([0, 1]))
+    assert apart == pytest.approx((1 / 3 + 2 / 3) / 2)
+
+
+def test_an_absent_class_is_named():
+    p = np.full((3, 3), 1 / 3)
+    with pytest.raises(UserError, match="'femur' has no image among the 3 test images"):
+        scores.all_scores(p, np.array([0, 1, 1]), ["abdomen", "brain", "femur"], "test")
+    with pytest.raises(UserError, match="number 2"):
+        scores.balanced_accuracy(p, np.array([0, 1, 1]))
+
+
+def test_a_single_class_has_no_roc_curve():
+    with pytest.raises(UserError, match="two classes"):
+        scores.macro_auroc(np.ones((3, 1)), np.zeros(3, int))

@@ -1,0 +1,118 @@
+import dataclasses
+
+import pytest
+
+from synthplanes.statistics.clustered import Interval
+from synthplanes.statistics.verdict import (FINDINGS, OTHERWISE, REFUSALS, Evidence, judge, on_simulated,
+                                            points, sentence, subject)
+
+MARGIN = .02
+
+
+def an_interval(low, high, **changes):
+    """A symmetric interval with a generous design."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    base = Interval(estimate=middle, low=low, high=high, equivalence_low=middle - .83 * half,
+                    equivalence_high=middle + .83 * half, standard_error=half / 2, degrees_of_freedom=30,
+                    p_value=.01, n_units=6, n_patients=90, n_effective_patients=60, n_patients_scarcest=12,
+                    smallest_visible_effect=1.4 * half)
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.mark.parametrize("low, high, word", [
+    (-.05, -.01, "hurts"),
+    (-.015, -.001, "hurts"),               # also within the margin: a certain loss is called a loss
+    (.01, .05, "helps"),
+    (.03, .05, "helps"),
+    (.001, .015, "helps, negligibly"),
+    (.001, .02, "helps, negligibly"),      # upper limit equal to the margin: not above it
+    (-.01, .01, "equivalent"),
+    (0., .019, "equivalent"),              # a lower limit of 0 is not above 0
+    (-.06, .01, "no worthwhile gain"),
+    (-.06, .06, "inconclusive"),
+    (-.01, .05, "inconclusive"),
+    (-.06, .02, "inconclusive"),
+])
+def test_the_words_of_the_findings(low, high, word):
+    found = judge(Evidence(an_interval(low, high), MARGIN))
+    assert found.word == word and not found.refused
+
+
+def test_equivalence_is_judged_by_the_90_percent_interval():
+    wide = an_interval(-.021, .005)
+    assert wide.low < -MARGIN < wide.equivalence_low
+    assert judge(Evidence(wide, MARGIN)).word == "equivalent"
+
+
+REFUSED = {
+    "undertrained":     dict(why_undertrained="it still gains"),
+    "unpaired":         dict(why_unpaired="a seed is missing"),
+    "too few patients": dict(interval=an_interval(.03, .05, n_effective_patients=19.9)),
+}
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_refusals_precede_any_finding(word):
+    found = judge(dataclasses.replace(Evidence(an_interval(.03, .05), MARGIN), **REFUSED[word]))
+    assert found.word == word and found.refused
+
+
+def test_refusals_have_an_order_and_need_no_interval():
+    assert judge(Evidence(None, MARGIN, "it still gains", "a seed is missing")).word == "undertrained"
+    assert judge(Evidence(None, MARGIN, "", "a seed is missing")).word == "unpaired"
+
+
+def test_too_few_patients_names_the_constant():
+    few = judge(Evidence(an_interval(.03, .05, n_effective_patients=12.34), MARGIN))
+    assert "12.3" in few.reason and "20" in few.reason
+    scarce = judge(Evidence(an_interval(.03, .05, n_patients_scarcest=2), MARGIN))
+    assert scarce.word == "too few patients" and "2 test patient(s)" in scarce.reason
+    enough = an_interval(.03, .05, n_effective_patients=20, n_patients_scarcest=3)
+    assert not judge(Evidence(enough, MARGIN)).refused
+
+
+def test_simulated_images_are_always_named():
+    assert on_simulated("helps", True) == "helps on simulated images"
+    assert on_simulated("helps, negligibly", True) == "helps, negligibly, on simulated images"
+    assert on_simulated("helps", False) == "helps"
+
+
+def test_subject_follows_the_number_of_generators():
+    assert subject(1) == "this synthetic set" and subject(6) == "the method"
+
+
+@pytest.mark.parametrize("fraction, sign, text", [
+    (.0123, False, "1.2"), (.0123, True, "+1.2"), (-.05, True, "-5.0"), (-.0001, True, "0.0"),
+    (0, True, "0.0")])
+def test_points(fraction, sign, text):
+    assert points(fraction, sign) == text
+
+
+def say(low, high, simulated=True, n_generators=1, **evidence):
+    interval = an_interval(low, high)
+    found = judge(Evidence(interval, MARGIN, **evidence))
+    return sentence(found, interval, MARGIN, metric="balanced_accuracy",
+                    references=("real", "real_two_stage"), simulated=simulated,
+                    n_generators=n_generators, n_seeds=6)
+
+
+def test_the_sentence():
+    assert say(.01, .05) == (
+        "This synthetic set helps on simulated images: balanced accuracy changes by +3.0 points (95 % "
+        "interval +1.0 to +5.0, p = 0.010) against the better of `real` and `real_two_stage` at equal "
+        "updates, where 2.0 points would be worthwhile and 2.8 points could be seen (1 generator, 6 seeds "
+        "each, 90 test patients).")
+    assert say(.01, .05, simulated=False, n_generators=6).startswith("The method helps: ")
+    assert say(.01, .05, why_undertrained="it still gains") == (
+        "No verdict on this synthetic set on simulated images (undertrained): it still gains.")
+
+
+def test_every_word_has_a_sentence():
+    limits = {"hurts": (-.05, -.01), "helps": (.01, .05), "helps, negligibly": (.001, .015),
+              "equivalent": (-.01, .01), "no worthwhile gain": (-.06, .01), "inconclusive": (-.06, .06)}
+    assert set(limits) == {word for word, _ in FINDINGS} | {OTHERWISE}
+    assert set(REFUSED) == {word for word, _ in REFUSALS}
+    texts = {word: say(*limits[word], simulated=False) for word in limits}
+    assert len({text.split(":")[0] for text in texts.values()}) == len(limits)
+    assert texts["inconclusive"].startswith("Whether this synthetic set helps remains open: ")
+    assert texts["helps, negligibly"].startswith("This synthetic set helps, but negligibly: ")

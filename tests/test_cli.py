@@ -1,0 +1,106 @@
+"""The command line: every bad input ends in one sentence and status 1, and quick commands stay quick."""
+
+import subprocess
+import sys
+
+import pytest
+from ruamel.yaml import YAML
+from small_profile import PARAMS, ROLES, small_profile_parameters
+
+from synthplanes import cli
+from synthplanes.errors import UserError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A top folder whose params.yaml has the profiles `tiny` (phantom) and `own` (a user's table)."""
+    own = small_profile_parameters()
+    own["simulate"] = None
+    own["prepare"]["source"] = "table"
+    whole = {"profile": ["tiny"], "budgets": ["scarce", "full"], "archs": list(ROLES),
+             "profiles": {"tiny": small_profile_parameters(), "own": own}}
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML().dump(whole, file)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def test_the_forecast_is_printed(project, capsys):
+    assert cli.main(["cost", "--profile", "tiny"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    baseline = next(line.split() for line in lines if line.startswith("baseline"))
+    assert baseline == ["baseline", "scarce", "residual", "20", "8,640", "0"]  # 8 x (6 x (20 + 60 + 60) + 2 x 120)
+    assert lines[-2].startswith("together")
+
+
+def test_the_forecast_takes_the_prepared_classes(project, capsys):
+    with pytest.raises(UserError, match="the number of classes of 'own' is not known yet"):
+        cli.main(["cost", "--profile", "own"])
+    (project / "artifacts/prepared/own").mkdir(parents=True)
+    (project / "artifacts/prepared/own/classes.json").write_text('["a", "b"]')
+    cli.main(["cost", "--profile", "own"])
+    sample = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("sample"))
+    assert sample[-1] == "30"  # 2 classes x 3 images x 5 steps
+
+
+@pytest.mark.parametrize("words, sentence", [
+    (["cost", "--profile", "none"], "no profile 'none'"),
+    (["inspect", "--profile", "tiny"], "does not exist: run the stage"),
+    (["fetch", "african_planes", "--profile", "own"], "reads the source 'table': fetch that one"),
+    (["fetch", "phantom", "--profile", "tiny"], "the phantom is simulated"),
+    (["fetch", "table", "--profile", "own", "--from", "nowhere"], "nowhere"),
+    (["phantom-layout", "there", "--profile", "own"], "simulates nothing"),
+    (["phantom-layout", ".", "--profile", "tiny"], "not an empty folder"),
+    (["track"], "run `dvc repro` first"),
+    (["ui"], "run `synthplanes track` first"),
+])
+def test_bad_input_ends_in_one_sentence(project, capsys, monkeypatch, words, sentence):
+    monkeypatch.setattr(sys, "argv", ["synthplanes", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.entry()
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert sentence in error and "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_profile_of_an_own_table_can_be_fetched_and_inspected(project, capsys):
+    from PIL import Image
+    folder = project.parent / f"{project.name}-images"
+    folder.mkdir()
+    rows = ["path,label,patient,role"]
+    for number in range(8):
+        Image.new("L", (20, 16 + number), 10 * number).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{'ab'[number % 2]},p{number},{'train' if number < 4 else 'test'}")
+    (folder / "table.csv").write_text("\n".join(rows) + "\n")
+    assert cli.main(["fetch", "table", "--profile", "own", "--from", str(folder)]) == 0
+    assert cli.main(["inspect", "--profile", "own"]) in (0, 1)  # flat grey frames may well be called twins
+    assert "8 images in the table" in capsys.readouterr().out
+
+
+def test_a_small_phantom_in_the_official_layout(project, capsys):
+    whole = YAML().load(project / "params.yaml")
+    whole["profiles"]["tiny"]["simulate"] |= {"train_patients": 12, "test_patients": 6, "frame_size": 16}
+    whole["profiles"]["tiny"]["compute"]["processes"] = 1
+    YAML().dump(whole, project / "params.yaml")
+    assert cli.main(["phantom-layout", "layout", "--profile", "tiny"]) == 0
+    assert (project / "layout" / "FETAL_PLANES_DB_data.csv").is_file()
+
+
+def test_help_does_not_load_what_it_does_not_need():
+    code = ("import sys; from synthplanes import cli\n"
+            "try: cli.main(['--help'])\n"
+            "except SystemExit: pass\n"
+            "print([name for name in ('torch', 'mlflow', 'matplotlib', 'timm', 'diffusers') if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for name in ("fetch", "inspect", "track", "ui", "phantom-layout", "cost"):
+        assert name in done.stdout
+
+
+def test_the_profile_of_the_project_itself_has_a_forecast(monkeypatch, capsys):
+    monkeypatch.chdir(PARAMS.parent)
+    assert cli.main(["cost", "--profile", "phantom"]) == 0
+    assert "train_diffusion" in capsys.readouterr().out

@@ -1,0 +1,95 @@
+"""Counted work: sums that can be done by head, refusals, and the forecast against its formula."""
+
+import pytest
+
+from synthplanes import counted_work, records
+from synthplanes.counted_work import Work
+from synthplanes.errors import UserError
+from small_profile import small_profile
+
+BOTH = ("residual", "transformer")
+
+
+def item(name, arch="", training=0, forward=0, runs=1, replicate=0):
+    return {"item": name, "arch": arch, "replicate": replicate, "runs": runs, "training_image_passes": training,
+            "forward_image_passes": forward}
+
+
+def write_costs(root):
+    """Two architectures, one budget: generator 1000 + 10, sampling 200, real 50 each, synthetic 30, then 20."""
+    written = {"generator/scarce": [item("generator", training=1000, forward=10)], "guide/scarce": [],
+               "synthetic/scarce": [item("sampling", forward=200)], "audit/scarce": [item("audit", training=7)]}
+    for arch in BOTH:
+        written[f"baseline/scarce/{arch}"] = [item("real", arch, 50, runs=2)]
+        written[f"pretrain/scarce/{arch}"] = [item("synthetic", arch, 30, runs=2), item("null", arch, 30)]
+        written[f"finetune/scarce/{arch}"] = [item("synthetic_then_real", arch, 20, runs=2),
+                                              item("null_then_real", arch, 20)]
+        written[f"joint/scarce/{arch}"] = []
+        written[f"predictions/scarce/{arch}"] = [item("prediction", arch, forward=5, runs=2)]
+    for cell, items in written.items():
+        records.write_cost(root / cell, items)
+    return {stage: root / stage for stage in counted_work.BUDGET_STAGES + counted_work.ARCH_STAGES}
+
+
+def test_an_arm_on_synthetic_images_pays_for_their_making(tmp_path):
+    cost = counted_work.collect(small_profile(archs=BOTH), write_costs(tmp_path))
+    arms = {arm["arm"]: arm for arm in cost["arms"]}
+    assert list(arms) == ["real", "synthetic", "null", "synthetic_then_real", "null_then_real"]
+    assert arms["real"]["total"]["forward_equivalents"] == 2 * 3 * 50
+    assert arms["real"]["total"]["runs"] == 2 * 2
+    assert arms["real"]["synthesis"]["forward_equivalents"] == 0
+    assert arms["synthetic"]["total"]["forward_equivalents"] == 2 * 3 * 30 + (3 * 1000 + 10 + 200)
+    assert arms["synthetic_then_real"]["total"]["forward_equivalents"] == 2 * 3 * (30 + 20) + (3 * 1000 + 10 + 200)
+    assert arms["null_then_real"]["total"]["training_image_passes"] == 2 * (30 + 20)
+    assert cost["total"]["training_image_passes"] == 1000 + 7 + 2 * (50 + 30 + 30 + 20 + 20)
+    assert cost["total"]["forward_image_passes"] == 10 + 200 + 2 * 5
+
+
+def test_a_cell_that_the_profile_does_not_use_is_not_counted(tmp_path):
+    folders = write_costs(tmp_path)
+    one = counted_work.collect(small_profile(archs=("residual",)), folders)
+    assert {arch for arm in one["arms"] for arch in arm["archs"]} == {"residual"}
+
+
+def test_a_missing_cell_is_refused_with_its_name(tmp_path):
+    folders = write_costs(tmp_path)
+    (tmp_path / "joint/scarce/transformer/cost.json").unlink()
+    with pytest.raises(UserError, match="joint/scarce/transformer/cost.json does not exist"):
+        counted_work.collect(small_profile(archs=BOTH), folders)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"items": {}}, {"items": [{"item": "real"}]},
+                                     {"items": [{**item("real", "residual"), "runs": "2"}]},
+                                     {"items": [item("real", "transformer")]}, {"items": [item("reel", "residual")]}])
+def test_ill_formed_costs_are_refused(tmp_path, content):
+    folders = write_costs(tmp_path)
+    records.write_json(tmp_path / "baseline/scarce/residual/cost.json", content)
+    with pytest.raises(UserError, match="delete it and run its stage again"):
+        counted_work.collect(small_profile(archs=("residual",)), folders)
+
+
+def test_the_forecast_follows_its_formula():
+    profile = small_profile(archs=("residual",), guidance="classifier", controls=("oracle", "null"))
+    rows = {row["stage"]: row for row in counted_work.expected(profile, n_classes=6)}
+    # small_profile: G 1, S 6, P 40, T 20, B 8, plateau seeds 2; 512 images seen; 3 per class, 5 steps; guide 10 x 4
+    assert rows["train_diffusion"]["training_image_passes"] == 512
+    assert rows["train_guide"]["training_image_passes"] == 40
+    assert rows["sample"]["forward_image_passes"] == 2 * 6 * 3 * 5
+    assert rows["audit"]["training_image_passes"] == 8 * 10
+    assert rows["baseline"]["training_image_passes"] == 8 * (6 * (20 + 60 + 60) + 2 * 120)
+    assert rows["pretrain"]["training_image_passes"] == 8 * 3 * 6 * 40
+    assert rows["finetune"]["training_image_passes"] == 8 * 3 * 6 * 20
+    assert rows["joint"]["training_image_passes"] == 8 * 6 * 60
+    assert rows["joint"]["forward_equivalents"] == 3 * 8 * 6 * 60
+
+
+@pytest.mark.parametrize("guidance, evaluations", [("none", 5), ("classifier_free", 10), ("classifier", 10)])
+def test_guidance_evaluates_twice(guidance, evaluations):
+    rows = {row["stage"]: row for row in counted_work.expected(small_profile(guidance=guidance), 6)}
+    assert rows["sample"]["forward_image_passes"] == 6 * 3 * evaluations
+
+
+def test_a_training_pass_counts_three_forward_equivalents():
+    work = counted_work.total([Work(1, 10, 5), Work(2, 1, 0)])
+    assert work == Work(3, 11, 5)
+    assert work.as_dict()["forward_equivalents"] == 38
