@@ -5,6 +5,7 @@ import hashlib
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.phantom import VERSION, Phantom, simulate
+from synthplanes.progress import Progress
 from synthplanes.protocol import read_profile
 
 
@@ -16,7 +17,13 @@ def main() -> None:
 
     settings = Phantom(**profile.simulate.model_dump(), root_seed=profile.replication.root_seed,
                        workers=profile.compute.processes)
-    frames, table, latents = simulate(settings)
+    progress = Progress("phantom", 0, "images")
+
+    def show(done: int, total: int) -> None:
+        progress.total = total
+        progress(done)
+
+    frames, table, latents = simulate(settings, show)
     records.write_array(arguments.out / "frames.npy", frames)
     records.write_table(arguments.out / "table.csv", table)
     records.write_table(arguments.out / "latents.csv", latents)

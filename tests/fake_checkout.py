@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from small_profile import small_profile_parameters
+from tests.small_profile import small_profile_parameters
 
 from synthplanes import records
 from synthplanes.classification.arms import arms_of, expected_cells, seeds_of
@@ -44,7 +44,8 @@ def make_checkout(root: Path) -> Path:
         write_pack(at["prepared"] / role, _images(rng, n), _index(records.INDEX, n, role))
     records.write_json(at["prepared"] / "classes.json", list(CLASSES))
     records.write_table(at["prepared"] / "splits.csv", records.Table.of_rows(records.SPLITS, (
-        dict(budget=BUDGET, replicate=0, image_id=f"development-{i}", role="validation" if i < N_VALIDATION else "train")
+        dict(budget=BUDGET, replicate=0, image_id=f"development-{i}",
+             role="validation" if i < N_VALIDATION else "train")
         for i in range(60))))
     _generator(at, rng)
     for stage in STAGES:
@@ -96,7 +97,8 @@ def _classifiers(stage: str, folder: Path, profile: Profile) -> None:
         items.append(records.cost_item(arm.name, arch=ARCH, runs=len(runs), trained=100 * len(runs)))
         for seed in runs:
             (folder / "r0" / f"{arm.name}-s{seed}.safetensors").write_bytes(f"{arm.name} {seed}".encode())
-            rows += [dict(arm=arm.name, seed=seed, stage=1, update=update, train_loss=1 / update) for update in (1, 5, 10)]
+            rows += [dict(arm=arm.name, seed=seed, stage=1, update=update, train_loss=1 / update)
+                     for update in (1, 5, 10)]
     records.write_cost(folder, items)
     records.write_json(folder / "cell.json", {"arch": ARCH, "model": "test_resnet", "validation_looks": 1,
                                               "arms": [arm.name for arm in arms_of(stage, ARCH, profile.recipe)]})
@@ -159,8 +161,8 @@ def lock(root: Path, hash_of) -> None:
     cells[f"evaluate@{NAME}"] = ([f"metrics/{NAME}/scores.csv", f"metrics/{NAME}/verdict.json"],
                                  [f"artifacts/predictions/{NAME}"], ("evaluate",))
     if (root / f"artifacts/report/{NAME}").exists():
-        cells[f"report@{NAME}"] = ([f"artifacts/report/{NAME}", f"metrics/{NAME}/report.md", f"metrics/{NAME}/cost.json"],
-                                   [], ("evaluate",))
+        cells[f"report@{NAME}"] = ([f"artifacts/report/{NAME}", f"metrics/{NAME}/report.md",
+                                    f"metrics/{NAME}/cost.json"], [], ("evaluate",))
 
     def entry(path: str) -> dict:
         return {"path": path, "hash": "md5", "md5": hash_of(root / path)}

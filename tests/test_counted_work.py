@@ -5,7 +5,7 @@ import pytest
 from synthplanes import counted_work, records
 from synthplanes.counted_work import Work
 from synthplanes.errors import UserError
-from small_profile import small_profile
+from tests.small_profile import small_profile
 
 BOTH = ("residual", "transformer")
 

@@ -7,7 +7,8 @@ from PIL import Image
 from synthplanes import figures
 from synthplanes.figures import Interval
 
-CONTRASTS = [Interval("synthetic_then_real vs real", 0.031, 0.004, 0.058), Interval("$mixed$ vs real", -0.02, None, None)]
+CONTRASTS = [Interval("synthetic_then_real vs real", 0.031, 0.004, 0.058),
+             Interval("$mixed$ vs real", -0.02, None, None)]
 IMAGES = {"Fetal <brain>": np.full((3, 8, 8), 200, np.uint8), "Other": np.zeros((2, 8, 8), np.uint8)}
 HISTORY = {"scarce, generator 0": {"images_seen": np.array([10, 100]), "train_loss": np.array([1.0, 0.2]),
                                    "held_out_loss": np.array([1.1, np.nan])}}

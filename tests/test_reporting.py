@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from fake_checkout import ARCH, BUDGET, NAME, folders, make_checkout, tiny_profile
+from tests.fake_checkout import ARCH, BUDGET, NAME, folders, make_checkout, tiny_profile
 
 from synthplanes import records
 from synthplanes.errors import UserError
@@ -27,7 +27,8 @@ def test_the_page_opens_with_the_verdict_and_holds_every_part(checkout):
     verdict = records.read_json(checkout / "metrics" / NAME / "verdict.json")
     first = page.splitlines()[2]
     assert first.startswith("**") and verdict["overall"]["sentence"][:40] in first
-    for part in ("Real beside synthetic", "naive contrast", "Plateau", "Controls", "Audit", "Cost", "Data", "words mean"):
+    for part in ("Real beside synthetic", "naive contrast", "Plateau", "Controls", "Audit", "Cost", "Data",
+                 "words mean"):
         assert re.search(rf"^## .*{part}", page, re.MULTILINE), part
     level = next(row for row in verdict["levels"] if (row["arm"], row["arch"], row["metric"]) ==
                  ("synthetic_then_real", "mean", "balanced_accuracy"))

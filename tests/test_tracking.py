@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout, tiny_profile
+from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout, tiny_profile
 
 from synthplanes import records
 from synthplanes.classification.arms import expected_cells
@@ -73,7 +73,7 @@ def test_one_run_per_cell_and_per_classifier(tracked, runs):
 
 def test_a_second_call_makes_nothing(tracked):
     first, second = tracked[1:]
-    assert second.runs == {"new": 0, "completed": 0, "same": first.runs["new"]}
+    assert second.runs == {"new": 0, "updated": 0, "same": first.runs["new"]}
     assert (first.new_versions, second.new_versions) == (2, 0)
     client = store.Store(tracked[0]).client
     for name in (f"{NAME}-{ARCH}", f"{NAME}-{BUDGET}-generator"):
@@ -235,3 +235,22 @@ def test_long_curves_are_thinned_with_both_ends():
     curve = projection.thinned(np.arange(5000), np.linspace(1, 0, 5000))
     assert len(curve) == projection.CURVE_POINTS and curve[0] == (0, 1.0) and curve[-1] == (4999, 0.0)
     assert projection.thinned(np.arange(3), np.zeros(3)) == [(0, 0.0), (1, 0.0), (2, 0.0)]
+
+
+def test_what_comes_or_goes_updates_the_same_runs(tracked):
+    """Last in this file, because it changes the store that the others look at."""
+    root, first, _ = tracked
+    assert store.Store(root).mark_others(set()) == first.runs["new"]
+    tags = {run.data.tags[store.IN_LOCK] for run in store.Store(root).known.values()}
+    assert tags == {"no"}
+    history = folders(root)["joint"] / BUDGET / ARCH / "r0" / "history.csv"
+    content = history.read_bytes()
+    history.unlink()
+    poorer = tracking.track()
+    assert poorer.runs == {"new": 0, "updated": 3, "same": first.runs["new"] - 3}  # its cell and two classifiers
+    assert any("joint" in sentence for sentence in poorer.left_out)
+    assert "left out" in poorer.summary(list_left_out=True)
+    history.write_bytes(content)
+    assert tracking.track().runs["updated"] == 3
+    after = store.Store(root).known.values()
+    assert len(after) == first.runs["new"] and {run.data.tags[store.IN_LOCK] for run in after} == {"yes"}

@@ -56,8 +56,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from synthplanes.data.fetching import fetch
     profile = read_profile(arguments.profile)
     if profile.prepare.source != arguments.source:
-        raise UserError(f"the profile '{arguments.profile}' reads the source '{profile.prepare.source}': fetch that one, "
-                        "or change prepare.source in params.yaml.")
+        raise UserError(f"the profile '{arguments.profile}' reads the source '{profile.prepare.source}': fetch that "
+                        "one, or change prepare.source in params.yaml.")
     fetch(arguments.source, Path("artifacts/raw") / arguments.profile, arguments.from_path)
 
 
@@ -89,7 +89,8 @@ def _phantom_layout(arguments: argparse.Namespace) -> None:
     from synthplanes.progress import Progress
     profile = read_profile(arguments.profile)
     if profile.simulate is None:
-        raise UserError(f"the profile '{arguments.profile}' simulates nothing: name one whose simulate section is not null.")
+        raise UserError(f"the profile '{arguments.profile}' simulates nothing: name one whose simulate section is "
+                        "not null.")
     # Fresh patients have no place in that layout.
     settings = Phantom(**{**profile.simulate.model_dump(), "fresh_images": 0},
                        root_seed=profile.replication.root_seed, workers=profile.compute.processes)

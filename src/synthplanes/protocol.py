@@ -86,9 +86,14 @@ class Network(Section):
     dropout: Share
 
     @model_validator(mode="after")
-    def _attention_levels_exist(self):
+    def _can_be_built(self):
         if any(level >= len(self.channels) for level in self.attention_at):
             raise ValueError(f"attention_at names a level that channels {self.channels} does not have")
+        if any(width % 16 for width in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of 16 (groups of the normalisation)")
+        if any(self.channels[level] % 32 for level in {*self.attention_at, len(self.channels) - 1}):
+            raise ValueError(f"channels {self.channels}: the last level and those of attention_at must be multiples "
+                             "of 32 (width of an attention head)")
         return self
 
 
@@ -136,9 +141,10 @@ class Sample(Section):
 
 
 class Architecture(Section):
-    """A timm model and its keyword arguments."""
+    """A timm model, its keyword arguments and the learning rate that suits it, the same for every arm."""
 
     model: str
+    learning_rate: Positive
     options: dict[str, int | float | str | bool]
 
 
@@ -156,7 +162,6 @@ class Recipe(Section):
     stage_1_updates: Count
     stage_2_updates: Count
     batch_size: Count
-    learning_rate: Positive
     stage_2_learning_rate_ratio: Positive
     weight_decay: NotNegative
     label_smoothing: Share

@@ -134,12 +134,13 @@ def _contrasts(verdict: dict, profile: Profile) -> list[str]:
                    for name in ("naive", "fair"))
     parts = []
     if naive and fair:
-        parts.append(f"A comparison with unequal training would claim {points(naive['estimate'])} points; at equal updates "
-                     f"the difference is {points(fair['estimate'])} points.")
+        parts.append(f"A comparison with unequal training would claim {points(naive['estimate'])} points; "
+                     f"at equal updates the difference is {points(fair['estimate'])} points.")
     header = ["arm", "against", "budget", "architecture", "points", "95 % interval", "p", "p (Holm)", "could be seen",
               "verdict"]
     parts += [table(header, map(_contrast_row, main)),
-              "The word of a row speaks of one reference; the profile's verdict needs both `real` and `real_two_stage`."]
+              "The word of a row speaks of one reference; the profile's verdict needs both `real` and "
+              "`real_two_stage`."]
     if others:
         parts += ["Per architecture:", table(header, map(_contrast_row, others))]
     if reasons := sorted({record["reason"] for record in main if record["reason"]}):
@@ -162,8 +163,8 @@ def _p(value: float | None) -> str:
 def _plateau(verdict: dict) -> str:
     return ("`real` at twice the updates may gain at most half the margin on validation images.\n\n"
             + table(["budget", "gain, points", "allowed", "seeds", "images", "patients", "gate"], [
-                [escaped(budget), points(gate["gain"]), points(gate["limit"]), str(gate["n_seeds"]), count(gate["n_images"]),
-                 count(gate["n_patients"]), "met" if gate["met"] else "not met"]
+                [escaped(budget), points(gate["gain"]), points(gate["limit"]), str(gate["n_seeds"]),
+                 count(gate["n_images"]), count(gate["n_patients"]), "met" if gate["met"] else "not met"]
                 for budget, gate in sorted(verdict["plateau"].items())]))
 
 
@@ -186,8 +187,8 @@ def _controls(verdict: dict) -> list[str]:
 
 
 def _audit(audits: Mapping[str, dict]) -> list[str]:
-    parts = ["A judge that is in no arm looks at the synthetic images: how many per cent show the class they were drawn "
-             "for? The ceiling is the same judge on the budget's real validation images."]
+    parts = ["A judge that is in no arm looks at the synthetic images: how many per cent show the class they "
+             "were drawn for? The ceiling is the same judge on the budget's real validation images."]
     for budget, audit in sorted(audits.items()):
         for replicate, found in enumerate(audit["replicates"]):
             fidelity, ceiling, copies = found["label_fidelity"], found["ceiling_on_validation_images"], found["copies"]
@@ -198,8 +199,8 @@ def _audit(audits: Mapping[str, dict]) -> list[str]:
             parts += [f"Budget {escaped(budget)}, generator {replicate} (the judge learned from "
                       f"{escaped(found['judge_learned_from'])}):",
                       table(["class", "label fidelity, %", "ceiling, %"], rows),
-                      f"Possible copies: {count(copies['nearer_than_threshold'])} of {count(copies['images'])} synthetic "
-                      "images are nearer to a training image than 99 % of the validation images are."]
+                      f"Possible copies: {count(copies['nearer_than_threshold'])} of {count(copies['images'])} "
+                      "synthetic images are nearer to a training image than 99 % of the validation images are."]
     return parts
 
 
@@ -207,10 +208,10 @@ def _cost(cost: dict) -> list[str]:
     rows = [[code(arm["arm"]), escaped(arm["budget"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
              *(count(arm[part]["forward_equivalents"]) for part in ("classifier", "first_stage", "synthesis", "total"))]
             for arm in cost["arms"]]
-    return [f"Counted work, the same on every machine; unit: {prose(cost['unit'])}. Passes count images and not operations: "
-            "one through the generator costs more than one through a small classifier.",
-            table(["arm", "budget", "runs", "architectures", "own training", "first stage", "generator, guide, sampling",
-                   "total"], rows),
+    return [f"Counted work, the same on every machine; unit: {prose(cost['unit'])}. Passes count images and not "
+            "operations: one through the generator costs more than one through a small classifier.",
+            table(["arm", "budget", "runs", "architectures", "own training", "first stage",
+                   "generator, guide, sampling", "total"], rows),
             f"All stages together: {count(cost['total']['training_image_passes'])} training passes and "
             f"{count(cost['total']['forward_image_passes'])} forward passes."]
 
@@ -239,7 +240,7 @@ def _information(cost: dict, looks: Mapping[str, int]) -> list[str]:
     present = {arm["arm"] for arm in cost["arms"]}
     rows = [[code(arm.name), arm.length, *(_POOLS[pool] if pool else "" for pool in (arm.stage_1, arm.stage_2)),
              str(looks[arm.name]), arm.question] for arm in ARMS.values() if arm.name in present]
-    return ["P and T are the updates of the first and the second stage; every update sees a batch of the same size. No arm "
-            "has pre-trained weights, unlabelled images or images of another site. Looks count how often a classifier's "
-            "validation images are used, and never for a choice.",
+    return ["P and T are the updates of the first and the second stage; every update sees a batch of the same "
+            "size. No arm has pre-trained weights, unlabelled images or images of another site. Looks count how often "
+            "a classifier's validation images are used, and never for a choice.",
             table(["arm", "updates", "first stage", "second stage", "looks", "question"], rows)]

@@ -47,12 +47,19 @@ def test_it_goes_on_from_an_earlier_call(get, target, partial, server):
     assert target.read_bytes() == CONTENT and server.requests == ["bytes=777-"]
 
 
-def test_without_ranges_it_starts_over(get, target, partial, server):
+def test_without_ranges_what_came_is_skipped(get, target, partial, server):
     server.ranges = False
-    partial.write_bytes(b"something else entirely")
-    server.faults = [("break", 1000)]
+    server.faults = [("break", 600_000), ("break", 300_000), ("break", 700_000)]
     get()
-    assert target.read_bytes() == CONTENT and len(server.requests) == 2
+    assert target.read_bytes() == CONTENT and len(server.requests) == 4
+
+
+def test_a_server_that_never_gets_further_is_left(get, partial, server):
+    server.ranges = False
+    server.faults = [("break", 2000), ("break", 1000)] * 50
+    with pytest.raises(UserError, match="connection ended at"):
+        get()
+    assert partial.read_bytes() == CONTENT[:2000] and len(server.requests) == 1 + downloading.ATTEMPTS
 
 
 def test_passing_faults_are_waited_out(get, target, server):
@@ -94,16 +101,23 @@ def test_nothing_good_is_overwritten(get, target, server):
     assert server.requests == [] and target.read_bytes() == CONTENT
 
 
-def test_another_page_in_its_place_is_deleted(get, target, partial, server):
-    """A server that answers 200 with a login page: shorter, or longer than the file."""
-    server.ranges = False
-    server.content = b"<html>please log in</html>"
-    with pytest.raises(UserError, match="connection ended at 26 of"):
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("content", [b"<html>please log in</html>", CONTENT + b"more"])
+def test_another_page_in_its_place_is_not_taken(get, target, partial, server, ranges, content):
+    partial.write_bytes(CONTENT[:10])
+    server.ranges, server.content = ranges, content
+    with pytest.raises(UserError, match=f"offers {len(content):,} bytes instead of {len(CONTENT):,}"):
         get()
-    server.content = CONTENT + b"more"
-    with pytest.raises(UserError, match="more than the expected"):
+    assert not target.exists() and partial.read_bytes() == CONTENT[:10]
+
+
+def test_a_wrong_beginning_ends_in_a_wrong_digest_and_a_fresh_start(get, target, partial):
+    partial.write_bytes(b"something else entirely")
+    with pytest.raises(UserError, match="md5"):
         get()
-    assert not target.exists() and not partial.exists()
+    assert not partial.exists()
+    get()
+    assert target.read_bytes() == CONTENT
 
 
 def test_a_surplus_beginning_is_thrown_away(get, target, partial, server):

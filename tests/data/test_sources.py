@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from synthplanes import records
-from synthplanes.data import sources
+from synthplanes.data import scanning, sources
+from synthplanes.data.phantom import Phantom
+from synthplanes.data.phantom.official_layout import write_official_layout
 from synthplanes.errors import UserError
 
 
@@ -45,9 +47,23 @@ def test_options_reach_the_kind(tmp_path):
 @pytest.mark.parametrize("kind, options, words", [
     ("table", dict(csv="mine.csv"), "has no option 'csv': it takes csv_name, test_fraction, seed"),
     ("phantom", dict(seed=1), "it takes none"),
-    ("table", dict(test_fraction="0.3"), "'test_fraction' of the source table is '0.3': give a value of type float"),
+    ("table", dict(test_fraction="0.3"), "'test_fraction' of the source table is '0.3'.*type float"),
     ("table", dict(csv_name="../mine.csv"), "no bare file name"),
 ])
 def test_wrong_options_are_named(tmp_path, kind, options, words):
     with pytest.raises(UserError, match=words):
         sources.open_source(kind, tmp_path, tmp_path, options)
+
+
+def test_the_phantom_in_the_official_layout_is_read_like_the_official_set(tmp_path):
+    """Names, separators, trailing spaces, mixed sizes and RGBA files go through the loader and the guards."""
+    settings = Phantom(frame_size=16, train_patients=12, test_patients=12)
+    count = write_official_layout(settings, tmp_path / "raw")
+    source = sources.open_source("fetal_planes_db", tmp_path / "raw", tmp_path, dict(official=False))
+    assert len(source.table) == count and len(source.missing()) == 0
+    assert set(source.table["role"]) == {"train", "test"}
+    assert set(source.table["label"]) <= set(source.classes)
+    scan = scanning.scan(source)
+    assert scan.usable.all() and len(np.unique(scan.sizes, axis=0)) > 1
+    with pytest.raises(UserError, match="not the complete official table"):
+        sources.open_source("fetal_planes_db", tmp_path / "raw", tmp_path, {})

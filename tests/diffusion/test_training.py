@@ -17,7 +17,7 @@ PARAMETERS = TrainDiffusion.model_validate(dict(
     noise_deviation=1.2, condition_dropout=0.2, scanner_condition=True, class_balance=1.0, augmentation=0.2,
     held_out_every_images=64))
 SAMPLE = Sample.model_validate(dict(
-    images_per_class=3, guidance="classifier_free", guidance_scale=1.5, guidance_interval=[0.0, 10.0],
+    images_per_class=3, guidance="classifier_free", guidance_scale=1.5, guidance_interval=[0.0, 100.0],
     scanners="uniform", steps=4, sigma_min=0.02, sigma_max=20.0, rho=7.0, batch_size=6))
 
 

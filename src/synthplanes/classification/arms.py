@@ -59,10 +59,10 @@ def updates_of(arm: Arm, recipe: Recipe) -> int:
     return {"P": p, "T": t, "P+T": p + t, "2(P+T)": 2 * (p + t)}[arm.length]
 
 
-def single_stage_peak(recipe: Recipe) -> float:
-    """The peak learning rate of a single stage with the integral of the two stages."""
+def single_stage_ratio(recipe: Recipe) -> float:
+    """Peak of a single stage over peak of stage 1, so that its integral is that of the two stages."""
     p, t = recipe.stage_1_updates, recipe.stage_2_updates
-    return recipe.learning_rate * (p + t * recipe.stage_2_learning_rate_ratio) / (p + t)
+    return (p + t * recipe.stage_2_learning_rate_ratio) / (p + t)
 
 
 def expected_cells(profile: Profile) -> frozenset[tuple[str, str, str, int, int]]:

@@ -64,8 +64,8 @@ def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning
                                                        label_smoothing=recipe.label_smoothing) / total
         value = loss.item()
         if not np.isfinite(value):
-            raise UserError(f"a classifier's loss is {value} at update {update}: lower recipe.learning_rate in "
-                            "params.yaml.")
+            raise UserError(f"a classifier's loss is {value} at update {update}: lower its learning_rate under "
+                            "archs in params.yaml.")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

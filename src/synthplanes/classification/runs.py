@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from synthplanes import records, seeds
-from synthplanes.classification.arms import Arm, arms_of, seeds_of, single_stage_peak, updates_of
+from synthplanes.classification.arms import Arm, arms_of, seeds_of, single_stage_ratio, updates_of
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build, load_weights
 from synthplanes.data.images import to_float
@@ -80,21 +80,22 @@ def train_one(task: Task) -> list[dict]:
     torch.manual_seed(seeds.derive(task.root_seed, "classifier initialisation", task.arch, task.replicate, task.seed))
     network = build(task.architecture, len(real.classes), real.images.shape[1], float(pixels.mean()),
                     float(pixels.std()))
-    peak_2 = recipe.learning_rate * recipe.stage_2_learning_rate_ratio
+    peak = task.architecture.learning_rate
     stages = []
     if task.arm.stage_1 and task.start is None:
         single = task.arm.length in ("P+T", "2(P+T)") and task.arm.stage_2 is None
         stages.append((1, portions_of(task, task.arm.stage_1),
                        updates_of(task.arm, recipe) if single else recipe.stage_1_updates,
-                       single_stage_peak(recipe) if single else recipe.learning_rate))
+                       peak * (single_stage_ratio(recipe) if single else 1.0)))
     if task.start is not None:
         network.load_state_dict(load_weights(task.start))
     if task.arm.stage_2:
-        stages.append((2, second_stage(task), recipe.stage_2_updates, peak_2))
+        stages.append((2, second_stage(task), recipe.stage_2_updates,
+                       peak * recipe.stage_2_learning_rate_ratio))
     history = []
-    for number, portions, updates, peak in stages:
+    for number, portions, updates, stage_peak in stages:
         order_seed = seeds.derive(task.root_seed, "classifier batches", task.replicate, task.seed, number)
-        state, losses = fit(network, portions, updates, peak, recipe, order_seed, device)
+        state, losses = fit(network, portions, updates, stage_peak, recipe, order_seed, device)
         network.load_state_dict(state)
         history += [dict(arm=task.arm.name, seed=task.seed, stage=number, update=update,
                          train_loss=round(loss, 6)) for update, loss in losses]

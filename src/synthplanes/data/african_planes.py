@@ -33,8 +33,8 @@ def open_african_planes(raw: Path, official: bool = True) -> ListedFiles:
     rows = read_rows(path, _COLUMNS)
     for row in rows:
         if row["Train"] not in ("0", "1"):
-            raise UserError(f"{path}: Train of {row['Image_name']} is '{row['Train']}', not 0 or 1: "
-                            "fetch the table again.")
+            raise UserError(f"{path}: Train of {row['Image_name']} is '{row['Train']}', not 0 or 1: fetch "
+                            "the table again.")
     table = records.Table.of_rows(records.SOURCE, [
         dict(image_id=row["Image_name"],
              file=f"Images/{plain_name(path, row['Image_name'])}.png",
@@ -54,17 +54,13 @@ def _check_counts(table: records.Table, path: Path) -> None:
         found = tuple(int(((label == name) & (role == side)).sum()) for side in ("train", "test"))
         if found != expected:
             raise UserError(f"{path} is not the complete official table: {name} has {found[0]} + {found[1]} "
-                            "images "
-                            f"where the published one has {expected[0]} + {expected[1]}; fetch it again, or "
-                            "declare "
-                            "the table unofficial.")
+                            f"images where the published one has {expected[0]} + {expected[1]}; fetch it "
+                            "again, or declare the table unofficial.")
     for name, count in CENTRES.items():
         if (table["scanner"] == name).sum() != count:
             raise UserError(f"{path} is not the complete official table: {name} has "
                             f"{(table['scanner'] == name).sum()} images instead of {count}; fetch it again, "
-                            "or "
-                            "declare the table unofficial.")
+                            "or declare the table unofficial.")
     if len(table) != sum(CENTRES.values()):
         raise UserError(f"{path} is not the official table: {len(table)} rows instead of "
-                        f"{sum(CENTRES.values())}; "
-                        "fetch it again, or declare the table unofficial.")
+                        f"{sum(CENTRES.values())}; fetch it again, or declare the table unofficial.")

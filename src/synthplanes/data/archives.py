@@ -42,8 +42,7 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{archive} is no sound zip ({error}): delete it and fetch it again.") from None
     except OSError as error:
         raise UserError(f"{archive} could not be unpacked into {folder} ({error.strerror or error}): free or "
-                        "mend the "
-                        "disk, then run the same command again.") from error
+                        "mend the disk, then run the same command again.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

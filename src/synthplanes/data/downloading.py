@@ -15,15 +15,15 @@ ATTEMPTS = 5  # in a row without a single new byte
 PAUSE_S = 2.0  # the first pause; doubled after each attempt without a new byte
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 18
-_WORTH_RETRYING = (408, 425, 429, 500, 502, 503, 504)
+_WORTH_RETRYING = (408, 416, 425, 429, 500, 502, 503, 504)
 
 
 def download(url: str, target: Path, size: int, md5: str, pause_s: float) -> None:
     """Download `url` to `target`, which appears only complete: `size` bytes with the digest `md5`.
 
-    The bytes that have come are in `<target>.part`; a later call goes on from there, if the server can, and
-    from the start if it cannot; a complete `target` is left as it is. A content of another size or digest is
-    deleted. Every failure is a `UserError`.
+    The bytes that have come are in `<target>.part`; a later call goes on from there (a server without ranges
+    sends them again, and they are skipped). A complete `target` is left as it is; a content of another digest
+    is deleted. Every failure is a `UserError`.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"'{url}' is no http(s) address: give one, or use --from with what is on disk.")
@@ -37,42 +37,36 @@ def download(url: str, target: Path, size: int, md5: str, pause_s: float) -> Non
         if (found := _md5(partial)) != md5:
             partial.unlink()
             raise UserError(f"{url} gave {size:,} bytes with md5 {found} instead of {md5}: what came was "
-                            "deleted; try "
-                            "again later, or get the file by other means and use --from.")
+                            "deleted; try again later, or get the file by other means and use --from.")
         partial.replace(target)
     # urllib's errors are OSErrors and are dealt with in _complete; this is the disk.
     except OSError as error:
         raise UserError(f"{partial} could not be written ({error.strerror or error}): free or mend the disk, "
-                        "then run "
-                        "the same command to go on.") from error
+                        "then run the same command to go on.") from error
 
 
 def _complete(url: str, partial: Path, size: int, pause_s: float) -> None:
     """Bring `partial` to `size` bytes, in as many requests as it takes."""
-    failures = 0
     progress = Progress("downloading", size, "bytes")
+    most = failures = 0
     while (have := partial.stat().st_size if partial.exists() else 0) != size:
         if have > size:
             partial.unlink()
             continue
         fault = _go_on(url, partial, have, size, progress)
         now = partial.stat().st_size if partial.exists() else 0
-        if now > size:
-            partial.unlink()
-            raise UserError(f"{url} gave more than the expected {size:,} bytes: what came was deleted; check "
-                            "the address.")
-        if fault is None and now < size:
-            fault = f"the connection ended at {now:,} of {size:,} bytes"
-        failures = 0 if now > have else failures + 1
+        if now == size:
+            return
+        failures = 0 if now > max(most, have) else failures + 1
+        most = max(most, now)
         if failures >= ATTEMPTS:
             raise UserError(f"{url} cannot be downloaded ({fault}): run the same command later to go on from "
                             f"byte {now:,}.")
-        if now != size:
-            time.sleep(pause_s * 2 ** max(0, failures - 1))
+        time.sleep(pause_s * 2 ** max(0, failures - 1))
 
 
-def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) -> str | None:
-    """One request that appends to `partial` from byte `have`; returns what went wrong, if anything did."""
+def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) -> str:
+    """One request that appends to `partial` from byte `have` up to byte `size`; returns why it ended."""
     headers = {"User-Agent": "synthplanes", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -80,9 +74,6 @@ def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) ->
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # what is here is not a beginning of what is there
-            partial.unlink(missing_ok=True)
-            return "the server has no such range"
         if error.code not in _WORTH_RETRYING:
             raise UserError(f"{url} answers {error.code} {error.reason}: check the address and the network."
                             ) from None
@@ -90,21 +81,23 @@ def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) ->
     except (OSError, http.client.HTTPException) as error:
         return _words(error)
     with answer:
-        given = answer.headers.get("Content-Range", "")
-        resumed = have and answer.status == 206 and given.startswith(f"bytes {have}-")
-        with partial.open("ab" if resumed else "wb") as file:
-            done = have if resumed else 0
-            while done <= size:
+        partly = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        position = have if partly else 0
+        length = answer.headers.get("Content-Length", "")
+        if length.isdigit() and position + int(length) != size:
+            return f"the server offers {position + int(length):,} bytes instead of {size:,}"
+        with partial.open("ab") as file:
+            while position < size:
                 try:
-                    chunk = answer.read1(_CHUNK_BYTES)
+                    chunk = answer.read1(min(_CHUNK_BYTES, size - position))
                 except (OSError, http.client.HTTPException) as error:
                     return _words(error)
                 if not chunk:
-                    return None
-                file.write(chunk)
-                done += len(chunk)
-                progress(min(done, size))
-    return None
+                    return f"the connection ended at {position:,} of {size:,} bytes"
+                file.write(chunk[max(0, have - position):])
+                position += len(chunk)
+                progress(max(have, position))
+    return "complete"
 
 
 def _words(error: Exception) -> str:

@@ -15,6 +15,7 @@ HAMMING_DISTANCE = 8  # of 64 bits, at most
 CORRELATION = 0.95  # of 32 x 32 thumbnails, at least
 THUMBNAIL_SIZE = 32  # pixels
 _ROWS_AT_A_TIME = 256
+_PAIRS_AT_A_TIME = 4096
 
 
 def pixel_digest(grey: np.ndarray) -> str:
@@ -55,23 +56,16 @@ def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = HAMMI
     and whose thumbnails (uint8 [N, 32, 32]) correlate at `correlation` or more; exact duplicates are among
     them.
     """
+    # Of mean 0 and length 1: the scalar product is Pearson's correlation. A constant thumbnail is all 0.
+    unit = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    unit -= unit.mean(axis=1, keepdims=True)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     found = [np.zeros((0, 2), dtype=np.int64)]
     for start in range(0, len(hashes), _ROWS_AT_A_TIME):
         rows = hashes[start:start + _ROWS_AT_A_TIME, None]
-        one, other = np.nonzero(np.bitwise_count(rows ^ hashes[None, start:]) <= distance)
-        one, other = one[one < other] + start, other[one < other] + start
-        found.append(np.stack([one, other], axis=1)[_correlate(thumbnails, one, other) >= correlation])
+        candidates = np.argwhere(np.bitwise_count(rows ^ hashes[None, start:]) <= distance) + start
+        candidates = candidates[candidates[:, 0] < candidates[:, 1]]
+        for part in np.array_split(candidates, len(candidates) // _PAIRS_AT_A_TIME + 1):
+            alike = np.einsum("mp,mp->m", unit[part[:, 0]], unit[part[:, 1]]) >= correlation
+            found.append(part[alike])
     return np.concatenate(found)
-
-
-def _correlate(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """float64 [M]: Pearson's correlation of thumbnail one[m] with other[m]; 0 where one is constant."""
-    result = np.zeros(len(one))
-    for start in range(0, len(one), 16 * _ROWS_AT_A_TIME):
-        part = slice(start, start + 16 * _ROWS_AT_A_TIME)
-        a, b = (thumbnails[rows[part]].reshape(-1, THUMBNAIL_SIZE ** 2).astype(np.float64)
-                for rows in (one, other))
-        a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-        norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        result[part] = np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(norm)), where=norm > 0)
-    return result

@@ -61,8 +61,8 @@ def read_official_table(path: Path) -> records.Table:
     rows = read_rows(path, _COLUMNS)
     for row in rows:
         if row["Train"] not in ("0", "1"):
-            raise UserError(f"{path}: Train of {row['Image_name']} is '{row['Train']}', not 0 or 1: "
-                            "fetch the table again.")
+            raise UserError(f"{path}: Train of {row['Image_name']} is '{row['Train']}', not 0 or 1: fetch "
+                            "the table again.")
     return records.Table.of_rows(records.SOURCE, [
         dict(image_id=row["Image_name"],
              file=f"Images/{plain_name(path, row['Image_name'])}.png",
@@ -90,8 +90,7 @@ def check_counts(table: records.Table, path: Path) -> None:
         found = _counts(table, rows)[:len(counts)]
         if found != counts:
             raise UserError(f"{path} is not the complete official table: {what} has {_words(found)} where "
-                            "the "
-                            f"published one has {_words(counts)}; fetch it again, or declare the table "
+                            f"the published one has {_words(counts)}; fetch it again, or declare the table "
                             "unofficial.")
     both = np.intersect1d(*(table["patient_id"][table["role"] == role] for role in ("train", "test")))
     if len(both):

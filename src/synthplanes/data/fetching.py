@@ -33,29 +33,29 @@ def fetch(source: str, raw: Path, from_path: Path | None = None, url: str | None
         raw.unlink()  # a link to a folder that has gone
     if raw.exists():
         _check_content(source, raw, f"{raw} holds something else: move it away, then fetch again")
-        if from_path is not None and Path(from_path).is_dir() and Path(from_path).resolve() != raw.resolve():
+        if from_path is not None and Path(from_path).resolve() != raw.resolve():
             raise UserError(f"{raw} is already filled from elsewhere: remove it first to use {from_path}.")
         print(f"{raw} already holds {source}", file=sys.stderr)
-    elif from_path is None:
+        return
+    if from_path is None:
         _download(source, raw, url)
     elif Path(from_path).is_dir():
         _check_content(source, Path(from_path), "name the folder that holds it")
         _link(Path(from_path), raw)
     else:
         _unpack(source, Path(from_path), raw)
+    print(f"{raw} holds {source}", file=sys.stderr)
 
 
 def _download(source: str, raw: Path, mirror: str | None) -> None:
     published = PUBLICATIONS.get(source)
     if published is None:
         raise UserError("your own table is not downloaded: run `synthplanes fetch table --from FOLDER`, "
-                        "where FOLDER "
-                        f"holds {table.CSV_NAME} and the images.")
+                        f"where FOLDER holds {table.CSV_NAME} and the images.")
     if published.url is None or published.bytes is None or published.md5 is None:
         raise UserError(f"the digest of {source} is not known here: download its files from "
-                        f"{published.record} (the images "
-                        f"and {_CSV_OF[source]}), then run `synthplanes fetch {source} --from "
-                        "FOLDER_OR_ZIP`.")
+                        f"{published.record} (the images and {_CSV_OF[source]}), then run `synthplanes fetch "
+                        f"{source} --from FOLDER_OR_ZIP`.")
     _require_space(raw, published)
     archive = raw.with_name(raw.name + ".zip")
     published = replace(published, url=mirror or published.url)
@@ -71,8 +71,7 @@ def _require_space(raw: Path, published: Publication) -> None:
     needed, free = int(2.2 * published.bytes), shutil.disk_usage(raw.parent).free
     if free < needed:
         raise UserError(f"{raw.parent} has {free / 1e9:.1f} GB free where the download and its unpacking "
-                        "need "
-                        f"{needed / 1e9:.1f} GB: free some, or use --from.")
+                        f"need {needed / 1e9:.1f} GB: free some, or use --from.")
 
 
 def _unpack(source: str, archive: Path, raw: Path) -> None:
@@ -101,5 +100,4 @@ def _link(folder: Path, raw: Path) -> None:
         raw.symlink_to(folder.resolve(), target_is_directory=True)
     except OSError as error:
         raise UserError(f"{raw} could not be linked to {folder} ({error.strerror or error}): check the "
-                        "rights of the "
-                        "folder above it.") from error
+                        "rights of the folder above it.") from error

@@ -35,8 +35,8 @@ class Policies:
         for policy in fields(self):
             words = ("error", "use_what_is_there") if policy.name == "missing" else _POLICIES
             if policy.type is str and getattr(self, policy.name) not in words:
-                raise UserError(f"policy '{policy.name}' is '{getattr(self, policy.name)}': "
-                                f"choose one of {', '.join(words)}.")
+                raise UserError(f"policy '{policy.name}' is '{getattr(self, policy.name)}': choose one of "
+                                f"{', '.join(words)}.")
 
 
 @dataclass(frozen=True)
@@ -63,36 +63,36 @@ def check_table(table: records.Table, classes: Iterable[str], missing: np.ndarra
     findings = []
     ids, counts = np.unique(table["image_id"], return_counts=True)
     if (counts > 1).any():
-        findings.append(Finding("image_id", True, f"{_number((counts > 1).sum(), 'image')} stand in the "
-                                                  "table more than "
-                                f"once, first {ids[counts > 1][0]}: remove the surplus rows."))
+        findings.append(Finding(
+            "image_id", True,
+            f"{_number((counts > 1).sum(), 'image')} stand in the table more than once, first "
+            f"{ids[counts > 1][0]}: remove the surplus rows."))
     unknown = ~np.isin(table["label"], list(classes))
     if unknown.any():
         first = np.flatnonzero(unknown)[0]
-        findings.append(Finding("unknown_class", True, f"{_number(unknown.sum(), 'image')} have an unknown "
-                                                       "class, first "
-                                f"{table['image_id'][first]} with '{table['label'][first]}': use one of "
-                                f"{', '.join(classes)}."))
+        findings.append(Finding(
+            "unknown_class", True,
+            f"{_number(unknown.sum(), 'image')} have an unknown class, first {table['image_id'][first]} with "
+            f"'{table['label'][first]}': use one of {', '.join(classes)}."))
     stray = ~np.isin(table["role"], list(ROLE_RANK))
     if stray.any():
         first = np.flatnonzero(stray)[0]
-        findings.append(Finding("unknown_role", True, f"{_number(stray.sum(), 'image')} have no known role, "
-                                                      "first "
-                                f"{table['image_id'][first]} with '{table['role'][first]}': use train or "
-                                "test."))
+        findings.append(Finding(
+            "unknown_role", True,
+            f"{_number(stray.sum(), 'image')} have no known role, first {table['image_id'][first]} with "
+            f"'{table['role'][first]}': use train or test."))
     elif (rows := _outranked(table["patient_id"], table["role"], np.ones(len(table), dtype=bool))).size:
         patients = np.unique(table["patient_id"][rows])
         findings.append(Finding(
             "patient_on_two_roles", policies.patient_on_two_roles == "error",
             f"{_number(len(patients), 'patient')} stand on two roles with "
-            f"{_number(len(rows), 'training image')}, first "
-            f"{patients[0]}: repair the roles, or set patient_on_two_roles to drop_from_train."))
+            f"{_number(len(rows), 'training image')}, first {patients[0]}: repair the roles, or set "
+            "patient_on_two_roles to drop_from_train."))
     if len(missing):
         findings.append(Finding(
             "missing", policies.missing == "error",
             f"{len(missing):,} of {len(table):,} images of the table have no file, first "
-            f"{table['file'][missing[0]]}: "
-            "fetch the complete set, or set missing to use_what_is_there."))
+            f"{table['file'][missing[0]]}: fetch the complete set, or set missing to use_what_is_there."))
     return findings
 
 
@@ -182,10 +182,9 @@ def _link_patients(outcome: Judgement, table: records.Table, policy: str) -> Non
     outcome.findings.append(Finding(
         "linked_patients", False,
         f"{_number(len(numbers), 'patient number')} share identical images and stand for "
-        f"{_number(len(persons), 'person')} "
-        f"({numbers[0]} is one of them); besides duplicates {_number(len(rows), 'training image')} belong to "
-        "persons of "
-        f"the test set: policy exact_across_roles is {policy}."))
+        f"{_number(len(persons), 'person')} ({numbers[0]} is one of them); besides duplicates "
+        f"{_number(len(rows), 'training image')} belong to persons of the test set: policy "
+        f"exact_across_roles is {policy}."))
     if policy != "keep":
         outcome.patient_id = merged
     if policy == "drop_from_train":
@@ -199,13 +198,16 @@ def _check_classes(outcome: Judgement, table: records.Table, classes: Iterable[s
         present = table["label"][outcome.keep & (table["role"] == role)]
         absent = [label for label in classes if label not in present]
         if not len(present):
-            outcome.findings.append(Finding("absent_classes", complete or role == "train", "no image is "
-                                                                                           "left with the "
-                                            f"role {role}: complete the images or repair the roles."))
+            finding = Finding("absent_classes", complete or role == "train",
+                              f"no image is left with the role {role}: complete the images or repair the "
+                              "roles.")
         elif absent:
-            outcome.findings.append(Finding("absent_classes", complete, f"no image with the role {role} is "
-                                                                        "left of "
-                                            f"{', '.join(absent)}: complete the images or repair the table."))
+            finding = Finding("absent_classes", complete,
+                              f"no image with the role {role} is left of {', '.join(absent)}: complete the "
+                              "images or repair the table.")
+        else:
+            continue
+        outcome.findings.append(finding)
 
 
 def _outranked(patient: np.ndarray, role: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -39,8 +39,8 @@ def read_grey(path: Path) -> np.ndarray:
         raise UserError(f"{path}: {error}") from None
     # Pillow's decoders report damage through all of these (a broken PNG chunk is a SyntaxError).
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
-        raise UserError(f"{path} cannot be decoded as {', '.join(FORMATS)} ({error}): "
-                        "fetch it again or remove its row from the table.") from None
+        raise UserError(f"{path} cannot be decoded as {', '.join(FORMATS)} ({error}): fetch it again or "
+                        "remove its row from the table.") from None
 
 
 def to_grey(image: Image.Image) -> np.ndarray:
@@ -52,13 +52,13 @@ def to_grey(image: Image.Image) -> np.ndarray:
     decoded).
     """
     if image.width * image.height > PIXEL_LIMIT:
-        raise UserError(f"an image of {image.width} x {image.height} exceeds {PIXEL_LIMIT:,} pixels: "
-                        "replace it by a real frame.")
+        raise UserError(f"an image of {image.width} x {image.height} exceeds {PIXEL_LIMIT:,} pixels: replace "
+                        "it by a real frame.")
     if image.mode in _GREY_16_BIT:
         values = np.asarray(image).astype(np.int64)
         if values.size and (values.min() < 0 or values.max() > 65535):
-            raise UserError(f"grey values run from {values.min()} to {values.max()}, outside 0..65535: "
-                            "save the image as 8- or 16-bit grey.")
+            raise UserError(f"grey values run from {values.min()} to {values.max()}, outside 0..65535: save "
+                            "the image as 8- or 16-bit grey.")
         return np.rint(values / 257.0).astype(np.uint8)
     if image.mode == "F":
         raise UserError("floating-point grey values have no known range: save the image as 8- or 16-bit "

@@ -57,8 +57,8 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: put the table of the images there.") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): "
-                        "save the table as CSV in UTF-8.") from None
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save the table as "
+                        "CSV in UTF-8.") from None
     header, separator = [], ","
     for separator in _SEPARATORS:
         header = [name.strip() for name in next(csv.reader(lines[:1], delimiter=separator), [])]
@@ -66,8 +66,8 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
             break
     else:
         raise UserError(f"{path} lacks the column{'s' if len(required) > 1 else ''} "
-                        f"{', '.join(sorted(set(required) - _best_header(lines)))}: "
-                        f"its first line must name {', '.join(required)}.")
+                        f"{', '.join(sorted(set(required) - _best_header(lines)))}: its first line must name "
+                        f"{', '.join(required)}.")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise UserError(f"{path} names the column '{twice[0]}' twice: rename one of them.")

@@ -54,8 +54,7 @@ def prepare(source: Source, size: int, policies: Policies, fractions: Mapping[st
             packs.write_pack(folder / name, frames, index.select(rows), rows)
     except OSError as error:
         raise UserError(f"{folder} could not be written ({error.strerror or error}): free or mend the disk, "
-                        "then run "
-                        "the same command again.") from error
+                        "then run the same command again.") from error
     finally:
         scratch.unlink(missing_ok=True)
     records.write_json(folder / "classes.json", list(source.classes))

@@ -39,6 +39,5 @@ def open_simulated(folder: Path) -> Simulated:
     table = records.read_table(folder / TABLE_FILE, records.SOURCE)
     if frames.dtype != np.uint8 or frames.ndim != 3 or len(frames) != len(table):
         raise UserError(f"{folder} holds {frames.dtype} frames {list(frames.shape)} and {len(table)} table "
-                        "rows: "
-                        "run the stage `simulate` again.")
+                        "rows: run the stage `simulate` again.")
     return Simulated(frames, table)

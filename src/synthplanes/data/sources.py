@@ -31,13 +31,13 @@ OPTIONS: dict[str, dict[str, type]] = {
     # whether the table must be the complete published one
     fetal_planes_db.NAME: dict(official=bool),
     african_planes.NAME: dict(official=bool),
-    # the table's file name; the share of patients for test and the seed that draws them, where it has no roles
+    # the table's file name; where it has no roles: the share of patients for test, the seed that draws them
     table.NAME: dict(csv_name=str, test_fraction=float, seed=int),
 }
 
 
 def open_source(kind: str, raw: Path, simulated_folder: Path, options: Mapping) -> Source:
-    """Open a source: `raw` is the folder that `fetch` filled, `simulated_folder` the output of the stage `simulate`.
+    """Open a source: `raw` is the folder that `fetch` filled, `simulated_folder` the output of `simulate`.
 
     `options` are those of `OPTIONS`, all of them optional. An unknown kind or option raises `UserError`.
     """
@@ -45,11 +45,11 @@ def open_source(kind: str, raw: Path, simulated_folder: Path, options: Mapping) 
         raise UserError(f"'{kind}' is no source: choose one of {', '.join(OPTIONS)}.")
     for name, value in options.items():
         if name not in OPTIONS[kind]:
-            raise UserError(f"the source {kind} has no option '{name}': "
-                            f"it takes {', '.join(OPTIONS[kind]) or 'none'}.")
+            raise UserError(f"the source {kind} has no option '{name}': it takes "
+                            f"{', '.join(OPTIONS[kind]) or 'none'}.")
         if type(value) is not OPTIONS[kind][name]:
-            raise UserError(f"the option '{name}' of the source {kind} is {value!r}: "
-                            f"give a value of type {OPTIONS[kind][name].__name__}.")
+            raise UserError(f"the option '{name}' of the source {kind} is {value!r}: give a value of type "
+                            f"{OPTIONS[kind][name].__name__}.")
     if kind == simulated.NAME:
         return simulated.open_simulated(simulated_folder)
     openers = {fetal_planes_db.NAME: fetal_planes_db.open_fetal_planes_db,

@@ -79,8 +79,8 @@ def require_two_patients(holdings: Holdings, where: str) -> None:
     """Refuse a class that cannot stand on two sides."""
     for label, count in zip(holdings.labels.tolist(), holdings.holds.sum(axis=0).tolist()):
         if count < 2:
-            raise UserError(f"class '{label}' has images of a single patient in {where}: "
-                            "add patients or leave the class out.")
+            raise UserError(f"class '{label}' has images of a single patient in {where}: add patients or "
+                            "leave the class out.")
 
 
 def cut(holdings: Holdings, members: np.ndarray, fraction: float,

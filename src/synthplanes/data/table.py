@@ -23,8 +23,8 @@ def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, 
     The classes are the labels, sorted. Where the table has no column `role`, `test_fraction` of the patients
     (0..1, drawn with `seed` so that every class is on both sides where possible) become test patients.
     """
-    how = ("put a CSV with the columns path, label, patient beside the images, then run "
-           "`synthplanes fetch table --from FOLDER`")
+    how = ("put a CSV with the columns path, label, patient beside the images, then run `synthplanes fetch "
+           "table --from FOLDER`")
     root = find_root(raw, plain_name("the option csv_name", csv_name), how)
     path = root / csv_name
     rows = read_rows(path, _REQUIRED, _OPTIONAL)
@@ -35,8 +35,7 @@ def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, 
                             "into that folder.")
         if "role" in row and row["role"] not in _ROLES:
             raise UserError(f"{path}: the role of {row['path']} is '{row['role']}': write train or test "
-                            "(validation "
-                            "is cut from the training patients), or leave the column out.")
+                            "(validation is cut from the training patients), or leave the column out.")
     labels = sorted({row["label"] for row in rows})
     if len(labels) < 2:
         raise UserError(f"{path} has the single label '{labels[0]}': a classifier needs two or more.")

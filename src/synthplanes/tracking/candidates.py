@@ -70,13 +70,13 @@ def _best_classifier(checkout: Checkout, profile: str, arch: str, predicted: lis
         return None
     _, score, cell, arm, budget, replicate, seed = best
     trained = trained_by(checkout, profile, arm, arch, budget)
-    stage = ARMS[arm].stage
-    weights = _out(checkout, trained, f"artifacts/{stage}/{profile}/{budget}/{arch}/r{replicate}/{arm}-s{seed}.safetensors")
-    model = records.read_json(_out(checkout, cell, f"artifacts/predictions/{profile}/{budget}/{arch}/cell.json"))["model"]
+    place = f"{profile}/{budget}/{arch}"
+    weights = _out(checkout, trained,
+                   f"artifacts/{ARMS[arm].stage}/{place}/r{replicate}/{arm}-s{seed}.safetensors")
+    model = records.read_json(_out(checkout, cell, f"artifacts/predictions/{place}/cell.json"))["model"]
     prefix = f"profiles.{profile}.archs.{arch}.options."
-    options = {name.removeprefix(prefix): value for name, value in trained.params.items() if name.startswith(prefix)
-               and name != prefix.rstrip(".")}
-    pixels = np.load(prepared / "test" / "images.npy", mmap_mode="r").shape[1]
+    options = {name.removeprefix(prefix): value for name, value in trained.params.items() if name.startswith(prefix)}
+    pixels = records.read_array(prepared / "test" / "images.npy").shape[1]
     return Candidate(
         name=f"{profile}-{arch}", kind="classifier", cell=trained, md5=md5(weights), files={"weights": weights},
         description={"model": model, "options": options, "classes": list(classes), "image_size": pixels},
@@ -90,7 +90,8 @@ def validation_score(predictions: Predictions, position: int, splits: records.Ta
     own = ((splits["budget"] == budget) & (splits["replicate"] == replicate) & (splits["role"] == "validation"))
     rows = predictions.rows("validation") & np.isin(predictions.images["image_id"], splits["image_id"][own])
     if not rows.any():
-        raise UserError(f"budget {budget}, replicate {replicate} has no validation image: run prepare and predict again.")
+        raise UserError(f"budget {budget}, replicate {replicate} has no validation image: run prepare and predict "
+                        "again.")
     labels, correct = predictions.labels[rows], predictions.correct[position, rows]
     return float(np.mean([correct[labels == label].mean() for label in np.unique(labels)]))
 

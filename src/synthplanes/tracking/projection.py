@@ -56,7 +56,8 @@ def project(checkout: Checkout) -> Projection:
             if state == "absent":
                 left_out.append(f"{cell.name}: {out} is absent (`dvc pull` or `dvc repro` brings it)")
             elif state == "changed":
-                left_out.append(f"{cell.name}: {out} is not what dvc.lock says (`dvc checkout` or `dvc repro` mends it)")
+                left_out.append(f"{cell.name}: {out} is not what dvc.lock says (`dvc checkout` or `dvc repro` "
+                                "mends it)")
         runs.append(_cell_run(checkout, cell))
         if cell.stage == "evaluate":
             runs += _classifier_runs(checkout, cell)

@@ -65,7 +65,7 @@ class Store:
                 return
 
     def upsert(self, run: Run) -> str:
-        """Make the store show `run`; returns `new`, `completed` (it showed less before) or `same`."""
+        """Make the store show `run`; returns `new`, `updated` (it showed something else before) or `same`."""
         before = self.known.get(run.key)
         if before is not None and before.data.tags.get(CONTENT) == run.content:
             if before.data.tags.get(IN_LOCK) != "yes":
@@ -83,7 +83,7 @@ class Store:
         self.client.set_terminated(run_id)
         self._log(run_id, run)
         self.known[run.key] = made
-        return "new" if before is None else "completed"
+        return "new" if before is None else "updated"
 
     def mark_others(self, keys: set[str]) -> int:
         """Tag the runs of earlier checkouts, which stay for comparison; returns how many changed."""
@@ -118,8 +118,8 @@ def _check_database(path: Path) -> None:
 def _datasets(inputs: dict[str, str]) -> list:
     """Data sets by their DVC path, with DVC's md5 as their digest; no data are copied."""
     from mlflow.entities import Dataset, DatasetInput
-    return [DatasetInput(Dataset(name=path, digest=md5, source_type="dvc", source=json.dumps({"path": path, "md5": md5})),
-                         tags=[])
+    return [DatasetInput(tags=[], dataset=Dataset(name=path, digest=md5, source_type="dvc",
+                                                  source=json.dumps({"path": path, "md5": md5})))
             for path, md5 in sorted(inputs.items()) if md5]
 
 

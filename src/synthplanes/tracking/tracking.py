@@ -14,12 +14,12 @@ from synthplanes.tracking.checkout import find_root, read_checkout
 class Tracked:
     """What one call of `track` did."""
 
-    runs: dict[str, int]          # new, completed, same -> how many
+    runs: dict[str, int]          # new, updated, same -> how many
     new_versions: int
     left_out: list[str] = field(default_factory=list)
 
     def summary(self, list_left_out: bool) -> str:
-        lines = [f"{sum(self.runs.values())} runs: {self.runs['new']} new, {self.runs['completed']} completed, "
+        lines = [f"{sum(self.runs.values())} runs: {self.runs['new']} new, {self.runs['updated']} updated, "
                  f"{self.runs['same']} as before; {self.new_versions} new model versions"]
         if self.left_out:
             lines.append(f"{len(self.left_out)} left out:" if list_left_out else f"{len(self.left_out)} left out")
@@ -34,7 +34,7 @@ def track() -> Tracked:
     checkout = read_checkout(root)
     shown = projection.project(checkout)
     into = store.Store(root)
-    runs = {"new": 0, "completed": 0, "same": 0}
+    runs = {"new": 0, "updated": 0, "same": 0}
     progress = Progress("track", len(shown.runs), "runs")
     for done, run in enumerate(shown.runs, start=1):
         runs[into.upsert(run)] += 1
@@ -59,7 +59,7 @@ def serve(port: int) -> None:
     store.silence()
     print(f"http://127.0.0.1:{port} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
     # One worker: every further one loads MLflow again, and one person looks.
-    words = ["-m", "mlflow", "ui", "--backend-store-uri", store.address(root), "--host", "127.0.0.1", "--port", str(port),
-             "--workers", "1"]
+    words = ["-m", "mlflow", "ui", "--backend-store-uri", store.address(root), "--host", "127.0.0.1",
+             "--port", str(port), "--workers", "1"]
     # In the place of this process, so that a signal reaches the server itself.
     os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONWARNINGS": "ignore"})

@@ -96,11 +96,13 @@ def _acquire(rng, patient, habit, base, plane, half, depth, across, gain_spread,
         bottom = (depth + half) * rng.uniform(0.98, 1.15)
         height = bottom * rng.uniform(1.0, 1.06)
         width, top = height * aspect, -(height - bottom) * rng.uniform(0.3, 1.0)
+    fineness = float(np.clip(bottom / 10, 0.5, 1.2))        # shallow objects: a higher frequency
     shift = 0.7 * across if magnified else 0.0
     acquisition = ultrasound.Acquisition(
         radius=radius, half_angle=half_angle, depth=bottom,
         window_width=width, aspect=aspect, top=top, shift=shift,
-        axial_spread=scanner.axial_spread, lateral_spread=scanner.lateral_spread, looks=2,
+        axial_spread=scanner.axial_spread * fineness,
+        lateral_spread=scanner.lateral_spread * fineness, looks=2,
         dynamic_range=scanner.dynamic_range + 6 * preset[0],
         gain=scanner.gain + habit.gain + 4 * preset[1] + float(rng.normal(0, gain_spread)),
         depth_slope=float(rng.normal(-0.25, 0.35)), noise_floor=scanner.noise_floor,

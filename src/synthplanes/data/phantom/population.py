@@ -41,7 +41,7 @@ class Scanner:
 
     radius: float
     half_angle: float
-    axial_spread: float
+    axial_spread: float             # at a depth of 10 cm
     lateral_spread: float
     dynamic_range: float
     gain: float
@@ -49,14 +49,13 @@ class Scanner:
     noise_floor: float
     aspects: tuple[float, ...]      # width / height of its displays
     magnified: float                # share of frames that show a part of the sector only
-    mark: str                       # what it burns into the frame: bar, text or nothing
 
 
 SCANNERS = {
-    "Voluson E6": Scanner(4.2, 0.62, .030, .10, 46, -9.5, 1.35, -62, (1.45, 1.45, 1.63), .75, "bar"),
-    "Aloka": Scanner(6.0, 0.52, .045, .15, 50, -11.0, 1.20, -58, (1.45, 1.33), .65, "text"),
-    "Voluson S10": Scanner(5.0, 0.58, .035, .12, 44, -8.0, 1.30, -60, (1.63, 1.45), .70, "bar"),
-    "Other": Scanner(5.5, 0.56, .055, .17, 46, -10.0, 1.15, -56, (1.24, 1.33, 1.48), .55, "")}
+    "Voluson E6": Scanner(4.2, 0.62, .030, .10, 46, -9.5, 1.35, -62, (1.45, 1.45, 1.33, 1.63), .75),
+    "Aloka": Scanner(6.0, 0.52, .045, .15, 50, -11.0, 1.20, -58, (1.45, 1.45, 1.33, 1.63), .65),
+    "Voluson S10": Scanner(5.0, 0.58, .036, .12, 46, -9.0, 1.28, -60, (1.63, 1.45, 1.45), .70),
+    "Other": Scanner(5.5, 0.56, .055, .17, 46, -10.0, 1.15, -56, (1.24, 1.33, 1.48), .55)}
 
 
 @dataclass(frozen=True)

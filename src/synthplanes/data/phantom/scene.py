@@ -27,9 +27,11 @@ class Scene:
 
     def noise(self, nodes: int) -> np.ndarray:
         """Smooth noise of unit variance with `nodes` knots along either axis, float32 [beams, samples]."""
-        rows, columns = self.grid.x.shape
+        upper, down = _interpolation(self.grid.x.shape[0], nodes)
+        left, right = _interpolation(self.grid.x.shape[1], nodes)
         knots = self.rng.standard_normal((nodes, nodes), dtype=np.float32)
-        return _interpolation(rows, nodes) @ knots @ _interpolation(columns, nodes).T
+        rows = knots[upper] * down[0][:, None] + knots[upper + 1] * down[1][:, None]
+        return rows[:, left] * right[0] + rows[:, left + 1] * right[1]
 
     def frame(self, x: float, z: float, angle: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Local coordinates (u, v): origin at (x, z) cm, rotated by angle (rad), in units of scale cm."""
@@ -120,12 +122,13 @@ def _gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=64)
-def _interpolation(count: int, nodes: int) -> np.ndarray:
-    """Smooth (cosine) interpolation matrix, float32 [count, nodes], rows of unit length."""
+def _interpolation(count: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth (cosine) interpolation: lower knots [count]; weights float32 [2, count] of unit length.
+
+    Two gathers instead of a matrix product: no threads, and the same bits on any number of cores.
+    """
     position = np.linspace(0, nodes - 1, count)
     lower = np.minimum(position.astype(int), nodes - 2)
-    weight = (1 - np.cos(np.pi * (position - lower))) / 2
-    matrix = np.zeros((count, nodes), np.float32)
-    matrix[np.arange(count), lower] = 1 - weight
-    matrix[np.arange(count), lower + 1] = weight
-    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    upper = (1 - np.cos(np.pi * (position - lower))) / 2
+    weights = np.stack([1 - upper, upper])
+    return lower, (weights / np.linalg.norm(weights, axis=0)).astype(np.float32)

@@ -1,0 +1,35 @@
+"""A temporary copy of the project with its own DVC cache, for tests that run the pipeline."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = (".dvc/config", ".dvcignore", "dvc.yaml", "dvc.lock", "params.yaml", "pyproject.toml", "requirements.lock",
+         "src", "stages", "metrics", "artifacts/raw/phantom", "artifacts/raw/smoke")
+
+
+def copy_project(target: Path, profile: str) -> Path:
+    """Copy what a clone would hold (no artifacts) and make `profile` the only active one."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif source.exists():
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target / part)
+    (target / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    params = (target / "params.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
+    params = [f"profile: [{profile}]\n" if line.startswith("profile:") else line for line in params]
+    (target / "params.yaml").write_text("".join(params), encoding="utf-8")
+    return target
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run dvc in `folder` with the copy's own sources and this interpreter first on the path."""
+    environment = dict(os.environ, PYTHONPATH=str(folder / "src"), DVC_NO_ANALYTICS="1",
+                       PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL)

@@ -1,0 +1,47 @@
+"""The table of arms: equal updates, equal learning-rate integrals, and which cells a profile asks for."""
+
+import pytest
+
+from synthplanes.classification.arms import ARMS, arms_of, expected_cells, single_stage_ratio, updates_of
+from synthplanes.classification.runs import stage_1_arm
+from synthplanes.protocol import read_profile
+
+STAGES = ("baseline", "pretrain", "finetune", "joint")
+
+
+@pytest.fixture
+def phantom(repository):
+    return read_profile("phantom", repository / "params.yaml")
+
+
+def test_all_full_arms_spend_the_same_updates(phantom):
+    whole = phantom.recipe.stage_1_updates + phantom.recipe.stage_2_updates
+    for name in ("real", "real_two_stage", "synthetic_then_real", "mixed", "oracle_then_real", "null_then_real",
+                 "poison_then_real"):
+        assert updates_of(ARMS[name], phantom.recipe) == whole
+    assert updates_of(ARMS["real_long"], phantom.recipe) == 2 * whole
+
+
+def test_one_stage_and_two_stages_spend_the_same_integral_of_the_learning_rate(phantom):
+    r = phantom.recipe
+    two = r.stage_1_updates + r.stage_2_updates * r.stage_2_learning_rate_ratio
+    assert single_stage_ratio(r) * (r.stage_1_updates + r.stage_2_updates) == pytest.approx(two)
+
+
+def test_controls_run_where_the_recipe_says(phantom):
+    assert {arm.name for arm in arms_of("pretrain", "residual", phantom.recipe)} == {"synthetic", "oracle", "null", "poison"}
+    assert {arm.name for arm in arms_of("pretrain", "transformer", phantom.recipe)} == {"synthetic"}
+
+
+def test_every_fine_tuned_arm_has_a_first_stage():
+    for arm in ARMS.values():
+        if arm.stage == "finetune":
+            assert ARMS[stage_1_arm(arm)].stage == "pretrain" and ARMS[stage_1_arm(arm)].stage_1 == arm.stage_1
+
+
+def test_expected_cells(phantom):
+    cells = expected_cells(phantom)
+    seeds = phantom.replication.seeds
+    assert sum(cell[0] == "real" for cell in cells) == seeds * len(phantom.used_archs())
+    assert sum(cell[0] == "real_long" for cell in cells) == phantom.recipe.plateau_seeds * len(phantom.used_archs())
+    assert sum(cell[0] == "poison_then_real" for cell in cells) == seeds

@@ -1,0 +1,83 @@
+"""`fit`: learning, pairing by seed, separate batch-norm statistics, the schedule, equal learning-rate integrals."""
+
+import numpy as np
+import pytest
+import torch
+
+from synthplanes.classification.augmentation import augment
+from synthplanes.classification.fitting import Portion, batch_norm_statistics, class_balanced, fit, schedule
+from synthplanes.classification.networks import build
+from synthplanes.data.selection import LabelledImages
+from synthplanes.errors import UserError
+from synthplanes.protocol import Architecture, Recipe
+
+RECIPE = Recipe.model_validate(dict(
+    stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,
+    weight_decay=0.05, label_smoothing=0.0, warmup_fraction=0.1, ema_halflife_updates=4, augmentation=0.3,
+    rehearsal_share=0.0, mixed_synthetic_share=0.5, plateau_seeds=1, controls=[], control_archs=[]))
+
+
+def squares(n: int = 48, brightness: int = 200) -> LabelledImages:
+    """Bright bars above (class a) or below (class b)."""
+    labels = np.arange(n) % 2
+    images = np.zeros((n, 16, 16), dtype=np.uint8)
+    for row, label in enumerate(labels):
+        images[row, 8 * label:8 * label + 8] = brightness - row
+    return LabelledImages(images, labels.astype(np.int64), np.full(n, ""), np.array([str(i) for i in range(n)]),
+                          ("a", "b"))
+
+
+def network():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return build(Architecture(model="test_resnet", learning_rate=0.003, options={}), 2, 16)
+
+
+def test_it_learns_and_repeats_itself():
+    results = []
+    for _ in range(2):
+        net = network()
+        state, history = fit(net, [Portion(squares(), 16, True)], 40, 3e-3, RECIPE, 7, torch.device("cpu"))
+        results.append(state)
+        assert history[-1][1] < 0.5 * history[0][1]
+    assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values()))
+
+
+def test_other_portions_leave_batch_norm_statistics_alone():
+    net = network().train()
+    before = {k: v.clone() for k, v in net.state_dict().items() if "running" in k}
+    images = torch.rand(8, 1, 16, 16)
+    with batch_norm_statistics(net, kept=False):
+        net(images)
+    assert before and all(torch.equal(before[k], net.state_dict()[k]) for k in before)
+    with batch_norm_statistics(net, kept=True):
+        net(images)
+    assert any(not torch.equal(before[k], net.state_dict()[k]) for k in before)
+
+
+def test_schedule_rises_then_falls_to_zero():
+    values = [schedule(update, 100, 0.1) for update in range(100)]
+    assert np.argmax(values) in (9, 10) and values[-1] < 1e-3 and 0 < values[0] < 0.1
+    # Warm-up and half cosine both average one half: every stage's integral is half its updates times its peak.
+    assert np.mean(values) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_class_balance():
+    labels = np.array([0] * 9 + [2])
+    assert class_balanced(labels)[labels == 2].sum() == pytest.approx(0.5)
+
+
+def test_augmentation_keeps_range_and_is_off_at_zero():
+    images = torch.rand(5, 1, 16, 16) * 2 - 1
+    assert torch.equal(augment(images, 0.0, torch.Generator()), images)
+    moved = augment(images, 1.0, torch.Generator().manual_seed(0))
+    assert moved.min() >= -1 and moved.max() <= 1 and not torch.equal(moved, images)
+
+
+def test_faults_are_one_sentence():
+    with pytest.raises(UserError, match="loss is nan"):
+        fit(network(), [Portion(squares(), 16, True)], 5, float("inf"), RECIPE, 7, torch.device("cpu"))
+    with pytest.raises(UserError, match="timm has no model 'resnet_of_dreams'"):
+        build(Architecture(model="resnet_of_dreams", learning_rate=0.1, options={}), 2, 16)
+    with pytest.raises(UserError, match="does not take 20 px"):
+        build(Architecture(model="test_vit", learning_rate=0.1, options={"img_size": 32, "patch_size": 8}), 2, 20)

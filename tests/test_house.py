@@ -1,0 +1,135 @@
+"""The house rules that a machine can check: imports go down, stages are short, dvc.yaml tells the truth."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+sys.path.insert(0, str(Path(__file__).parent))
+from imports import closure, imported_names  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
+# Rooms by floor; a module may import its own room and lower floors only.
+FLOORS = {"errors": 0, "seeds": 0, "records": 0, "protocol": 0, "command": 0, "progress": 0,
+          "torchvision_operators": 0, "weights": 0, "devices": 0,
+          "data": 1, "statistics": 1, "diffusion": 2, "classification": 2, "fidelity": 2,
+          "counted_work": 3, "figures": 3, "markdown": 3, "report_sections": 3, "reporting": 3, "tracking": 3, "cli": 4}
+ONLY_IN = {"mlflow": ("tracking",), "matplotlib": ("figures",), "diffusers": ("diffusion",), "timm": ("classification",)}
+TORCH_FREE = ("data", "statistics", "errors", "seeds", "records", "protocol", "command", "progress")
+
+
+def modules():
+    return sorted((SOURCE / "synthplanes").rglob("*.py"))
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE / "synthplanes").with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(path) for path in modules()} - {""} == set(FLOORS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_down_only(path):
+    here = room_of(path)
+    for name in imported_names(path):
+        if name.startswith("synthplanes.") and here:
+            there = room(name)
+            if there in FLOORS and there != here:
+                # Rooms of floors 1 and 2 meet in files only; floors 0 and 3 may lean on their own floor.
+                allowed = FLOORS[there] <= FLOORS[here] if FLOORS[here] in (0, 3) else FLOORS[there] < FLOORS[here]
+                assert allowed, f"{path.name} ({here}) imports {name}"
+        library = name.split(".")[0]
+        if library in ONLY_IN:
+            assert here in ONLY_IN[library], f"{path} imports {library}"
+        if library in ("torch", "safetensors"):
+            assert here not in TORCH_FREE, f"{path} imports {library}"
+
+
+def test_yaml_is_read_in_one_place_for_the_protocol():
+    readers = {room_of(path) for path in modules() if any(name.startswith("ruamel") for name in imported_names(path))}
+    assert readers <= {"protocol", "tracking"}  # tracking reads dvc.lock
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_fits_on_a_screen_and_knows_no_path(stage):
+    path = ROOT / "stages" / f"{stage}.py"
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    assert "artifacts" not in text and "mlflow" not in text
+    body = ast.parse(text).body
+    assert all(isinstance(node, ast.Expr | ast.Import | ast.ImportFrom | ast.FunctionDef | ast.If) for node in body)
+
+
+def pipeline() -> dict:
+    return YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def test_dvc_yaml_has_exactly_the_stages():
+    assert sorted(pipeline()) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_yaml_lists_exactly_the_modules_that_a_stage_reaches(stage):
+    script = ROOT / "stages" / f"{stage}.py"
+    real = {str(path.relative_to(ROOT)) for path in closure(script, SOURCE)} | {f"stages/{stage}.py"}
+    listed = {dep for dep in pipeline()[stage]["deps"] if dep.endswith(".py")}
+    assert listed == real, f"add to dvc.yaml: {sorted(real - listed)}; remove: {sorted(listed - real)}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_gets_its_paths_from_dvc_yaml_and_declares_them(stage):
+    entry = pipeline()[stage]
+    given = set(re.findall(r"--\w+ ((?:artifacts|metrics)/\S+)", entry["cmd"]))
+    flat = [next(iter(item)) if isinstance(item, dict) else item
+            for key in ("deps", "outs", "metrics") for item in entry.get(key, [])]
+    for path in given:
+        assert any(one == path or one.startswith(path + "/") for one in flat), f"{path} is neither dep nor out"
+    assert "requirements.lock" in entry["deps"]
+
+
+def test_only_predict_opens_test_rows():
+    for stage, entry in pipeline().items():
+        whole = [dep for dep in entry["deps"] if dep.rstrip("/").endswith("artifacts/prepared/${item.profile}")]
+        test = [dep for dep in entry["deps"] if dep.endswith("/test")]
+        assert not whole and (bool(test) == (stage == "predict")), stage
+
+
+# Sections whose values a stage uses only for what changes no output.
+UNTRACKED = {"compute"}  # compute.processes: runs side by side, same bytes (tests/classification/test_runs.py)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_sections_that_a_stage_reads_are_its_params(stage):
+    """`profile.<section>` and `<section>.<field>` in the script and its reach, against dvc.yaml's params."""
+    declared = {param.removeprefix("profiles.${item.profile}.").split(".")[0] for param in pipeline()[stage]["params"]}
+    text = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    read = set(re.findall(r"\bprofile\.(\w+)", text))
+    read = {{"used_budgets": "budgets", "used_archs": "archs"}.get(name, name) for name in read}
+    assert read - UNTRACKED <= declared | {"compute"}, sorted(read - declared)
+
+
+def test_the_lock_agrees_with_the_direct_dependencies():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    pins = dict(re.findall(r'"([\w.-]+)==([\w.]+)"', project))
+    lock = dict(re.findall(r"(?m)^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.lock").read_text(encoding="utf-8")))
+    lock = {name.lower().replace("_", "-"): version for name, version in lock.items()}
+    assert pins and {name: lock.get(name) for name in pins} == pins
+    assert "://" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def test_the_readme_and_ci_run_the_same_test_command():
+    command = "pip install -c requirements.lock -e '.[test]' && pytest"
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

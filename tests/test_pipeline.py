@@ -1,0 +1,81 @@
+"""The whole pipeline, really run: `smoke` twice in two places gives the same dvc.lock."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+sys.path.insert(0, str(Path(__file__).parent))
+from checkout import ROOT, copy_project, dvc  # noqa: E402
+
+CELLS = {"simulate": 1, "prepare": 1, "train_diffusion": 1, "train_guide": 1, "sample": 1, "audit": 1, "baseline": 3,
+         "pretrain": 3, "finetune": 3, "joint": 3, "predict": 3, "evaluate": 1, "report": 1}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two copies of the project in which `smoke` was run from nothing."""
+    folders = []
+    for name in ("one", "two"):
+        folder = copy_project(tmp_path_factory.mktemp(name), "smoke")
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        result = dvc(folder, "repro")
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        folders.append(folder)
+    return folders
+
+
+def test_twice_the_same_lock(runs):
+    one, two = ((folder / "dvc.lock").read_text(encoding="utf-8") for folder in runs)
+    assert one == two
+
+
+def test_every_stage_ran_in_every_cell(runs):
+    cells = YAML(typ="safe", pure=True).load((runs[0] / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    found = {}
+    for cell in cells:
+        stage = cell.split("@")[0]
+        found[stage] = found.get(stage, 0) + 1
+    assert found == CELLS
+
+
+def test_a_second_repro_runs_nothing(runs):
+    result = dvc(runs[0], "repro")
+    assert result.returncode == 0 and "Running stage" not in result.stdout
+
+
+def test_metrics_hold_what_they_promise(runs):
+    metrics = runs[0] / "metrics" / "smoke"
+    assert {path.name for path in metrics.iterdir()} == {"data.json", "scores.csv", "verdict.json", "cost.json", "report.md"}
+    verdict = json.loads((metrics / "verdict.json").read_text(encoding="utf-8"))
+    promised = {"source", "budget", "arch", "metric", "contrast", "reference_arm", "estimate", "low", "high", "p_value",
+                "n_seeds", "n_generators", "n_patients", "n_images", "smallest_visible_effect", "verdict"}
+    assert all(promised <= set(record) for record in verdict["records"])
+    assert "on simulated images" in verdict["overall"]["sentence"] and verdict["phantom"]["version"]
+    report = (metrics / "report.md").read_text(encoding="utf-8")
+    assert verdict["overall"]["sentence"].rstrip(".") in report
+
+
+def test_no_trace_of_the_machine_in_tracked_files(runs):
+    for path in [runs[0] / "dvc.lock", *(runs[0] / "metrics" / "smoke").iterdir()]:
+        text = path.read_text(encoding="utf-8")
+        assert str(runs[0]) not in text and str(ROOT) not in text, path
+
+
+def test_a_broken_parameter_stops_every_stage_with_one_sentence(runs):
+    params = runs[1] / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("batch_size: 32 ", "batch_sizes: 32 "), encoding="utf-8")
+    result = dvc(runs[1], "repro")
+    assert result.returncode != 0 and "batch_sizes" in result.stderr and "is not a known key" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_committed_lock_fits_code_and_parameters(tmp_path):
+    """For the active profiles nothing is left to run: the committed results come from this code."""
+    active = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))["profile"]
+    folder = copy_project(tmp_path, ", ".join(active))
+    result = dvc(folder, "repro", "--dry", "--allow-missing")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "Running stage" not in result.stdout, result.stdout[:2000]
