@@ -1,0 +1,59 @@
+"""params.yaml: every wrong key, value or relation ends in a sentence that names it."""
+
+import pytest
+
+from synthplanes.errors import UserError
+from synthplanes.protocol import read_profile, read_protocol
+
+
+@pytest.fixture
+def text(repository):
+    return (repository / "params.yaml").read_text(encoding="utf-8")
+
+
+def refused(tmp_path, text) -> str:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read_protocol(path)
+    message = str(caught.value)
+    assert "\n" not in message and "params.yaml" in message
+    return message
+
+
+def test_the_committed_protocol_is_valid(repository):
+    protocol = read_protocol(repository / "params.yaml")
+    assert {"smoke", "phantom", "african", "fetal_planes"} <= set(protocol.profiles)
+    assert read_profile("phantom", repository / "params.yaml").replication.seeds >= 6
+
+
+@pytest.mark.parametrize(("old", "new", "named"), [
+    ("      seeds: 6 ", "      sedes: 6 ", "replication"),
+    ("      seeds: 6 ", "      seeds: six ", "profiles.phantom.replication.seeds"),
+    ("      seeds: 6 ", "      seeds: 0 ", "profiles.phantom.replication.seeds"),
+    ("      seeds: 6 ", "      seeds: 6.5 ", "profiles.phantom.replication.seeds"),
+    ("      validation_fraction: 0.15", "      validation_fraction: 1.5", "profiles.phantom.prepare.validation_fraction"),
+    ("      guidance: classifier ", "      guidance: telepathy ", "profiles.phantom.sample.guidance"),
+    ("      plateau_seeds: 3 ", "      plateau_seeds: 30 ", "plateau_seeds is larger"),
+    ("control_archs: [residual]", "control_archs: [recurrent]", "recurrent"),
+    ("channels: [64, 128, 128]", "channels: [64, 100, 128]", "multiples of 16"),
+    ("      fresh_images: 2400", "      fresh_images: 0", "oracle"),
+    ("profile: [phantom]", "profile: [fantom]", "fantom"),
+    ("archs: [residual, convolutional, transformer]", "archs: [residual, convolutional]", "archs"),
+    ("      source: phantom ", "      source: table ", "simulate must be given"),
+])
+def test_every_fault_is_named(text, tmp_path, old, new, named):
+    assert old in text
+    assert named in refused(tmp_path, text.replace(old, new, 1))
+
+
+def test_not_yaml_not_there_not_a_mapping(tmp_path):
+    assert "not readable YAML" in refused(tmp_path, "profile: [phantom\nx: }")
+    assert "no mapping" in refused(tmp_path, "- 1\n- 2\n")
+    with pytest.raises(UserError, match="does not exist"):
+        read_protocol(tmp_path / "nothing.yaml")
+
+
+def test_unknown_profile(repository):
+    with pytest.raises(UserError, match="no profile 'moon': choose one of"):
+        read_profile("moon", repository / "params.yaml")
