@@ -57,7 +57,7 @@ def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, distance: int = HAMMI
     them.
     """
     # Of mean 0 and length 1: the scalar product is Pearson's correlation. A constant thumbnail is all 0.
-    unit = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    unit = thumbnails.reshape(len(thumbnails), THUMBNAIL_SIZE ** 2).astype(np.float32)
     unit -= unit.mean(axis=1, keepdims=True)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     found = [np.zeros((0, 2), dtype=np.int64)]
