@@ -18,7 +18,8 @@ def small_profile_parameters(archs=("residual",), budgets=("scarce",), guidance=
     whole = read_protocol(PARAMS).profiles["phantom"].model_dump()
     whole["replication"] = {"root_seed": 1, "generators": 1, "seeds": 6}
     whole["budgets"] = {name: 0.3 if name in budgets else None for name in ("scarce", "full")}
-    whole["archs"] = {role: {"model": "test_resnet", "options": {}} if role in archs else None for role in ROLES}
+    whole["archs"] = {role: {"model": "test_resnet", "learning_rate": 0.003, "options": {}} if role in archs else None
+                      for role in ROLES}
     whole["prepare"]["image_size"] = 16
     whole["train_diffusion"]["images_seen"] = 512
     whole["train_guide"] |= {"updates": 10, "batch_size": 4}

@@ -24,7 +24,7 @@ from synthplanes.weights import write_weights
 
 def a_network():
     torch.manual_seed(0)
-    return build(Architecture(model="test_resnet", options={}), len(CLASSES), SIZE).eval()
+    return build(Architecture(model="test_resnet", learning_rate=0.003, options={}), len(CLASSES), SIZE).eval()
 
 
 def a_denoiser() -> Denoiser:

@@ -73,13 +73,15 @@ def _best_classifier(checkout: Checkout, profile: str, arch: str, predicted: lis
     place = f"{profile}/{budget}/{arch}"
     weights = _out(checkout, trained,
                    f"artifacts/{ARMS[arm].stage}/{place}/r{replicate}/{arm}-s{seed}.safetensors")
-    model = records.read_json(_out(checkout, cell, f"artifacts/predictions/{place}/cell.json"))["model"]
-    prefix = f"profiles.{profile}.archs.{arch}.options."
-    options = {name.removeprefix(prefix): value for name, value in trained.params.items() if name.startswith(prefix)}
+    prefix = f"profiles.{profile}.archs.{arch}."
+    options = {name.removeprefix(f"{prefix}options."): value for name, value in trained.params.items()
+               if name.startswith(f"{prefix}options.")}
+    architecture = {"model": trained.params[f"{prefix}model"], "options": options,
+                    "learning_rate": trained.params[f"{prefix}learning_rate"]}
     pixels = records.read_array(prepared / "test" / "images.npy").shape[1]
     return Candidate(
         name=f"{profile}-{arch}", kind="classifier", cell=trained, md5=md5(weights), files={"weights": weights},
-        description={"model": model, "options": options, "classes": list(classes), "image_size": pixels},
+        description={"architecture": architecture, "classes": list(classes), "image_size": pixels},
         tags={"profile": profile, "arch": arch, "budget": budget, "arm": arm, "replicate": str(replicate),
               "seed": str(seed), "validation_balanced_accuracy": f"{score:.6f}"}, alias="best")
 

@@ -25,8 +25,8 @@ class ServedClassifier(PythonModel):
     def load_context(self, context):
         description = json.loads(Path(context.artifacts["description"]).read_text(encoding="utf-8"))
         self.image_size = description["image_size"]
-        self.network = build(Architecture(model=description["model"], options=description["options"]),
-                             len(description["classes"]), self.image_size)
+        self.network = build(Architecture.model_validate(description["architecture"]), len(description["classes"]),
+                             self.image_size)
         self.network.load_state_dict(load_weights(Path(context.artifacts["weights"])))
         self.network.eval()
 
