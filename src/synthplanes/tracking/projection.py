@@ -157,7 +157,8 @@ def _params(cell: Cell) -> dict[str, str]:
 
 
 def _inputs(cell: Cell) -> dict[str, str]:
-    return {path: md5 for path, md5 in cell.deps.items() if path.startswith("artifacts/")}
+    return {path: md5 for path, md5 in cell.deps.items()
+            if path.startswith("artifacts/") and not path.startswith("artifacts/code/")}
 
 
 def _numbers(content, prefix: str = "") -> dict[str, float]:
