@@ -1,4 +1,4 @@
-"""Look at the synthetic images before they are used: label fidelity and possible copies, per replicate."""
+"""Look at the synthetic images themselves: label fidelity and possible copies, per replicate."""
 
 from synthplanes import records
 from synthplanes.classification.judging import judge
@@ -33,7 +33,7 @@ def main() -> None:
             "ceiling_on_validation_images": label_fidelity(judged[1], held_out.labels, train.classes),
             "copies": copies(synthetic.images, train.images, held_out.images, picture, profile.audit.copies_shown)})
         items.append(records.cost_item("audit", replicate=replicate, forward=sum(len(one) for one in sets),
-                                       trained=profile.audit.updates * profile.recipe.batch_size))
+                                       trained=profile.audit.updates * profile.audit.batch_size))
     records.write_json(arguments.out / "audit.json", {"replicates": found})
     records.write_cost(arguments.out, items)
 

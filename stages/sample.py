@@ -21,13 +21,15 @@ def main() -> None:
     device, items = prepare_torch(profile.compute.threads), []
     for replicate in range(profile.replication.generators):
         train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
-        index = plan(train_set, profile.sample, arguments.budget, replicate, profile.replication.root_seed)
-        images, passes = draw(read_denoiser(arguments.generator / f"r{replicate}"),
-                              read_guide(arguments.guide / f"r{replicate}"), index, profile.sample, device)
+        denoiser = read_denoiser(arguments.generator / f"r{replicate}")
+        index = plan(train_set, denoiser.configuration.scanners, profile.sample, arguments.budget, replicate,
+                     profile.replication.root_seed)
+        images, forward, gradient = draw(denoiser, read_guide(arguments.guide / f"r{replicate}"), index,
+                                         profile.sample, device)
         folder = arguments.out / f"r{replicate}"
         write_pack(folder, images, index)
         write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)
-        items.append(records.cost_item("sampling", replicate=replicate, forward=passes))
+        items.append(records.cost_item("sampling", replicate=replicate, forward=forward, trained=gradient))
     records.write_cost(arguments.out, items)
 
 

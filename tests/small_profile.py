@@ -24,7 +24,7 @@ def small_profile_parameters(archs=("residual",), budgets=("scarce",), guidance=
     whole["train_diffusion"]["images_seen"] = 512
     whole["train_guide"] |= {"updates": 10, "batch_size": 4}
     whole["sample"] |= {"images_per_class": 3, "steps": 5, "guidance": guidance}
-    whole["audit"]["updates"] = 10
+    whole["audit"] |= {"updates": 10, "batch_size": 8}
     whole["recipe"] |= {"stage_1_updates": 40, "stage_2_updates": 20, "batch_size": 8, "plateau_seeds": 2,
                         "controls": list(controls), "control_archs": [archs[0]]}
     whole["evaluate"]["margin"] = 0.02

@@ -74,7 +74,7 @@ def test_the_forecast_follows_its_formula():
     # small_profile: G 1, S 6, P 40, T 20, B 8, plateau seeds 2; 512 images seen; 3 per class, 5 steps; guide 10 x 4
     assert rows["train_diffusion"]["training_image_passes"] == 512
     assert rows["train_guide"]["training_image_passes"] == 40
-    assert rows["sample"]["forward_image_passes"] == 2 * 6 * 3 * 5
+    assert rows["sample"]["forward_image_passes"] == rows["sample"]["training_image_passes"] == 6 * 3 * 5
     assert rows["audit"]["training_image_passes"] == 8 * 10
     assert rows["baseline"]["training_image_passes"] == 8 * (6 * (20 + 60 + 60) + 2 * 120)
     assert rows["pretrain"]["training_image_passes"] == 8 * 3 * 6 * 40
@@ -83,10 +83,11 @@ def test_the_forecast_follows_its_formula():
     assert rows["joint"]["forward_equivalents"] == 3 * 8 * 6 * 60
 
 
-@pytest.mark.parametrize("guidance, evaluations", [("none", 5), ("classifier_free", 10), ("classifier", 10)])
-def test_guidance_evaluates_twice(guidance, evaluations):
+@pytest.mark.parametrize("guidance, forward, gradient", [("none", 5, 0), ("classifier_free", 10, 0), ("classifier", 5, 5)])
+def test_guidance_evaluates_twice(guidance, forward, gradient):
     rows = {row["stage"]: row for row in counted_work.expected(small_profile(guidance=guidance), 6)}
-    assert rows["sample"]["forward_image_passes"] == 6 * 3 * evaluations
+    assert rows["sample"]["forward_image_passes"] == 6 * 3 * forward
+    assert rows["sample"]["training_image_passes"] == 6 * 3 * gradient
 
 
 def test_a_training_pass_counts_three_forward_equivalents():

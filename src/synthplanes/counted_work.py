@@ -3,7 +3,7 @@
 A *training pass* is one image through forward and backward, a *forward pass* one image through forward only.
 In sums a forward pass counts 1 and a training pass 3 forward-equivalents: a backward pass takes about twice
 the multiplications of a forward pass (Kaplan et al. 2020, "Scaling laws for neural language models", section
-2.1). Passes count images and not operations: one through a generator costs more than one through a small
+2.1). A gradient of the guide counts as a training pass, though it needs none for the weights. Passes count images and not operations: one through a generator costs more than one through a small
 classifier, so the parts of a sum are always shown beside it.
 
 Every stage that trains, samples or predicts leaves a `cost.json` (`records.write_cost`) in its output folder.
@@ -137,8 +137,8 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
 
     - train_diffusion: G runs of `images_seen` training passes
     - train_guide: G runs of updates x B training passes, B of the guide
-    - sample: G x K x images_per_class images x `steps` forward passes, with guidance at most twice as many
-      (outside the guidance interval the second one is saved)
+    - sample: G x K x images_per_class images x `steps` forward passes; with guidance as many again at most (outside
+      the guidance interval they are saved), forward through the generator or, there and back, through the guide
     - audit: G runs of updates x B training passes of its judge
     - baseline, pretrain, finetune, joint: for every arm made there G x its seeds x its updates x B training passes
       (arms_of, seeds_of and updates_of in classification/arms.py); finetune trains T updates, because P were
@@ -149,12 +149,13 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
     """
     recipe, sample = profile.recipe, profile.sample
     generators, seeds = profile.replication.generators, profile.replication.seeds
-    evaluations = sample.steps * (1 if sample.guidance == "none" else 2)
+    evaluations = n_classes * sample.images_per_class * sample.steps
     once = {
         "train_diffusion": Work(generators, generators * profile.train_diffusion.images_seen),
         "train_guide": Work(generators, generators * profile.train_guide.updates * profile.train_guide.batch_size),
-        "sample": Work(generators, 0, generators * n_classes * sample.images_per_class * evaluations),
-        "audit": Work(generators, generators * profile.audit.updates * recipe.batch_size),
+        "sample": Work(generators, generators * evaluations * (sample.guidance == "classifier"),
+                       generators * evaluations * (2 if sample.guidance == "classifier_free" else 1)),
+        "audit": Work(generators, generators * profile.audit.updates * profile.audit.batch_size),
     }
     rows = []
     for budget in profile.used_budgets():

@@ -1,5 +1,7 @@
 """Where torch computes, and with how many threads."""
 
+import os
+
 import torch
 
 
@@ -7,8 +9,10 @@ def prepare_torch(threads: int) -> torch.device:
     """Fix the number of CPU threads and ask for deterministic kernels; returns the device to compute on.
 
     The thread count decides how sums are split, hence the last bits of every trained weight: it is a
-    tracked parameter. A CUDA device is used where one is present.
+    tracked parameter. A CUDA device is used where one is present; there, torch warns of kernels that it has
+    in no deterministic form, and the promise of equal bytes does not hold.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in any order
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     if torch.cuda.is_available():

@@ -21,6 +21,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Policy = Literal["error", "drop_from_train", "keep"]
 Control = Literal["oracle", "null", "poison"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]  # in paths, in the names of DVC's cells and of MLflow's runs
+GROUPS = 16  # of the group normalisations in denoiser and guide
 
 
 class Section(BaseModel):
@@ -89,8 +91,8 @@ class Network(Section):
     def _can_be_built(self):
         if any(level >= len(self.channels) for level in self.attention_at):
             raise ValueError(f"attention_at names a level that channels {self.channels} does not have")
-        if any(width % 16 for width in self.channels):
-            raise ValueError(f"channels {self.channels} must be multiples of 16 (groups of the normalisation)")
+        if any(width % GROUPS for width in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of {GROUPS} (groups of the normalisation)")
         if any(self.channels[level] % 32 for level in {*self.attention_at, len(self.channels) - 1}):
             raise ValueError(f"channels {self.channels}: the last level and those of attention_at must be multiples "
                              "of 32 (width of an attention head)")
@@ -124,6 +126,12 @@ class TrainGuide(Section):
     learning_rate: Positive
     weight_decay: NotNegative
 
+    @model_validator(mode="after")
+    def _can_be_built(self):
+        if any(width % GROUPS for width in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of {GROUPS} (groups of the normalisation)")
+        return self
+
 
 class Sample(Section):
     """How synthetic images are drawn."""
@@ -139,13 +147,22 @@ class Sample(Section):
     rho: Positive
     batch_size: Count
 
+    @model_validator(mode="after")
+    def _levels_fall(self):
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
+        low, high = self.guidance_interval
+        if low > high:
+            raise ValueError(f"guidance_interval {self.guidance_interval} must be [lowest, highest]")
+        return self
+
 
 class Architecture(Section):
     """A timm model, its keyword arguments and the learning rate that suits it, the same for every arm."""
 
     model: str
     learning_rate: Positive
-    options: dict[str, int | float | str | bool]
+    options: dict[str, int | float | str | bool | list[int]]
 
 
 class Audit(Section):
@@ -153,6 +170,7 @@ class Audit(Section):
 
     judge: Architecture
     updates: Count
+    batch_size: Count
     copies_shown: Count
 
 
@@ -173,6 +191,16 @@ class Recipe(Section):
     plateau_seeds: Count
     controls: list[Control]
     control_archs: list[str]
+
+    @model_validator(mode="after")
+    def _batches_hold_both(self):
+        if not 0 < round(self.batch_size * self.mixed_synthetic_share) < self.batch_size:
+            raise ValueError(f"mixed_synthetic_share {self.mixed_synthetic_share} leaves no room for both kinds of image "
+                             f"in a batch of {self.batch_size}")
+        if round(self.batch_size * self.rehearsal_share) >= self.batch_size:
+            raise ValueError(f"rehearsal_share {self.rehearsal_share} leaves no room for real images in a batch of "
+                             f"{self.batch_size}")
+        return self
 
 
 class Evaluate(Section):
@@ -203,6 +231,16 @@ class Profile(Section):
             raise ValueError("simulate must be given for the source 'phantom' and null for every other source")
         if "oracle" in self.recipe.controls and (self.simulate is None or self.simulate.fresh_images == 0):
             raise ValueError("the control 'oracle' needs simulated fresh patients (simulate.fresh_images > 0)")
+        if not self.used_budgets() or not self.used_archs():
+            raise ValueError("budgets and archs must each map one role at least to something other than null")
+        for name, levels in (("train_diffusion.network.channels", len(self.train_diffusion.network.channels) - 1),
+                             ("train_guide.channels", len(self.train_guide.channels))):
+            reduction = self.train_diffusion.network.unshuffle * 2 ** levels
+            if self.prepare.image_size % reduction:
+                raise ValueError(f"prepare.image_size {self.prepare.image_size} must be a multiple of {reduction}, by which "
+                                 f"{name} with unshuffle {self.train_diffusion.network.unshuffle} reduces it")
+        if self.sample.scanners == "uniform" and not self.train_diffusion.scanner_condition:
+            raise ValueError("sample.scanners 'uniform' needs train_diffusion.scanner_condition")
         unknown = set(self.recipe.control_archs) - {role for role, arch in self.archs.items() if arch}
         if unknown:
             raise ValueError(f"recipe.control_archs names {sorted(unknown)}, which archs does not use")
@@ -222,10 +260,10 @@ class Profile(Section):
 class Protocol(Section):
     """All of params.yaml."""
 
-    profile: Annotated[list[str], Field(min_length=1)]
-    budgets: Annotated[list[str], Field(min_length=1)]
-    archs: Annotated[list[str], Field(min_length=1)]
-    profiles: dict[str, Profile]
+    profile: Annotated[list[Name], Field(min_length=1)]
+    budgets: Annotated[list[Name], Field(min_length=1)]
+    archs: Annotated[list[Name], Field(min_length=1)]
+    profiles: dict[Name, Profile]
 
     @model_validator(mode="after")
     def _roles_agree(self):

@@ -59,7 +59,7 @@ def test_frames_tables_and_latents_align(small):
     assert len(set(table["image_id"])) == len(frames)
     assert not any(c.split()[-1].lower() in name.lower() for c in CLASSES for name in table["image_id"])
     brain = table["label"] == "Fetal brain"
-    assert np.all((table["sub_plane"] == "Not A Brain") == ~brain)
+    assert np.all((table["sub_plane"] == "") == ~brain)
 
 
 def test_every_frame_shows_something(small):

@@ -53,9 +53,9 @@ def test_it_learns_and_counts(trained):
 def test_samples_do_not_depend_on_the_batch_size(trained):
     denoiser = Denoiser(trained.configuration)
     denoiser.load_state_dict(trained.tensors)
-    index = plan(squares(), SAMPLE, "scarce", 0, root_seed=1)
-    six, passes = draw(denoiser, None, index, SAMPLE, torch.device("cpu"))
-    one, _ = draw(denoiser, None, index, SAMPLE.model_copy(update=dict(batch_size=1)), torch.device("cpu"))
+    index = plan(squares(), denoiser.configuration.scanners, SAMPLE, "scarce", 0, root_seed=1)
+    six, passes, _ = draw(denoiser, None, index, SAMPLE, torch.device("cpu"))
+    one, _, _ = draw(denoiser, None, index, SAMPLE.model_copy(update=dict(batch_size=1)), torch.device("cpu"))
     # Convolutions of another batch size may round differently: a grey level at most.
     assert np.abs(six.astype(int) - one.astype(int)).max() <= 1
     assert index["label"].tolist() == ["a"] * 3 + ["b"] * 3 and set(index["scanner"].tolist()) <= {"x", "y"}
@@ -78,5 +78,5 @@ def test_faults_are_one_sentence():
                        torch.device("cpu"))
     with pytest.raises(UserError, match="no guide was trained"):
         denoiser = Denoiser(training.configure(squares(), PARAMETERS, ()))
-        draw(denoiser, None, plan(squares(), SAMPLE, "scarce", 0, 1),
+        draw(denoiser, None, plan(squares(), (), SAMPLE, "scarce", 0, 1),
              SAMPLE.model_copy(update=dict(guidance="classifier")), torch.device("cpu"))

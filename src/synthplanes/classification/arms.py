@@ -1,7 +1,8 @@
 """The arms of the protocol, comparable by eye.
 
 P and T are recipe.stage_1_updates and recipe.stage_2_updates. A schedule (warm-up, then a half cosine to
-zero) spans each stage. Stage 2 has its own peak learning rate (recipe.stage_2_learning_rate_ratio); the
+zero) spans each stage. Stage 2 has its own peak learning rate (recipe.stage_2_learning_rate_ratio) where a
+first stage went before; the
 single stage of `real`, `mixed` and `real_long` has the peak at which the integral of the learning rate per
 update equals that of the two-stage arms.
 """

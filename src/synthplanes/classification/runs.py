@@ -90,8 +90,9 @@ def train_one(task: Task) -> list[dict]:
     if task.start is not None:
         network.load_state_dict(load_weights(task.start))
     if task.arm.stage_2:
+        # The lower peak is for what a first stage has learned; `real_short` begins here, from random weights.
         stages.append((2, second_stage(task), recipe.stage_2_updates,
-                       peak * recipe.stage_2_learning_rate_ratio))
+                       peak * (recipe.stage_2_learning_rate_ratio if task.arm.stage_1 else 1.0)))
     history = []
     for number, portions, updates, stage_peak in stages:
         order_seed = seeds.derive(task.root_seed, "classifier batches", task.replicate, task.seed, number)

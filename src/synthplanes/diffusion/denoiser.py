@@ -13,12 +13,12 @@ from torch import nn
 from torch.nn import functional
 
 from synthplanes import records, weights
+from synthplanes.protocol import GROUPS
 from synthplanes.torchvision_operators import declare_missing
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
 
 SIGMA_D = 0.5
-GROUPS = 16  # of every group normalisation: channels are multiples of it
 
 
 @dataclass(frozen=True)

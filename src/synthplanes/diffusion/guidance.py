@@ -19,7 +19,7 @@ from synthplanes.diffusion.guide import Guide
 
 @dataclass
 class GuidedDenoiser:
-    """A `solvers.Denoise` for one batch; counts the images passed through the networks."""
+    """A `solvers.Denoise` for one batch; counts the images passed through the networks, forward or there and back."""
 
     denoiser: Denoiser
     conditions: Conditions
@@ -28,6 +28,7 @@ class GuidedDenoiser:
     interval: tuple[float, float]    # noise levels, lowest and highest
     guide: Guide | None = None
     forward_image_passes: int = 0
+    gradient_image_passes: int = 0   # through the guide, forward and backward
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         level = torch.full((len(x),), sigma, device=x.device)
@@ -42,7 +43,7 @@ class GuidedDenoiser:
                 self.forward_image_passes += len(x)
                 free = self.denoiser(x, level, unknown)
                 return free + self.scale * (denoised - free)
-        self.forward_image_passes += len(x)
+        self.gradient_image_passes += len(x)
         return denoised + self.scale * sigma ** 2 * self.gradient(x, level)
 
     def gradient(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:

@@ -13,11 +13,11 @@ from synthplanes import records, seeds, weights
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import augment
-from synthplanes.diffusion.denoiser import GROUPS, SIGMA_D, Configuration
+from synthplanes.diffusion.denoiser import SIGMA_D, Configuration
 from synthplanes.diffusion.training import draw_chances, stratified_noise
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.protocol import TrainDiffusion, TrainGuide
+from synthplanes.protocol import GROUPS, TrainDiffusion, TrainGuide
 
 NOISE_FEATURES = 32  # sinusoids of log sigma
 

@@ -1,4 +1,7 @@
-"""Drawing the synthetic set: one noise generator per image index, so batches and workers change nothing."""
+"""Drawing the synthetic set: one noise generator per image index, so the noise knows nothing of batches or workers.
+
+The size of a batch can still change the last bits of a sum, and with them one grey level of a pixel.
+"""
 
 import numpy as np
 import torch
@@ -17,18 +20,18 @@ from synthplanes.progress import Progress
 from synthplanes.protocol import Sample
 
 
-def plan(train_set: LabelledImages, parameters: Sample, budget: str, replicate: int, root_seed: int
-         ) -> records.Table:
+def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, budget: str, replicate: int,
+         root_seed: int) -> records.Table:
     """Which images to draw (records.SYNTHETIC): `images_per_class` of every class, class after class.
 
-    scanners 'as_in_class' draws each image's scanner from the class's own training images, 'uniform'
-    from all scanners of the budget (so unseen combinations are drawn).
+    `told` are the scanners that the denoiser knows; a scanner it was never told of is '', as is every one where
+    it knows none. scanners 'as_in_class' draws each image's scanner from the class's own training images,
+    'uniform' from all that the denoiser knows (so unseen combinations are drawn).
     """
-    known = sorted(set(train_set.scanners.tolist()) - {""})
     rows = []
     for number, name in enumerate(train_set.classes):
-        own = train_set.scanners[train_set.labels == number].tolist()
-        choice = known if parameters.scanners == "uniform" else own
+        own = [name if name in told else "" for name in train_set.scanners[train_set.labels == number].tolist()]
+        choice = told if parameters.scanners == "uniform" else own
         for _ in range(parameters.images_per_class):
             index = len(rows)
             draw = seeds.generator(root_seed, "synthetic scanner", replicate, index)
@@ -39,8 +42,8 @@ def plan(train_set: LabelledImages, parameters: Sample, budget: str, replicate: 
 
 
 def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, parameters: Sample, device: torch.device
-         ) -> tuple[np.ndarray, int]:
-    """The planned images, uint8 [N, H, W], and the number of image passes forward through the networks."""
+         ) -> tuple[np.ndarray, int, int]:
+    """The planned images, uint8 [N, H, W], and the image passes: forward only, and there and back for a gradient."""
     configuration = denoiser.configuration
     denoiser = denoiser.to(device).eval().requires_grad_(False)
     guide = guide.to(device).eval().requires_grad_(False) if guide is not None else None
@@ -49,7 +52,7 @@ def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, paramete
     levels = noise_levels(parameters.steps, parameters.sigma_min, parameters.sigma_max, parameters.rho)
     label = {name: number for number, name in enumerate(configuration.classes)}
     scanner = {name: number for number, name in enumerate(configuration.scanners)}
-    size, passes = configuration.image_size, 0
+    size, forward, gradient = configuration.image_size, 0, 0
     images = np.empty((len(index), size, size), dtype=np.uint8)
     progress = Progress("sampling", len(index), "images")
     progress(0)
@@ -67,6 +70,7 @@ def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, paramete
             raise UserError(f"image {rows['image_id'][0]} or one of its batch is not finite: lower "
                             "sample.guidance_scale in params.yaml.")
         images[start:start + len(rows)] = to_bytes(denoiser.restore(normalised).squeeze(1).cpu().numpy())
-        passes += guided.forward_image_passes
+        forward += guided.forward_image_passes
+        gradient += guided.gradient_image_passes
         progress(start + len(rows))
-    return images, passes
+    return images, forward, gradient

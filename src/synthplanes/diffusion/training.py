@@ -1,8 +1,8 @@
 """Training of the denoiser: the loop written out, counted in images seen.
 
 Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept.
-Batches are drawn with a stated share of class balance; the weights are averaged (EMA), and the average
-with the lowest loss on the budget's validation patients is kept.
+Batches are drawn with a stated share of class balance; the weights are averaged (EMA), and the last average
+is kept: the loss on the budget's validation patients is recorded as a curve and decides nothing.
 """
 
 import copy
@@ -31,7 +31,7 @@ class Trained:
     """What a training run leaves."""
 
     configuration: Configuration
-    tensors: dict[str, torch.Tensor]  # the averaged weights with the lowest held-out loss
+    tensors: dict[str, torch.Tensor]  # the last averaged weights
     history: records.Table            # GENERATOR_HISTORY
     training_image_passes: int
     forward_image_passes: int
@@ -55,7 +55,7 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
     progress = Progress("denoiser", parameters.images_seen, "images seen")
-    history, best_loss, best, since, seen, step, forward = [], float("inf"), None, [], 0, 0, 0
+    history, since, seen, step, forward = [], [], 0, 0, 0
     progress(0)
     while True:
         due = seen // parameters.held_out_every_images > (seen - parameters.batch_size) // parameters.held_out_every_images
@@ -64,8 +64,6 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
             forward += HELD_OUT_LEVELS * len(held_out)
             history.append(dict(images_seen=seen, train_loss=round(float(np.mean(since)), 6),
                                 held_out_loss=round(loss, 6)))
-            if loss < best_loss:
-                best_loss, best = loss, {k: v.detach().cpu().clone() for k, v in average.state_dict().items()}
             progress(seen, f"loss {np.mean(since):.4f}, held out {loss:.4f}")
             since = []
         if seen >= parameters.images_seen:
@@ -99,7 +97,8 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
         since.append(loss.item())
         progress(seen)
 
-    return Trained(configuration, best, records.Table.of_rows(records.GENERATOR_HISTORY, history), seen, forward)
+    tensors = {name: tensor.detach().cpu() for name, tensor in average.state_dict().items()}
+    return Trained(configuration, tensors, records.Table.of_rows(records.GENERATOR_HISTORY, history), seen, forward)
 
 
 def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:

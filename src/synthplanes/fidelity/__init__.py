@@ -1,1 +1,1 @@
-"""What the synthetic images are worth before they are used: label fidelity, feature distance, copies."""
+"""What the synthetic images are worth apart from any arm: label fidelity and copies."""

@@ -20,12 +20,18 @@ _ROWS_AT_A_TIME = 512
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
     """uint8 [N, H, W] -> float32 [N, THUMBNAIL^2], each of mean 0 and norm 1 (a constant frame stays 0)."""
-    n, height, _ = images.shape
-    block = height // THUMBNAIL
-    cut = images[:, :block * THUMBNAIL, :block * THUMBNAIL].astype(np.float32)
-    small = cut.reshape(n, THUMBNAIL, block, THUMBNAIL, block).mean(axis=(2, 4)).reshape(n, -1)
+    share = averaging(images.shape[1])
+    small = (share @ images.astype(np.float32) @ share.T).reshape(len(images), -1)
     small -= small.mean(axis=1, keepdims=True)
     return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+
+
+def averaging(size: int) -> np.ndarray:
+    """How much of each of `size` pixels falls into each of THUMBNAIL equal blocks: float32 [THUMBNAIL, size]."""
+    edges = np.linspace(0, size, THUMBNAIL + 1)
+    starts = np.arange(size)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return (np.maximum(overlap, 0) * THUMBNAIL / size).astype(np.float32)
 
 
 def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

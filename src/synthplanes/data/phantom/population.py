@@ -135,7 +135,7 @@ def _planned(rng: np.random.Generator, role: str, presence) -> tuple[tuple[str, 
         wrong = label == "Other" and rng.random() < LABEL_NOISE
         plane = str(rng.choice(CLASSES[:5])) if wrong else label
         shares = _normalised(SUB_PLANE_SHARES["test" if role == "test" else "train"])
-        sub_plane = str(rng.choice(SUB_PLANES, p=shares)) if plane == "Fetal brain" else "Not A Brain"
+        sub_plane = str(rng.choice(SUB_PLANES, p=shares)) if plane == "Fetal brain" else ""
         planned.append((label, plane, sub_plane))
     order = rng.permutation(len(planned))
     return tuple(planned[i] for i in order)

@@ -81,7 +81,7 @@ def simulate(settings: Phantom, progress: Callable[[int, int], None] | None = No
             image_id = f"t{done:06d}"
             sources.append(dict(image_id=image_id, file=str(done), patient_id=f"p{number:05d}", label=label,
                                 role=patient.role, scanner=patient.scanner, operator=patient.operator,
-                                sub_plane=sub_plane if label == "Fetal brain" else "Not A Brain"))
+                                sub_plane=sub_plane if label == "Fetal brain" else ""))
             latents.append(dict(image_id=image_id, true_plane=plane, **detail))
             done += 1
         if progress is not None:
