@@ -97,5 +97,6 @@ def test_scores_of_other_cells_are_refused(checkout):
 
 def test_escaping_and_numbers():
     assert escaped("a|b <i>*c*</i>\n_d_ [x](y)") == r"a\|b &lt;i&gt;\*c\*&lt;/i&gt; \_d\_ \[x\]\(y\)"
+    assert escaped("Op's \"view\"") == "Op's \"view\""
     assert points(0.0123) == "+1.2" and points(-0.0001) == "0.0" and points(None) == "unknown"
     assert table(("a", "b"), [["1", "2"]]) == "| a | b |\n| ---: | ---: |\n| 1 | 2 |"

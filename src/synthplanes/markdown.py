@@ -10,7 +10,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 def escaped(text: str) -> str:
     """Foreign text (class names, identifiers) as itself: no HTML, no Markdown, one line."""
-    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=True))
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
 
 def prose(text: str) -> str:

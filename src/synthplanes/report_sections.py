@@ -107,10 +107,12 @@ def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:
         parts += [f"Budget {escaped(budget)}:",
                   table(["arm", *map(escaped, archs)],
                         [[code(arm), *(cells.get((arm, arch), "") for arch in archs)] for arm in arms]),
-                  "Further scores in per cent, mean over seeds and architectures:",
-                  table(["arm", *(metric.replace("_", " ") for metric in _FURTHER_METRICS)],
-                        [[code(arm), *(_mean(scores, budget, arm, metric) for metric in _FURTHER_METRICS)]
-                         for arm in arms])]
+                  "Further scores in per cent, mean over seeds:",
+                  table(["arm", "architecture", *(metric.replace("_", " ") for metric in _FURTHER_METRICS)],
+                        [[code(arm), escaped(arch), *(_mean(scores, budget, arm, arch, metric)
+                                                      for metric in _FURTHER_METRICS)]
+                         for arch in sorted(set(scores["arch"].tolist())) for arm in arms
+                         if np.any((scores["arm"] == arm) & (scores["arch"] == arch))])]
     return parts
 
 
@@ -121,8 +123,9 @@ def _level(level: dict) -> str:
     return f"{percent(level['estimate'])} ({percent(max(0, level['low']))} to {percent(min(1, level['high']))})"
 
 
-def _mean(scores: Table, budget: str, arm: str, metric: str) -> str:
-    rows = (scores["budget"] == budget) & (scores["arm"] == arm) & (scores["metric"] == metric)
+def _mean(scores: Table, budget: str, arm: str, arch: str, metric: str) -> str:
+    rows = ((scores["budget"] == budget) & (scores["arm"] == arm) & (scores["arch"] == arch)
+            & (scores["metric"] == metric))
     return percent(float(np.mean(scores["value"][rows]))) if rows.any() else ""
 
 
@@ -140,12 +143,22 @@ def _contrasts(verdict: dict, profile: Profile) -> list[str]:
               "verdict"]
     parts += [table(header, map(_contrast_row, main)),
               "The word of a row speaks of one reference; the profile's verdict needs both `real` and "
-              "`real_two_stage`."]
+              "`real_two_stage`. Outside of that pair a word that claims a difference needs p (Holm) below .05. "
+              + _unequal(main)]
     if others:
         parts += ["Per architecture:", table(header, map(_contrast_row, others))]
     if reasons := sorted({record["reason"] for record in main if record["reason"]}):
         parts.append("Why a verdict is refused: " + "; ".join(map(prose, reasons)) + ".")
     return parts
+
+
+def _unequal(found: list[dict]) -> str:
+    """Which rows compare arms of different length."""
+    pairs = sorted({(record["arm"], record["reference_arm"]) for record in found
+                    if ARMS[record["arm"]].length != ARMS[record["reference_arm"]].length})
+    rows = "; ".join(f"{code(arm)} against {code(other)}, {ARMS[arm].length} against {ARMS[other].length}"
+                     for arm, other in pairs)
+    return f"Not at equal updates: {rows}." if rows else ""
 
 
 def _contrast_row(record: dict) -> list[str]:

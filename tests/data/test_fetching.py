@@ -149,7 +149,7 @@ def test_a_users_table_may_bear_any_name(raw, tmp_path):
     ("phantom", "simulated, not fetched"),
     ("imagenet", "choose one of fetal_planes_db, african_planes, table"),
     ("african_planes", "zenodo.org/records/7540448.*African_planes.csv.*--from"),
-    ("table", "fetch table --from FOLDER"),
+    ("table", "fetch table --profile PROFILE --from FOLDER"),
 ])
 def test_what_cannot_be_downloaded_says_what_to_do(raw, source, words):
     with pytest.raises(UserError, match=words):

@@ -21,6 +21,7 @@ def test_copies_of_a_table_read_the_same(tmp_path, text):
 @pytest.mark.parametrize("text, words", [
     ("name,etc\nx,one\n", "lacks the column.*label"),
     ("name,label\nx,one\ny\n", "line 3 has 1 values"),
+    ("name,label\nx,Other, left\n", "line 2 has 3 values"),
     ("name,label\nx, \n", "line 2 has no label"),
     ("name,label\n", "lists no image"),
     ("", "lacks the column"),

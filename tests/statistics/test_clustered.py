@@ -128,10 +128,19 @@ def test_weaker_takes_the_smaller_effect_and_the_larger_doubt():
     found = weaker(large, small)
     for name in ("estimate", "low", "equivalence_low"):
         assert getattr(found, name) == getattr(small, name)
-    assert found.p_value == max(small.p_value, large.p_value)
+    assert found.p_value == pytest.approx(max(small.p_value, large.p_value))
     half = stats.t.ppf(.9875, small.degrees_of_freedom) * small.standard_error
     assert found.high == pytest.approx(small.estimate + half)
     assert found.equivalence_high == pytest.approx(small.high)   # 95 % one-sided, halved, is 97.5 %
+
+
+@pytest.mark.parametrize("one", np.linspace(-.3, .3, 7))
+@pytest.mark.parametrize("other", np.linspace(-.3, .3, 7))
+def test_the_p_value_of_the_weaker_effect_belongs_to_its_interval(one, other):
+    d, patients = balanced_table()
+    centred = d - d.mean()
+    found = weaker(*(interval(centred + shift, Weighting.uniform(patients), patients) for shift in (one, other)))
+    assert (found.p_value < .05) == (found.low > 0 or found.high < 0)
 
 
 def test_weaker_seldom_claims_anything_where_both_effects_are_zero():
@@ -156,6 +165,12 @@ def test_one_patient_alone_gives_finite_numbers_for_the_verdict_to_refuse():
     found = interval(np.random.default_rng(0).random((3, 4)), Weighting.uniform(np.zeros(4)), np.zeros(4))
     assert found.n_patients == 1 and found.n_effective_patients == pytest.approx(1)
     assert all(np.isfinite(value) for value in vars(found).values())
+
+
+@pytest.mark.parametrize("n_images", [3, 7, 49, 101])
+def test_one_patient_of_any_size_divides_by_nothing(n_images):
+    rows = np.random.default_rng(n_images).random((3, n_images))
+    assert np.isfinite(interval(rows, Weighting.uniform(np.zeros(n_images)), np.zeros(n_images)).high)
 
 
 def test_the_smallest_visible_effect_is_seen_in_about_four_of_five_worlds():

@@ -112,6 +112,19 @@ def test_an_undertrained_real_arm_silences_all_but_the_naive_contrast(world):
     assert set(words.values()) == {"undertrained"}
 
 
+def test_a_secondary_row_claims_a_difference_only_after_holm(world):
+    """Over many worlds with a weak joint arm, some rows are significant alone and not in the family."""
+    seen = 0
+    for root in range(12):
+        _, verdict = judge(world({"mixed": 1.18, "real_long": .5}, root=root))
+        for record in verdict["records"]:
+            claims = record["word"] == "hurts" or record["word"].startswith("helps")
+            if record["p_value_holm"] is not None and not record["confirmatory"]:
+                assert not claims or record["p_value_holm"] <= .05
+                seen += record["p_value"] < .05 < record["p_value_holm"] and record["word"] == "inconclusive"
+    assert seen > 0
+
+
 def test_too_few_patients_are_refused(world):
     _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .5}, n_patients=24), margin=.2)
     assert verdict["overall"]["word"] == "too few patients" and "20" in verdict["overall"]["reason"]

@@ -6,7 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.errors import UserError
 from synthplanes.records import SPLITS, Table
-from synthplanes.statistics.plateau import measure
+from synthplanes.statistics.plateau import Plateau, measure
 
 
 def drop(predictions, which):
@@ -28,7 +28,7 @@ def test_gain_and_error_are_those_of_paired_validation_scores(world):
     assert gate.standard_error == pytest.approx(gains.mean(axis=0).std(ddof=1) / 2)
     assert gate.gain_by_arch == pytest.approx(dict(zip(("convolutional", "residual"), gains.mean(axis=1))))
     assert (gate.n_seeds, gate.n_images, gate.n_patients) == (4, 90, 30)
-    assert not gate.met and "more than half the margin (1.0 points)" in gate.why_undertrained
+    assert not gate.met and "more than half the margin (1.0 points)" in gate.why_undertrained()
 
 
 def test_the_gate_is_met_by_a_flat_curve_and_by_a_falling_one(world):
@@ -36,7 +36,15 @@ def test_the_gate_is_met_by_a_flat_curve_and_by_a_falling_one(world):
     gain = measure(flat, margin=.02).gain
     assert measure(flat, margin=2 * gain + 1e-9).met and not measure(flat, margin=2 * gain - 1e-9).met
     falling = measure(world({"real_long": .3}), margin=.02)
-    assert falling.gain < 0 and falling.met and falling.why_undertrained == ""
+    assert falling.gain < 0 and falling.met and falling.why_undertrained() == ""
+
+
+def test_an_architecture_alone_is_judged_by_its_own_gain():
+    gate = Plateau(gain=.004, standard_error=.001, limit=.01, gain_by_arch={"residual": -.01, "convolutional": .018},
+                   n_seeds=4, n_images=90, n_patients=30, absent_classes=())
+    assert gate.met and gate.why_undertrained() == "" == gate.why_undertrained("residual")
+    assert "of the architecture convolutional at twice the updates gains 1.8 points" in gate.why_undertrained("convolutional")
+    assert "was not run" in gate.why_undertrained("transformer")
 
 
 def test_pairs_only_the_seeds_that_ran_long(world):
@@ -51,7 +59,7 @@ def test_pairs_only_the_seeds_that_ran_long(world):
 def test_without_a_long_run_the_gate_is_not_met(world):
     predictions = world()
     gate = measure(drop(predictions, predictions.runs["arm"] == "real_long"), margin=.02)
-    assert gate.gain is None and not gate.met and "was not run" in gate.why_undertrained
+    assert gate.gain is None and not gate.met and "was not run" in gate.why_undertrained()
 
 
 def test_test_rows_play_no_part(world):

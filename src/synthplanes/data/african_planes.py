@@ -28,7 +28,7 @@ _COLUMNS = ("Patient_num", "Plane", "Train", "Center", "Image_name")
 
 def open_african_planes(raw: Path, official: bool = True) -> ListedFiles:
     """The data set in folder `raw`; with `official` the table must be the complete published one."""
-    root = find_root(raw, CSV_NAME, f"run `synthplanes fetch {NAME} --from FOLDER`")
+    root = find_root(raw, CSV_NAME, f"run `synthplanes fetch {NAME} --profile PROFILE --from FOLDER`")
     path = root / CSV_NAME
     rows = read_rows(path, _COLUMNS)
     for row in rows:

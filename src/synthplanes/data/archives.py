@@ -1,5 +1,6 @@
 """Unpacking a zip that came from elsewhere, without trusting a name or a number in it."""
 
+import lzma
 import shutil
 import stat
 import zipfile
@@ -37,7 +38,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except FileNotFoundError:
         raise UserError(f"{archive} does not exist: give the path of the zip.") from None
     # Damage shows as any of these, an unknown compression as NotImplementedError, encryption as RuntimeError.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
             UnicodeDecodeError) as error:
         raise UserError(f"{archive} is no sound zip ({error}): delete it and fetch it again.") from None
     except OSError as error:

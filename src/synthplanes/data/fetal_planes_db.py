@@ -48,7 +48,7 @@ def open_fetal_planes_db(raw: Path, official: bool = True) -> ListedFiles:
     With `official` the table must be the complete published one, every count of it; without, any table in the
     same layout is taken (a simulated set written to disk, say).
     """
-    root = find_root(raw, CSV_NAME, f"run `synthplanes fetch {NAME}`, or with --from where the files lie "
+    root = find_root(raw, CSV_NAME, f"run `synthplanes fetch {NAME} --profile PROFILE`, or with --from where the files lie "
                                     "already")
     table = read_official_table(root / CSV_NAME)
     if official:

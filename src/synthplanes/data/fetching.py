@@ -50,12 +50,12 @@ def fetch(source: str, raw: Path, from_path: Path | None = None, url: str | None
 def _download(source: str, raw: Path, mirror: str | None) -> None:
     published = PUBLICATIONS.get(source)
     if published is None:
-        raise UserError("your own table is not downloaded: run `synthplanes fetch table --from FOLDER`, "
-                        f"where FOLDER holds {table.CSV_NAME} and the images.")
+        raise UserError("your own table is not downloaded: run `synthplanes fetch table --profile PROFILE --from "
+                        f"FOLDER`, where FOLDER holds {table.CSV_NAME} and the images.")
     if published.url is None or published.bytes is None or published.md5 is None:
         raise UserError(f"the digest of {source} is not known here: download its files from "
                         f"{published.record} (the images and {_CSV_OF[source]}), then run `synthplanes fetch "
-                        f"{source} --from FOLDER_OR_ZIP`.")
+                        f"{source} --profile PROFILE --from FOLDER_OR_ZIP`.")
     _require_space(raw, published)
     archive = raw.with_name(raw.name + ".zip")
     published = replace(published, url=mirror or published.url)
@@ -88,7 +88,7 @@ def _unpack(source: str, archive: Path, raw: Path) -> None:
 def _check_content(source: str, folder: Path, what_to_do: str) -> None:
     """Refuse a folder without the source's table; a user's own table may bear any name."""
     if source == table.NAME:
-        if not any(folder.glob("*.csv")):
+        if not any((*folder.glob("*.csv"), *folder.glob("*/*.csv"))):
             raise UserError(f"{folder} holds no CSV: {what_to_do}.")
     else:
         find_root(folder, _CSV_OF[source], what_to_do)

@@ -49,7 +49,7 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
     Separator comma, semicolon or tab (the one that yields the required columns), any line ending, a byte
     order mark, blanks around names and values, blank lines and surplus columns are all accepted. Every row
     has the required columns and those optional ones that the header has. A required value that is empty, a
-    short row or a missing column raises `UserError` with the line's number.
+    row with fewer or more values than the header, or a missing column raises `UserError` with the line's number.
     """
     path = Path(path)
     try:
@@ -80,6 +80,9 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
             if len(values) < len(header):
                 raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
                                 f"{len(header)}: complete that line.")
+            if any(value.strip() for value in values[len(header):]):
+                raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
+                                f"{len(header)}: put values that hold the separator in quotes.")
             row = dict(zip(header, (value.strip() for value in values)))
             empty = [name for name in required if not row[name]]
             if empty:

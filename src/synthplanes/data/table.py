@@ -24,7 +24,7 @@ def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, 
     (0..1, drawn with `seed` so that every class is on both sides where possible) become test patients.
     """
     how = ("put a CSV with the columns path, label, patient beside the images, then run `synthplanes fetch "
-           "table --from FOLDER`")
+           "table --profile PROFILE --from FOLDER`")
     root = find_root(raw, plain_name("the option csv_name", csv_name), how)
     path = root / csv_name
     rows = read_rows(path, _REQUIRED, _OPTIONAL)

@@ -46,7 +46,7 @@ class BudgetVerdict:
                 pairing = contrasts.pair(self.predictions, row.arm, row.reference, archs, self.test)
                 for metric in self.weightings:
                     interval = self._interval(pairing, metric)
-                    found = self._judge(interval, row.gated, pairing.why_unpaired)
+                    found = self._judge(interval, row.gated, pairing.why_unpaired, scope)
                     decides = (row.role, scope, metric, self.budget) == (
                         "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
                     records.append({
@@ -93,7 +93,7 @@ class BudgetVerdict:
         rows = []
         for arm, must_help in contrasts.CONTROLS.items():
             for scope, archs in self.scopes(arm, *contrasts.REFERENCES):
-                found, _, _ = self._against_both(arm, archs)
+                found, _, _ = self._against_both(arm, archs, scope)
                 helped = found.word.startswith("helps")
                 rows.append({"budget": self.budget, "arch": scope, "arm": arm, "must_help": must_help,
                              "as_expected": None if found.refused else helped == must_help,
@@ -113,23 +113,23 @@ class BudgetVerdict:
                                      references=contrasts.REFERENCES, simulated=self.settings.simulated,
                                      **counts)}
 
-    def _against_both(self, arm: str,
-                      archs: list[str]) -> tuple[Judgement, Interval | None, contrasts.Pairing]:
+    def _against_both(self, arm: str, archs: list[str],
+                      scope: str = "mean") -> tuple[Judgement, Interval | None, contrasts.Pairing]:
         """Judge `arm` by the smaller of its gains over both references, with the primary metric."""
         pairings = [contrasts.pair(self.predictions, arm, reference, archs, self.test)
                     for reference in contrasts.REFERENCES]
         why = next((pairing.why_unpaired for pairing in pairings if pairing.why_unpaired), "")
         both = [self._interval(pairing, PRIMARY_METRIC) for pairing in pairings]
         interval = None if why else weaker(*both)
-        return self._judge(interval, True, why), interval, pairings[0]
+        return self._judge(interval, True, why, scope), interval, pairings[0]
 
     def _interval(self, pairing: contrasts.Pairing, metric: str) -> Interval | None:
         if pairing.why_unpaired:
             return None
         return contrast(pairing.arm, pairing.reference, self.weightings[metric], self.patients)
 
-    def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str) -> Judgement:
-        why_undertrained = self.plateau.why_undertrained if gated else ""
+    def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str, scope: str) -> Judgement:
+        why_undertrained = self.plateau.why_undertrained(scope) if gated else ""
         return judge(Evidence(interval, self.settings.margin, why_undertrained, why_unpaired))
 
     def _words(self, found: Judgement) -> dict:

@@ -123,7 +123,7 @@ def interval(values: np.ndarray, weighting: Weighting, patients: np.ndarray) -> 
     information = np.bincount(block_patient, weights=n_in_block * image_weight[block_stratum] ** 2)
     n_effective = float(information.sum() ** 2 / np.square(information).sum())
     scarcest = int(np.bincount(block_stratum, minlength=n_strata).min())
-    spread = v_unit ** 2 / (n_units - 1) + (v_patient ** 2 / (n_effective - 1) if v_patient > 0 else 0.0)
+    spread = v_unit ** 2 / (n_units - 1) + (v_patient ** 2 / (n_effective - 1) if n_effective > 1 + 1e-9 else 0.0)
     degrees = variance ** 2 / spread if spread > 0 else float(n_units - 1)
     return _with_limits(estimate, float(np.sqrt(variance)), degrees, n_units=n_units, n_patients=n_patients,
                         n_effective_patients=n_effective, n_patients_scarcest=scarcest)
@@ -148,15 +148,24 @@ def weaker(one: Interval, other: Interval) -> Interval:
 
     Below, it is the smaller lower limit: the smaller effect exceeds a bound only if both do
     (intersection-union, Berger 1982). Above, either effect may prove it small, so each gets half the error
-    (Bonferroni).
+    (Bonferroni). The p-value belongs to those limits: it is below .05 exactly where the interval excludes 0.
     """
     pair = [asdict(one), asdict(other)]
     least = {name: min(each[name] for each in pair) for name in pair[0]}
-    worst = {name: max(each[name] for each in pair)
-             for name in ("standard_error", "p_value", "smallest_visible_effect")}
+    worst = {name: max(each[name] for each in pair) for name in ("standard_error", "smallest_visible_effect")}
+    tails = [_tails(each) for each in (one, other)]
+    worst["p_value"] = min(1.0, 2 * max(above for above, _ in tails), 4 * min(below for _, below in tails))
     upper = {name: min(_upper(each, 1 - (1 - confidence) / 4) for each in (one, other))
              for name, confidence in (("high", CONFIDENCE), ("equivalence_high", EQUIVALENCE_CONFIDENCE))}
     return Interval(**{**least, **worst, **upper})
+
+
+def _tails(of: Interval) -> tuple[float, float]:
+    """One-sided p-values: of no effect against an effect above 0, and against one below 0."""
+    if of.standard_error > 0:
+        t = of.estimate / of.standard_error
+        return float(stats.t.sf(t, of.degrees_of_freedom)), float(stats.t.cdf(t, of.degrees_of_freedom))
+    return (0.0 if of.estimate > 0 else 1.0), (0.0 if of.estimate < 0 else 1.0)
 
 
 def _upper(of: Interval, confidence: float) -> float:

@@ -32,13 +32,15 @@ class Plateau:
     def met(self) -> bool:
         return self.gain is not None and self.gain <= self.limit
 
-    @property
-    def why_undertrained(self) -> str:
-        """The reason for the refusal `undertrained`; empty where the gate is met."""
-        if self.gain is None:
-            return "`real` was not run at twice the updates, so nothing shows that it had reached its plateau"
-        if not self.met:
-            return (f"`real` at twice the updates gains {points(self.gain)} points on validation, "
+    def why_undertrained(self, arch: str = "mean") -> str:
+        """The reason for the refusal `undertrained`, empty where the gate is met: of the mean over architectures,
+        or of one architecture, whose own gain decides what is said of it alone."""
+        gain = self.gain if arch == "mean" else self.gain_by_arch.get(arch)
+        of = "" if arch == "mean" else f" of the architecture {arch}"
+        if gain is None:
+            return f"`real`{of} was not run at twice the updates, so nothing shows that it had reached its plateau"
+        if gain > self.limit:
+            return (f"`real`{of} at twice the updates gains {points(gain)} points on validation, "
                     f"more than half the margin ({points(self.limit)} points)")
         return ""
 

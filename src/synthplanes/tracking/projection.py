@@ -3,6 +3,7 @@
 Pure reading; what a run shows is decided here, how it gets into the store is `store`'s business.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -134,8 +135,9 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
 
 
 def metric_name(name: str) -> str:
-    """MLflow's letters only: others become `_`."""
-    return re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
+    """MLflow's letters only: others become `_`, and a digest of the whole keeps such names apart."""
+    plain = re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
+    return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _files(checkout: Checkout, cell: Cell) -> Iterator[Path]:
