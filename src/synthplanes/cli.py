@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from synthplanes import counted_work
+from synthplanes import counted_work, records
 from synthplanes.command import run
 from synthplanes.errors import UserError
 from synthplanes.protocol import read_profile
@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
                      "write a simulated data set in the layout of FETAL_PLANES_DB, to try its loader")
     layout.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
     layout.add_argument("--profile", required=True, help="a profile with simulated images")
+    verify = command("verify", _verify, "run a revision again in a place of its own and say whether it reproduces")
+    verify.add_argument("revision", nargs="?", metavar="REV", help="a commit, branch or tag (default: the last commit)")
+    verify.add_argument("--profile", required=True)
+    verify.add_argument("--stages", nargs="+", metavar="STAGE", help="only these, on inputs restored from the DVC cache")
+    verify.add_argument("--restore", action="store_true", help="run nothing: restore the outputs and compute their digests")
+    verify.add_argument("--json", type=Path, metavar="FILE", help="write the outcome there as well")
     cost = command("cost", _cost, "say what `dvc repro` of a profile will cost, in counted work")
     cost.add_argument("--profile", required=True)
     return parser
@@ -71,6 +77,16 @@ def _inspect(arguments: argparse.Namespace) -> int:
     found = inspect(source, Policies(**parameters.guards.model_dump()))
     print("\n".join(found.lines))
     return 1 if found.stops else 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from synthplanes.checkout import find_root
+    from synthplanes.reproduction.verification import verify
+    found = verify(find_root(), arguments.profile, arguments.revision, arguments.stages, arguments.restore)
+    if arguments.json:
+        records.write_json(arguments.json, found.as_dict())
+    print("\n".join(found.lines()))
+    return found.status
 
 
 def _track(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from synthplanes.classification.arms import ARMS
 from synthplanes.data.selection import read_classes
 from synthplanes.errors import UserError
 from synthplanes.statistics.predictions import Predictions, read_predictions
-from synthplanes.tracking.checkout import Cell, Checkout, md5
+from synthplanes.checkout import Cell, Checkout, md5
 from synthplanes.tracking.projection import trained_by
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from synthplanes import records
 from synthplanes.classification.arms import ARMS
 from synthplanes.counted_work import COST_FILE, read_cost, total
-from synthplanes.tracking.checkout import Cell, Checkout, digest
+from synthplanes.checkout import Cell, Checkout, digest
 
 CURVE_POINTS = 200  # of one curve at most: a screen shows no more, and every point costs time in the database
 # Files of a cell's outs that are worth a look in the browser.

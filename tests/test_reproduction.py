@@ -1,0 +1,195 @@
+"""`synthplanes verify` on a pipeline of three small stages: what it says of sound, changed and lost runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synthplanes.cli import main
+from synthplanes.errors import UserError
+from synthplanes.reproduction.comparison import TOLERANCE, distance
+
+ROOT = Path(__file__).resolve().parents[1]
+DVC_YAML = """stages:
+  draw:
+    matrix: {profile: "${profile}"}
+    cmd: python stages/draw.py ${item.profile}
+    deps:
+      - stages/draw.py
+    params:
+      - profiles.${item.profile}.seed
+    outs:
+      - artifacts/drawn/${item.profile}
+  learn:
+    matrix: {profile: "${profile}"}
+    cmd: python stages/learn.py ${item.profile}
+    deps:
+      - stages/learn.py
+      - artifacts/drawn/${item.profile}
+    outs:
+      - artifacts/learned/${item.profile}
+  judge:
+    matrix: {profile: "${profile}"}
+    cmd: python stages/judge.py ${item.profile}
+    deps:
+      - stages/judge.py
+      - artifacts/learned/${item.profile}
+    metrics:
+      - metrics/${item.profile}/verdict.json:
+          cache: false
+"""
+DRAW = """import pathlib, random, re, sys
+seed = int(re.search(r"seed: (\\d+)", pathlib.Path("params.yaml").read_text())[1])
+out = pathlib.Path("artifacts/drawn", sys.argv[1]); out.mkdir(parents=True, exist_ok=True)
+draw = random.Random(seed)
+(out / "pixels.csv").write_text("".join(f"{draw.random()}\\n" for _ in range(100)))
+"""
+LEARN = """import pathlib, sys
+pixels = [float(x) for x in pathlib.Path("artifacts/drawn", sys.argv[1], "pixels.csv").read_text().split()]
+out = pathlib.Path("artifacts/learned", sys.argv[1]); out.mkdir(parents=True, exist_ok=True)
+(out / "weight.csv").write_text(str(sum(pixels) / len(pixels) * 1.0))
+"""
+JUDGE = """import json, pathlib, sys
+weight = float(pathlib.Path("artifacts/learned", sys.argv[1], "weight.csv").read_text())
+out = pathlib.Path("metrics", sys.argv[1]); out.mkdir(parents=True, exist_ok=True)
+word = "helps" if weight > .3 else "hurts"
+(out / "verdict.json").write_text(json.dumps({"overall": {"word": word, "estimate": weight}}))
+"""
+
+
+def shell(folder: Path, *command: str) -> None:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A repository with one committed run of profile `toy`."""
+    folder = tmp_path_factory.mktemp("published")
+    for name, text in {"dvc.yaml": DVC_YAML, "stages/draw.py": DRAW, "stages/learn.py": LEARN, "stages/judge.py": JUDGE,
+                       "params.yaml": "profile: [other]\nprofiles:\n  toy:\n    seed: 7\n  other:\n    seed: 7\n",
+                       "requirements.lock": "numpy==0.0.1\nno-such-package==1.0\n", ".gitignore": "/artifacts/\n"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    shell(folder, "git", "init", "-q")
+    shell(folder, sys.executable, "-m", "dvc", "init", "-q")
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("[other]", "[toy]"))
+    shell(folder, sys.executable, "-m", "dvc", "repro", "-q")
+    (folder / "params.yaml").write_text(params)  # the published profile is not the active one
+    commit(folder, "a run")
+    return folder
+
+
+def commit(folder: Path, words: str) -> None:
+    shell(folder, "git", "add", "-A")
+    shell(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", words)
+
+
+@pytest.fixture
+def clone(published, tmp_path, monkeypatch):
+    """A clone at another path, with the DVC cache of the first."""
+    folder = tmp_path / "elsewhere" / "clone"
+    shell(tmp_path, "git", "clone", "-q", str(published), str(folder))
+    (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {published / '.dvc' / 'cache'}\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return folder
+
+
+def outcome(capfd, *words: str, out: Path) -> tuple[int, dict, str]:
+    status = main(["verify", *words, "--profile", "toy", "--json", str(out)])
+    return status, json.loads(out.read_text()), capfd.readouterr().out
+
+
+def test_a_sound_run_is_bit_exact_from_a_clone_at_another_path(clone, tmp_path, capfd):
+    status, found, printed = outcome(capfd, out=tmp_path / "found.json")
+    assert (status, found["level"], found["first_that_differs"]) == (0, "bit-exact", None)
+    assert [cell["cell"] for cell in found["cells"]] == ["draw@toy", "learn@toy", "judge@toy"]
+    assert "profile toy: bit-exact" in printed and "numpy 0.0.1, here" in printed
+
+
+@pytest.mark.parametrize("part, before, after, level, first", [
+    ("params.yaml", "seed: 7", "seed: 8", "same conclusion", "draw@toy"),
+    ("stages/draw.py", "draw.random()", "draw.random() / 4", "different", "draw@toy"),
+    ("stages/learn.py", "* 1.0", "* 1.000001", "within tolerance", "learn@toy"),
+    ("stages/judge.py", '"hurts"', '"hurts", "why": 1', "bit-exact", None),
+    ("stages/judge.py", "weight > .3", "weight > .9", "different", "judge@toy"),
+])
+def test_one_change_is_named_at_the_first_stage_that_differs(clone, tmp_path, capfd, part, before, after, level, first):
+    text = (clone / part).read_text()
+    assert before in text
+    if after.endswith('"why": 1'):
+        after = before + "  # a comment"
+    (clone / part).write_text(text.replace(before, after))
+    commit(clone, "one change")
+    status, found, printed = outcome(capfd, out=tmp_path / "found.json")
+    assert (found["level"], found["first_that_differs"]) == (level, first)
+    assert status == {"bit-exact": 0, "within tolerance": 3, "same conclusion": 4, "different": 5}[level]
+    assert first is None or f"first that differs: {first}" in printed
+
+
+def test_uncommitted_changes_are_not_what_is_verified_and_old_revisions_can_be(clone, tmp_path, capfd):
+    (clone / "stages" / "learn.py").write_text("raise SystemExit(1)\n")
+    assert outcome(capfd, out=tmp_path / "a.json")[1]["level"] == "bit-exact"
+    commit(clone, "broken")
+    assert outcome(capfd, "HEAD~1", out=tmp_path / "b.json")[1]["level"] == "bit-exact"
+    with pytest.raises(UserError, match="a stage failed"):
+        outcome(capfd, out=tmp_path / "c.json")
+
+
+def test_a_single_stage_runs_on_restored_inputs(clone, tmp_path, capfd):
+    status, found, _ = outcome(capfd, "--stages", "learn", out=tmp_path / "found.json")
+    assert status == 0 and [cell["cell"] for cell in found["cells"]] == ["learn@toy"]
+
+
+def test_restoring_computes_digests_and_misses_what_the_cache_lost(clone, tmp_path, capfd, published):
+    status, found, _ = outcome(capfd, "--restore", out=tmp_path / "found.json")
+    assert (status, found["level"]) == (0, "restored"), found
+    cache = tmp_path / "cache"
+    shell(clone, "cp", "-r", f"{published}/.dvc/cache", str(cache))
+    (clone / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
+    for file in (cache / "files" / "md5").rglob("*"):
+        if file.is_file():
+            file.chmod(0o644)
+            file.unlink()
+    status, found, _ = outcome(capfd, "--restore", out=tmp_path / "found.json")
+    assert status == 5 and found["first_that_differs"] == "draw@toy" and found["cells"][0]["state"] == "missing"
+    with pytest.raises(UserError, match="dvc pull"):
+        outcome(capfd, "--stages", "learn", out=tmp_path / "found.json")
+
+
+def test_files_without_version_control_can_be_verified_as_they_are(clone, tmp_path, capfd):
+    shell(clone, "rm", "-rf", ".git")
+    (clone / ".dvc" / "config.local").unlink()
+    assert outcome(capfd, out=tmp_path / "found.json")[1]["level"] == "bit-exact"
+    with pytest.raises(UserError, match="no version control"):
+        outcome(capfd, "HEAD", out=tmp_path / "found.json")
+
+
+@pytest.mark.parametrize("words, sentence", [
+    (["v9", "--profile", "toy"], "'v9' is no revision"),
+    (["--profile", "none"], "no profile 'none'"),
+    (["--profile", "other"], "records no run of profile 'other'"),
+    (["--profile", "toy", "--stages", "paint"], "no stage 'paint'"),
+])
+def test_what_cannot_be_verified_is_said_in_a_sentence(clone, words, sentence):
+    with pytest.raises(UserError, match=sentence):
+        main(["verify", *words])
+
+
+def test_distance_compares_numbers_and_nothing_else(tmp_path):
+    def file(name: str, text: str) -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+    base = file("a.json", '{"x": [1.0, 2], "word": "helps", "told": "gains 1.0 points"}')
+    assert distance(base, base) == 0
+    assert distance(base, file("b.json", '{"x": [1.0, 2.25], "word": "helps", "told": "gains 2.0 points"}')) == 0.25
+    assert distance(base, file("c.json", '{"x": [1.0, 2], "word": "hurts", "told": "gains 1.0 points"}')) == float("inf")
+    assert distance(base, file("d.json", '{"x": [1.0], "word": "helps", "told": ""}')) == float("inf")
+    assert distance(base, tmp_path / "absent.json") == float("inf")
+    table = file("a.csv", "arm,value\nreal,0.5\n")
+    assert distance(table, file("b.csv", "arm,value\nreal,0.504\n")) == pytest.approx(.004) and .004 < TOLERANCE
+    assert distance(table, file("c.csv", "arm,value\nmixed,0.5\n")) == float("inf")
