@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout, tiny_profile
 
-from synthplanes import records
+from synthplanes import checkout, records
 from synthplanes.classification.arms import expected_cells
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
@@ -18,7 +18,7 @@ from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denois
 from synthplanes.errors import UserError
 from synthplanes.protocol import Architecture
 from synthplanes.reporting import write_report
-from synthplanes.tracking import candidates, checkout, projection, store, tracking
+from synthplanes.tracking import candidates, projection, store, tracking
 from synthplanes.weights import write_weights
 
 
