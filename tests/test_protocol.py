@@ -42,7 +42,7 @@ def test_the_committed_protocol_is_valid(repository):
     ("budgets: [scarce]", "budgets: [low-data]", "budgets"),
     ("      validation_fraction: 0.4", "      validation_fraction: 1.5", "profiles.phantom.prepare.validation_fraction"),
     ("      guidance: classifier ", "      guidance: telepathy ", "profiles.phantom.sample.guidance"),
-    ("      plateau_seeds: 3 ", "      plateau_seeds: 30 ", "plateau_seeds is larger"),
+    ("      plateau_seeds: 6 ", "      plateau_seeds: 30 ", "plateau_seeds is larger"),
     ("control_archs: [residual]", "control_archs: [recurrent]", "recurrent"),
     ("channels: [64, 128, 128]", "channels: [64, 100, 128]", "multiples of 16"),
     ("      fresh_images: 2400", "      fresh_images: 0", "oracle"),

@@ -34,7 +34,7 @@ def test_frames_without_rows_are_refused(tmp_path, make_table):
 def test_an_unknown_kind_and_an_unfetched_source_are_refused(tmp_path):
     with pytest.raises(UserError, match="choose one of phantom"):
         sources.open_source("imagenet", tmp_path, tmp_path, {})
-    with pytest.raises(UserError, match="run `synthplanes fetch fetal_planes_db`"):
+    with pytest.raises(UserError, match="run `synthplanes fetch fetal_planes_db --profile PROFILE`"):
         sources.open_source("fetal_planes_db", tmp_path / "raw", tmp_path, {})
 
 
