@@ -174,11 +174,18 @@ def _p(value: float | None) -> str:
 
 
 def _plateau(verdict: dict) -> str:
-    return ("`real` at twice the updates may gain at most half the margin on validation images.\n\n"
-            + table(["budget", "gain, points", "allowed", "seeds", "images", "patients", "gate"], [
-                [escaped(budget), points(gate["gain"]), points(gate["limit"]), str(gate["n_seeds"]),
-                 count(gate["n_images"]), count(gate["n_patients"]), "met" if gate["met"] else "not met"]
-                for budget, gate in sorted(verdict["plateau"].items())]))
+    rows = []
+    for budget, gate in sorted(verdict["plateau"].items()):
+        each = gate["gain_by_arch"]
+        for arch, gain in [("mean", gate["gain"]), *(sorted(each.items()) if len(each) > 1 else ())]:
+            met = gain is not None and gain <= gate["limit"]
+            error = percent(gate["standard_error"]) if arch == "mean" and gate["standard_error"] is not None else ""
+            rows.append([escaped(budget), escaped(arch), points(gain), error, points(gate["limit"]), str(gate["n_seeds"]),
+                         count(gate["n_images"]), count(gate["n_patients"]), "met" if met else "not met"])
+    return ("`real` at twice the updates may gain at most half the margin on validation images. The mean decides the verdict, "
+            "an architecture's own gain what is said of it alone.\n\n"
+            + table(["budget", "architecture", "gain, points", "standard error", "allowed", "seeds", "images", "patients",
+                     "gate"], rows))
 
 
 def _controls(verdict: dict) -> list[str]:
