@@ -1,25 +1,19 @@
 """A temporary copy of the project with its own DVC cache, for tests that run the pipeline."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from synthplanes.reproduction.rerun import PARTS, copy_files
+
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = (".dvc/config", ".dvcignore", "dvc.yaml", "dvc.lock", "params.yaml", "pyproject.toml", "requirements.lock",
-         "src", "stages", "metrics", "artifacts/raw/phantom", "artifacts/raw/smoke")
+NOTES = ("artifacts/raw/phantom", "artifacts/raw/smoke")  # what a simulated profile has in place of raw images
 
 
 def copy_project(target: Path, profile: str) -> Path:
     """Copy what a clone would hold (no artifacts) and make `profile` the only active one."""
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        elif source.exists():
-            (target / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target / part)
+    copy_files(ROOT, target, (*PARTS, *NOTES))
     (target / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
     params = (target / "params.yaml").read_text(encoding="utf-8").splitlines(keepends=True)
     params = [f"profile: [{profile}]\n" if line.startswith("profile:") else line for line in params]

@@ -40,7 +40,7 @@ def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning
     """
     generator = torch.Generator().manual_seed(order_seed)
     torch.manual_seed(order_seed)  # drop-out and drop-path
-    network.to(device, memory_format=torch.channels_last).train()  # measured 1.2 to 1.3 times faster on CPUs
+    network.to(device, memory_format=torch.channels_last).train()  # the faster layout on CPUs
     average = copy.deepcopy(network)
     pairs = averaged_pairs(average, network)
     keep = 0.5 ** (1 / recipe.ema_halflife_updates)

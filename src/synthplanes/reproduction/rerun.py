@@ -33,14 +33,19 @@ def copy_revision(root: Path, revision: str | None, folder: Path) -> str:
     if revision is not None:
         raise UserError(f"this checkout has no version control, so revision '{revision}' cannot be had: leave it out, or "
                         "clone the repository.")
-    for part in PARTS:
+    copy_files(root, folder)
+    return "files without version control"
+
+
+def copy_files(root: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> None:
+    """Copy what a clone would hold, as it stands in the working tree, into `folder`."""
+    for part in parts:
         source = root / part
         if source.is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         elif source.is_file():
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / part)
-    return "files without version control"
 
 
 def prepare(root: Path, folder: Path, profile: str, shared_cache: bool) -> None:

@@ -64,8 +64,8 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: list[s
         environment = tuple(rerun.environment_differences(folder))
         if restore:
             return Verification(name, *_restored(folder, profile, before, names), environment)
-        cells = [cell for cell in before.cells.values() if cell.profile == profile and cell.stage in (stages or names)]
         if stages:
+            cells = [cell for cell in before.cells.values() if cell.profile == profile and cell.stage in stages]
             if rerun.dvc(folder, "checkout", "--quiet"):
                 raise UserError("not every input is in this checkout's DVC cache: run `dvc pull`, or verify all stages.")
             failed = rerun.dvc(folder, "repro", "--force", "--single-item",
