@@ -16,7 +16,7 @@ from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
-from synthplanes.protocol import Architecture
+from synthplanes.sections import Architecture
 from synthplanes.reporting import write_report
 from synthplanes.tracking import candidates, projection, store, tracking
 from synthplanes.weights import write_weights

@@ -9,7 +9,7 @@ from synthplanes.classification.fitting import Portion, batch_norm_statistics, c
 from synthplanes.classification.networks import build
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
-from synthplanes.protocol import Architecture, Recipe
+from synthplanes.sections import Architecture, Recipe
 
 RECIPE = Recipe.model_validate(dict(
     stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,

@@ -8,7 +8,8 @@ from synthplanes.classification.arms import ARMS
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task, images_of, second_stage, train_cell, train_one
 from synthplanes.data.selection import LabelledImages
-from synthplanes.protocol import Architecture, read_profile
+from synthplanes.protocol import read_profile
+from synthplanes.sections import Architecture
 from synthplanes.weights import read_weights
 
 

@@ -9,7 +9,7 @@ from synthplanes.diffusion import training
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.errors import UserError
-from synthplanes.protocol import Sample, TrainDiffusion
+from synthplanes.sections import Sample, TrainDiffusion
 
 PARAMETERS = TrainDiffusion.model_validate(dict(
     network=dict(unshuffle=2, channels=[16, 32], layers_per_block=1, attention_at=[], dropout=0.1),

@@ -10,7 +10,8 @@ update equals that of the two-stage arms.
 from dataclasses import dataclass
 from typing import Literal
 
-from synthplanes.protocol import Profile, Recipe
+from synthplanes.protocol import Profile
+from synthplanes.sections import Recipe
 
 Pool = Literal["real", "synthetic", "fresh", "null", "poison", "mixed"]
 

@@ -17,7 +17,7 @@ from synthplanes.classification.augmentation import augment
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
-from synthplanes.protocol import Recipe
+from synthplanes.sections import Recipe
 
 HISTORY_POINTS = 20  # per stage of a run
 

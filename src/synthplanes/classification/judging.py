@@ -8,7 +8,7 @@ from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
-from synthplanes.protocol import Audit, Recipe
+from synthplanes.sections import Audit, Recipe
 
 BATCH = 256  # images; changes nothing but memory
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from synthplanes import weights
 from synthplanes.errors import UserError
-from synthplanes.protocol import Architecture
+from synthplanes.sections import Architecture
 from synthplanes.torchvision_operators import declare_missing
 
 

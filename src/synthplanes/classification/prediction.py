@@ -15,7 +15,8 @@ from synthplanes.data.packs import read_pack
 from synthplanes.data.selection import read_classes
 from synthplanes.devices import prepare_torch
 from synthplanes.progress import Progress
-from synthplanes.protocol import Architecture, Profile
+from synthplanes.protocol import Profile
+from synthplanes.sections import Architecture
 
 BATCH = 256  # images; changes nothing but memory
 

@@ -15,7 +15,8 @@ from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.devices import prepare_torch
 from synthplanes.progress import Progress
-from synthplanes.protocol import Architecture, Profile, Recipe
+from synthplanes.protocol import Profile
+from synthplanes.sections import Architecture, Recipe
 from synthplanes.weights import write_weights
 
 THREADS_PER_RUN = 1  # runs go side by side; one thread each wastes nothing and fixes the bytes

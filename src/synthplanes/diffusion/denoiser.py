@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from synthplanes import records, weights
-from synthplanes.protocol import GROUPS
+from synthplanes.sections import GROUPS
 from synthplanes.torchvision_operators import declare_missing
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions

@@ -17,7 +17,7 @@ from synthplanes.diffusion.denoiser import SIGMA_D, Configuration
 from synthplanes.diffusion.training import draw_chances, stratified_noise
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.protocol import GROUPS, TrainDiffusion, TrainGuide
+from synthplanes.sections import GROUPS, TrainDiffusion, TrainGuide
 
 NOISE_FEATURES = 32  # sinusoids of log sigma
 

@@ -17,7 +17,7 @@ from synthplanes.diffusion.guide import Guide
 from synthplanes.diffusion.solvers import multistep, noise_levels
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.protocol import Sample
+from synthplanes.sections import Sample
 
 
 def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, budget: str, replicate: int,

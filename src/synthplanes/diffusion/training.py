@@ -19,7 +19,7 @@ from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.protocol import TrainDiffusion
+from synthplanes.sections import TrainDiffusion
 
 HELD_OUT_LEVELS = 8     # noise levels per held-out image, spread over the training distribution
 EMA_RAMP_SHARE = 0.1    # the half-life never exceeds this share of the images seen (Karras 2022, appendix F.1)

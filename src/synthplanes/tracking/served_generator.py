@@ -16,7 +16,7 @@ from synthplanes import records, seeds
 from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.guide import read_guide
 from synthplanes.diffusion.sampling import draw
-from synthplanes.protocol import Sample
+from synthplanes.sections import Sample
 
 
 class ServedGenerator(PythonModel):

@@ -1,0 +1,202 @@
+"""The sections of a profile in params.yaml, typed; each refuses values of its own that cannot work together.
+
+Units and the meaning of null stand beside every parameter in params.yaml.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Policy = Literal["error", "drop_from_train", "keep"]
+Control = Literal["oracle", "null", "poison"]
+GROUPS = 16  # of the group normalisations in denoiser and guide
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Replication(Section):
+    """What is repeated, and the root of all randomness."""
+
+    root_seed: Natural
+    generators: Count
+    seeds: Count
+
+
+class Compute(Section):
+    """Threads and processes; `threads` changes the last bits of floats, `processes` changes nothing."""
+
+    threads: Count
+    processes: Count
+
+
+class Simulate(Section):
+    """The phantom's population (src/synthplanes/data/phantom)."""
+
+    difficulty: Literal["default", "hard"]
+    frame_size: Annotated[int, Field(ge=16, le=512)]
+    train_patients: Count
+    test_patients: Count
+    fresh_images: Natural
+    preset_specificity: Share
+
+
+class Guards(Section):
+    """What is done about faults of the data (src/synthplanes/data/guards.py)."""
+
+    missing: Literal["error", "use_what_is_there"]
+    exact_across_roles: Policy
+    exact_within_role: Policy
+    near_across_roles: Policy
+    near_within_role: Policy
+    near_distance_bits: Annotated[int, Field(ge=0, le=64)]
+    patient_on_two_roles: Policy
+
+
+class Prepare(Section):
+    """From a source's files to packed arrays."""
+
+    source: Literal["phantom", "fetal_planes_db", "african_planes", "table"]
+    image_size: Annotated[int, Field(ge=16, le=512)]
+    source_options: dict[str, str | float | bool | int]
+    guards: Guards
+    masked_boxes: list[Annotated[list[Share], Field(min_length=4, max_length=4)]]
+    validation_fraction: Fraction
+
+
+class Network(Section):
+    """diffusers' UNet2DModel on pixel-unshuffled images."""
+
+    unshuffle: Annotated[int, Field(ge=1, le=8)]
+    channels: Annotated[list[Count], Field(min_length=1)]
+    layers_per_block: Count
+    attention_at: list[Natural]
+    dropout: Share
+
+    @model_validator(mode="after")
+    def _can_be_built(self):
+        if any(level >= len(self.channels) for level in self.attention_at):
+            raise ValueError(f"attention_at names a level that channels {self.channels} does not have")
+        if any(width % GROUPS for width in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of {GROUPS} (groups of the normalisation)")
+        if any(self.channels[level] % 32 for level in {*self.attention_at, len(self.channels) - 1}):
+            raise ValueError(f"channels {self.channels}: the last level and those of attention_at must be multiples "
+                             "of 32 (width of an attention head)")
+        return self
+
+
+class TrainDiffusion(Section):
+    """Training of the class-conditional denoiser."""
+
+    network: Network
+    images_seen: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup_images: Natural
+    ema_halflife_images: Count
+    noise_mean: float
+    noise_deviation: Positive
+    condition_dropout: Share
+    scanner_condition: bool
+    class_balance: Share
+    augmentation: Share
+    held_out_every_images: Count
+
+
+class TrainGuide(Section):
+    """Training of the noise-aware classifier behind classifier guidance."""
+
+    channels: Annotated[list[Count], Field(min_length=1)]
+    updates: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: NotNegative
+
+    @model_validator(mode="after")
+    def _can_be_built(self):
+        if any(width % GROUPS for width in self.channels):
+            raise ValueError(f"channels {self.channels} must be multiples of {GROUPS} (groups of the normalisation)")
+        return self
+
+
+class Sample(Section):
+    """How synthetic images are drawn."""
+
+    images_per_class: Count
+    guidance: Literal["none", "classifier", "classifier_free"]
+    guidance_scale: NotNegative
+    guidance_interval: Annotated[list[NotNegative], Field(min_length=2, max_length=2)]
+    scanners: Literal["as_in_class", "uniform"]
+    steps: Annotated[int, Field(ge=2)]
+    sigma_min: Positive
+    sigma_max: Positive
+    rho: Positive
+    batch_size: Count
+
+    @model_validator(mode="after")
+    def _levels_fall(self):
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
+        low, high = self.guidance_interval
+        if low > high:
+            raise ValueError(f"guidance_interval {self.guidance_interval} must be [lowest, highest]")
+        return self
+
+
+class Architecture(Section):
+    """A timm model, its keyword arguments and the learning rate that suits it, the same for every arm."""
+
+    model: str
+    learning_rate: Positive
+    options: dict[str, int | float | str | bool | list[int]]
+
+
+class Audit(Section):
+    """The look at the synthetic images before they are used."""
+
+    judge: Architecture
+    updates: Count
+    batch_size: Count
+    copies_shown: Count
+
+
+class Recipe(Section):
+    """The one `fit` of all arms."""
+
+    stage_1_updates: Count
+    stage_2_updates: Count
+    batch_size: Count
+    stage_2_learning_rate_ratio: Positive
+    weight_decay: NotNegative
+    label_smoothing: Share
+    warmup_fraction: Share
+    ema_halflife_updates: Count
+    augmentation: Share
+    rehearsal_share: Share
+    mixed_synthetic_share: Share
+    plateau_seeds: Count
+    controls: list[Control]
+    control_archs: list[str]
+
+    @model_validator(mode="after")
+    def _batches_hold_both(self):
+        if not 0 < round(self.batch_size * self.mixed_synthetic_share) < self.batch_size:
+            raise ValueError(f"mixed_synthetic_share {self.mixed_synthetic_share} leaves no room for both kinds of image "
+                             f"in a batch of {self.batch_size}")
+        if round(self.batch_size * self.rehearsal_share) >= self.batch_size:
+            raise ValueError(f"rehearsal_share {self.rehearsal_share} leaves no room for real images in a batch of "
+                             f"{self.batch_size}")
+        return self
+
+
+class Evaluate(Section):
+    """What counts as a worthwhile difference."""
+
+    margin: Fraction
