@@ -7,10 +7,12 @@ scarce budget from it, and trains, with the profile's recipe:
 
 - `real` at a half, once, twice and four times the recipe's updates: where each architecture's plateau lies;
 - `oracle` and `oracle_then_real`: what as many fresh patients' images as the synthetic set has would bring;
-- a very large set of fresh patients, at twice the updates and twice the batch.
+- both and `real_two_stage` at other peaks of stage 2, `real` at other weight decays: what the recipe's values do;
+- `real` and `oracle` on the hard phantom;
+- a very large set of fresh patients, at six times the updates and twice the batch.
 
-Scores are the mean recalls on the population's own test patients. The recipe in params.yaml was chosen by this
-table. Writes metrics/phantom_yardsticks.json: about 15 minutes on two CPU cores.
+Scores are the mean recalls on the population's own test patients. Writes metrics/phantom_yardsticks.json: about
+20 minutes on two CPU cores.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import joblib
 import numpy as np
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS
+from synthplanes.classification.arms import ARMS, updates_of
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task, train_one
 from synthplanes.command import run
@@ -49,27 +51,33 @@ def main() -> None:
     profile, root = read_profile(arguments.profile), arguments.root_seed
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        resemblance = population(profile, root, folder)
-        classes = read_classes(folder)
-        budget = next(iter(profile.used_budgets()))
-        drawn = profile.sample.images_per_class * len(classes)
-        pools = dict(real=read_budget(folder, budget, 0, "train"), fresh=read_all(folder / "fresh", classes).first(drawn))
-        test = read_all(folder / "test", classes)
-        very_large = dict(real=very_large_set(profile, root, folder, classes))
-        tasks = list(plan(profile, pools, very_large, root, arguments.seeds, folder))
+        resemblance = population(profile, root, folder / "default")
+        population(profile, root, folder / "hard", difficulty="hard")
+        classes = read_classes(folder / "default")
+        worlds = {name: world(profile, folder / name, classes) for name in ("default", "hard")}
+        worlds["very large"] = dict(worlds["default"], real=very_large_set(profile, root, folder, classes))
+        tasks = list(plan(profile, worlds, root, arguments.seeds, folder))
         train_all([task for _, task in tasks], profile.compute.processes)
-        scores = score(profile, tasks, test, classes)
+        scores = score(profile, tasks, {name: pools["test"] for name, pools in worlds.items()}, classes)
     records.write_json(arguments.out, dict(
         profile=arguments.profile, phantom_version=VERSION, root_seed=root, recipe=profile.recipe.model_dump(),
-        n=dict(real=len(pools["real"]), fresh=len(pools["fresh"]), very_large=len(very_large["real"]), test=len(test)),
+        n={name: {pool: len(images) for pool, images in pools.items()} for name, pools in worlds.items()},
         balanced_accuracy=scores, intraclass_correlation=resemblance))
     for row in scores:
-        print("{arch:14} {pool:11} {arm:17} {updates:6d} updates  {mean:.3f} (SD {deviation}, n {n})".format(**row))
+        print("{world:10} {arch:14} {arm:17} {updates:6d} updates, weight decay {weight_decay}, stage 2 at "
+              "{stage_2_learning_rate_ratio}: {mean:.3f} (SD {deviation}, n {n})".format(**row))
 
 
-def population(profile: Profile, root: int, folder: Path) -> dict[str, float]:
+def world(profile: Profile, folder: Path, classes: tuple[str, ...]) -> dict[str, LabelledImages]:
+    """The sets of a prepared population: the budget's training images, as many fresh as synthetic ones, and test."""
+    drawn = profile.sample.images_per_class * len(classes)
+    return dict(real=read_budget(folder, next(iter(profile.used_budgets())), 0, "train"),
+                fresh=read_all(folder / "fresh", classes).first(drawn), test=read_all(folder / "test", classes))
+
+
+def population(profile: Profile, root: int, folder: Path, **changes) -> dict[str, float]:
     """Simulate and prepare a population in `folder`; returns how frames of one training patient resemble."""
-    frames, table, latents = simulate(_settings(profile, root))
+    frames, table, latents = simulate(_settings(profile, root, **changes))
     prepare(Simulated(frames, table), profile.prepare.image_size, Policies(**profile.prepare.guards.model_dump()),
             profile.used_budgets(), profile.prepare.validation_fraction, 1, root, folder)
     mine = table["role"] == "train"
@@ -95,28 +103,34 @@ def _settings(profile: Profile, root: int, **changes) -> Phantom:
     return Phantom(**(profile.simulate.model_dump() | changes), root_seed=root, workers=profile.compute.processes)
 
 
-def plan(profile: Profile, pools: dict, very_large: dict, root: int, seeds: int, folder: Path):
-    """Yields (the pool's name, the task) of every classifier."""
-    def task(name: str, pool: dict, arm: str, arch: str, seed: int, **changes) -> tuple[str, Task]:
+def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
+    """Yields (the world's name, the task) of every classifier."""
+    def task(name: str, arm: str, arch: str, seed: int, **changes) -> tuple[str, Task]:
         recipe = profile.recipe.model_copy(update=changes)
-        label = "-".join(str(part) for part in (name, arm, arch, seed, recipe.stage_1_updates))
-        return name, Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], recipe, root, pool, None,
+        label = "-".join(str(part) for part in (name, arm, arch, seed, *changes.values()))
+        return name, Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], recipe, root, worlds[name], None,
                           folder / f"{label}.safetensors")
 
-    p, t = profile.recipe.stage_1_updates, profile.recipe.stage_2_updates
+    def longer(factor: float) -> dict[str, int]:
+        return {key: round(factor * getattr(profile.recipe, key)) for key in ("stage_1_updates", "stage_2_updates")}
+
     for arch in profile.used_archs():
         for seed in range(seeds):
-            yield task("real", pools, "real", arch, seed, stage_1_updates=p // 2, stage_2_updates=t // 2)
-            yield task("real", pools, "real", arch, seed)
-            yield task("real", pools, "real", arch, seed, stage_1_updates=2 * p, stage_2_updates=2 * t)
-        yield task("real", pools, "real", arch, 0, stage_1_updates=4 * p, stage_2_updates=4 * t)
+            for factor in (0.5, 1, 2):
+                yield task("default", "real", arch, seed, **longer(factor))
+        yield task("default", "real", arch, 0, **longer(4))
     arch = profile.recipe.control_archs[0]
     for seed in range(seeds):
-        yield task("fresh", pools, "oracle", arch, seed)
-        yield task("fresh", pools, "oracle_then_real", arch, seed)
+        yield task("default", "oracle", arch, seed)
+        for ratio in (0.5, 0.1, profile.recipe.stage_2_learning_rate_ratio, 0.01):
+            for arm in ("oracle_then_real", "real_two_stage"):
+                yield task("default", arm, arch, seed, stage_2_learning_rate_ratio=ratio)
+        for decay in (0.05, 0.3, 3.0):
+            yield task("default", "real", arch, seed, weight_decay=decay)
+        yield task("hard", "real", arch, seed)
+        yield task("hard", "oracle", arch, seed)
     for seed in range(min(seeds, 2)):
-        yield task("very large", very_large, "real", arch, seed, stage_1_updates=2 * p, stage_2_updates=2 * t,
-                   batch_size=2 * profile.recipe.batch_size)
+        yield task("very large", "real", arch, seed, **longer(6), batch_size=2 * profile.recipe.batch_size)
 
 
 def train_all(tasks: list[Task], processes: int) -> None:
@@ -126,19 +140,22 @@ def train_all(tasks: list[Task], processes: int) -> None:
         progress(number)
 
 
-def score(profile: Profile, tasks: list[tuple[str, Task]], test: LabelledImages, classes: tuple[str, ...]) -> list[dict]:
-    """Balanced accuracy on the population's test images: mean and standard deviation over seeds."""
+def score(profile: Profile, tasks: list[tuple[str, Task]], tests: dict[str, LabelledImages], classes: tuple[str, ...]
+          ) -> list[dict]:
+    """Balanced accuracy on each world's own test images: mean and standard deviation over seeds."""
     device = prepare_torch(profile.compute.threads)
     found: dict[tuple, list[float]] = {}
     for name, task in tasks:
-        one = Trained(task.arm.name, task.seed, 0, task.out)
+        one, recipe, test = Trained(task.arm.name, task.seed, 0, task.out), task.recipe, tests[name]
         guess = predict([one], task.architecture, len(classes), test.images, device)[0].argmax(axis=1)
         recalls = [(guess[test.labels == c] == c).mean() for c in range(len(classes))]
-        updates = task.recipe.stage_1_updates + (task.recipe.stage_2_updates if task.arm.length == "P+T" else 0)
-        found.setdefault((task.arch, name, task.arm.name, updates), []).append(float(np.mean(recalls)))
-    return [dict(arch=arch, pool=name, arm=arm, updates=updates, mean=round(float(np.mean(values)), 4),
-                 deviation=round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None, n=len(values))
-            for (arch, name, arm, updates), values in found.items()]
+        key = (name, task.arch, task.arm.name, updates_of(task.arm, recipe), recipe.batch_size, recipe.weight_decay,
+               recipe.stage_2_learning_rate_ratio)
+        found.setdefault(key, []).append(float(np.mean(recalls)))
+    columns = ("world", "arch", "arm", "updates", "batch_size", "weight_decay", "stage_2_learning_rate_ratio")
+    return [dict(zip(columns, key), mean=round(float(np.mean(values)), 4), n=len(values),
+                 deviation=round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None)
+            for key, values in found.items()]
 
 
 if __name__ == "__main__":
