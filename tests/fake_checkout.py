@@ -154,10 +154,14 @@ def lock(root: Path, hash_of) -> None:
                        ("audit", "audit")):
         cells[f"{stage}@{NAME}-{BUDGET}"] = ([f"artifacts/{out}/{NAME}/{BUDGET}"], [f"artifacts/prepared/{NAME}"],
                                              (stage,))
+    cells[f"sample@{NAME}-{BUDGET}"][1].extend(f"artifacts/{noun}/{NAME}/{BUDGET}" for noun in ("generator", "guide"))
+    further = {"baseline": [], "pretrain": [f"artifacts/synthetic/{NAME}/{BUDGET}"],
+               "finetune": [f"artifacts/pretrain/{NAME}/{BUDGET}/{ARCH}"], "joint": [f"artifacts/synthetic/{NAME}/{BUDGET}"]}
     for stage in STAGES:
         cells[f"{stage}@{NAME}-{BUDGET}-{ARCH}"] = ([f"artifacts/{stage}/{NAME}/{BUDGET}/{ARCH}"],
-                                                    [f"artifacts/prepared/{NAME}"], ("recipe", "archs"))
-    cells[f"predict@{NAME}-{BUDGET}-{ARCH}"] = ([f"artifacts/predictions/{NAME}/{BUDGET}/{ARCH}"], [], ("archs",))
+                                                    [f"artifacts/prepared/{NAME}", *further[stage]], ("recipe", "archs"))
+    cells[f"predict@{NAME}-{BUDGET}-{ARCH}"] = ([f"artifacts/predictions/{NAME}/{BUDGET}/{ARCH}"], [
+        f"artifacts/{stage}/{NAME}/{BUDGET}/{ARCH}" for stage in STAGES], ("archs",))
     cells[f"evaluate@{NAME}"] = ([f"metrics/{NAME}/scores.csv", f"metrics/{NAME}/verdict.json"],
                                  [f"artifacts/predictions/{NAME}"], ("evaluate",))
     if (root / f"artifacts/report/{NAME}").exists():

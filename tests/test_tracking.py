@@ -16,9 +16,10 @@ from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
-from synthplanes.sections import Architecture
 from synthplanes.reporting import write_report
+from synthplanes.sections import Architecture
 from synthplanes.tracking import candidates, projection, store, tracking
+from synthplanes.tracking.lineage import trace
 from synthplanes.weights import write_weights
 
 
@@ -71,6 +72,13 @@ def test_one_run_per_cell_and_per_classifier(tracked, runs):
     assert all(run.info.status == "FINISHED" for run in runs.values())
 
 
+def test_a_trace_names_the_runs_of_the_store(tracked, runs):
+    found = trace(checkout.read_checkout(tracked[0]), NAME, f"real/{ARCH}/{BUDGET}/r0/s1/accuracy")
+    assert found.mlflow_run == runs[f"{NAME} {BUDGET} {ARCH} real r0 s1"].info.run_id
+    assert {step.cell: step.mlflow_run for step in found.steps} == {step.cell: runs[step.cell].info.run_id
+                                                                    for step in found.steps}
+
+
 def test_a_second_call_makes_nothing(tracked):
     first, second = tracked[1:]
     assert second.runs == {"new": 0, "updated": 0, "same": first.runs["new"]}
@@ -96,7 +104,8 @@ def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
     assert sorted((point.step, point.value) for point in curve) == [(1, 1.0), (5, 0.2), (10, 0.1)]
     assert trained.data.params["recipe.batch_size"] == "8"
     inputs = {one.dataset.name: one.dataset.digest for one in trained.inputs.dataset_inputs}
-    assert inputs == {f"artifacts/prepared/{NAME}": checkout.md5(tracked[0] / f"artifacts/prepared/{NAME}")}
+    read = (f"artifacts/prepared/{NAME}", f"artifacts/synthetic/{NAME}/{BUDGET}")
+    assert inputs == {path: checkout.md5(tracked[0] / path) for path in read}
     generator = runs[f"train_diffusion@{NAME}-{BUDGET}"]
     assert generator.data.metrics["r0/held_out_loss"] == 2 / 512
     assert generator.data.metrics["training_image_passes"] == 512

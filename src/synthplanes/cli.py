@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--stages", nargs="+", metavar="STAGE", help="only these, on inputs restored from the DVC cache")
     verify.add_argument("--restore", action="store_true", help="run nothing: restore the outputs and compute their digests")
     verify.add_argument("--json", type=Path, metavar="FILE", help="write the outcome there as well")
+    trace = command("trace", _trace, "say where a number of scores.csv or verdict.json comes from, back to the first input")
+    trace.add_argument("number", metavar="NUMBER", help="arm/architecture/budget/rREPLICATE/sSEED/metric, "
+                       "contrast/architecture/budget/metric, or overall")
+    trace.add_argument("--profile", required=True)
+    trace.add_argument("--json", type=Path, metavar="FILE", help="write it there as well")
     cost = command("cost", _cost, "say what `dvc repro` of a profile will cost, in counted work")
     cost.add_argument("--profile", required=True)
     return parser
@@ -87,6 +92,15 @@ def _verify(arguments: argparse.Namespace) -> int:
         records.write_json(arguments.json, found.as_dict())
     print("\n".join(found.lines()))
     return found.status
+
+
+def _trace(arguments: argparse.Namespace) -> None:
+    from synthplanes.checkout import find_root, read_checkout
+    from synthplanes.tracking.lineage import trace
+    found = trace(read_checkout(find_root()), arguments.profile, arguments.number)
+    if arguments.json:
+        records.write_json(arguments.json, found.as_dict())
+    print("\n".join(found.lines()))
 
 
 def _track(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from synthplanes.classification.fitting import Portion, batch_norm_statistics, c
 from synthplanes.classification.networks import build
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
+from synthplanes.protocol import read_profile
 from synthplanes.sections import Architecture, Recipe
 
 RECIPE = Recipe.model_validate(dict(
@@ -73,6 +74,25 @@ def test_augmentation_keeps_range_and_is_off_at_zero():
     assert torch.equal(augment(images, 0.0, torch.Generator()), images)
     moved = augment(images, 1.0, torch.Generator().manual_seed(0))
     assert moved.min() >= -1 and moved.max() <= 1 and not torch.equal(moved, images)
+
+
+@pytest.mark.parametrize("role", ["residual", "convolutional", "transformer"])
+def test_weights_read_back_predict_as_the_trained_network_did(repository, role):
+    """Also where a network keeps what it computed from its weights (the attention biases of LeViT)."""
+    architecture = read_profile("phantom", repository / "params.yaml").used_archs()[role]
+    images = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    trained = build(architecture, 3, 32)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    trained.train()(images)
+    trained.eval()
+    again = build(architecture, 3, 32)
+    again.eval()(images)  # whatever it keeps now belongs to other weights
+    again.load_state_dict(trained.state_dict())
+    again.eval()
+    with torch.no_grad():
+        assert torch.equal(again(images), trained(images))
 
 
 def test_faults_are_one_sentence():

@@ -102,12 +102,17 @@ def _classifier_runs(checkout: Checkout, evaluate: Cell) -> Iterator[Run]:
         if cell is None:
             continue
         yield Run(
-            key=digest([cell.key, evaluate.key, arm, arch, budget, replicate, seed]),
+            key=classifier_key(cell, evaluate, arm, arch, budget, replicate, seed),
             name=f"{evaluate.profile} {budget} {arch} {arm} r{replicate} s{seed}",
             tags={"kind": "classifier", **_place(cell), "arm": arm, "arch": arch, "budget": budget, "seed": str(seed),
                   "replicate": str(replicate), "cell_key": cell.key},
             params=_params(cell), metrics=values, inputs=_inputs(cell),
             curves=curves(cell, replicate).get((arm, seed), {}))
+
+
+def classifier_key(cell: Cell, evaluate: Cell, arm: str, arch: str, budget: str, replicate: int, seed: int) -> str:
+    """The key of a classifier's run: of the cell that trained it and of the one that scored it."""
+    return digest([cell.key, evaluate.key, arm, arch, budget, replicate, seed])
 
 
 def trained_by(checkout: Checkout, profile: str, arm: str, arch: str, budget: str) -> Cell | None:

@@ -108,6 +108,23 @@ class Store:
             metrics, params = metrics[room:], params[_PARAMS_AT_A_TIME:]
 
 
+def find_run(root: Path, key: str) -> str | None:
+    """The id of the run with this key in the store of the checkout at `root`; None where there is none.
+
+    Reads MLflow's table of tags by itself: loading MLflow takes seconds.
+    """
+    path = Path(root) / "artifacts" / "mlflow" / "mlflow.db"
+    if not path.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT run_uuid FROM tags WHERE key = ? AND value = ?", (KEY, key)).fetchone()
+    except sqlite3.Error as error:
+        raise UserError(f"{path} cannot be read ({error}): delete its folder and run `synthplanes track` again, which "
+                        "makes it anew.") from None
+    return found and found[0]
+
+
 def _check_database(path: Path) -> None:
     """Raise `sqlite3.Error` if the file exists and is no database: MLflow would retry for long and then crash."""
     if path.exists():
