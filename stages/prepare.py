@@ -1,6 +1,6 @@
 """Read a source, apply the guards, and pack its images by role, with the budgets' splits."""
 
-from synthplanes import records
+from synthplanes import counted_work, records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.guards import Policies
 from synthplanes.data.preparation import prepare
@@ -17,6 +17,7 @@ def main() -> None:
                      profile.used_budgets(), parameters.validation_fraction, profile.replication.generators,
                      profile.replication.root_seed, arguments.out, [tuple(box) for box in parameters.masked_boxes])
     records.write_json(arguments.counts, counts)
+    print("what a run of all stages of this profile costs:", *counted_work.forecast(profile, len(counts["classes"])), sep="\n")
 
 
 if __name__ == "__main__":

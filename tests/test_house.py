@@ -127,13 +127,28 @@ PARAMETER_CODE = {"protocol.py", "counted_work.py"}  # reads all of params.yaml 
 UNTRACKED = {"compute"}  # compute.processes: runs side by side, same bytes (tests/classification/test_runs.py)
 
 
+def computing(script: Path, known: frozenset[Path] = frozenset()) -> frozenset[Path]:
+    """The script and its reach, without PARAMETER_CODE and what is reached through that alone."""
+    known |= {script}
+    for path in direct(script):
+        if path not in known and path.name not in PARAMETER_CODE:
+            known |= computing(path, known)
+    return known
+
+
+def direct(path: Path) -> set[Path]:
+    """The package's files that a module itself imports."""
+    places = {SOURCE.joinpath(*name.split(".")) for name in imported_names(path) if name.startswith("synthplanes")}
+    return {file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_sections_that_a_stage_reads_are_its_params(stage):
     """`profile.<section>` and `<section>.<field>` in the script and its reach, against dvc.yaml's params."""
     params = pipeline()[stage].get("params", [])
     declared = {param.removeprefix("profiles.${item.profile}.").split(".")[0] for param in params}
     script = ROOT / "stages" / f"{stage}.py"
-    texts = [path.read_text(encoding="utf-8") for path in {script} | reach(script, SOURCE) if path.name not in PARAMETER_CODE]
+    texts = [path.read_text(encoding="utf-8") for path in computing(script)]
     read = {name for text in texts for name in re.findall(r"\bprofile\.([a-z]\w*)", text)}
     read = {{"used_budgets": "budgets", "used_archs": "archs"}.get(name, name) for name in read}
     if any("compute.threads" in text for text in texts):

@@ -145,11 +145,4 @@ def _cost(arguments: argparse.Namespace) -> None:
     if n_classes is None:
         raise UserError(f"the number of classes of '{arguments.profile}' is not known yet: run "
                         f"`dvc repro prepare@{arguments.profile}` first.")
-    rows = counted_work.expected(profile, n_classes)
-    print(f"{'stage':<18}{'budget':<10}{'architecture':<16}{'runs':>6}{'training passes':>18}{'forward passes':>17}")
-    for row in rows:
-        print(f"{row['stage']:<18}{row['budget']:<10}{row['arch']:<16}{row['runs']:>6,}"
-              f"{row['training_image_passes']:>18,}{row['forward_image_passes']:>17,}")
-    print(f"{'together':<50}{sum(row['training_image_passes'] for row in rows):>18,}"
-          f"{sum(row['forward_image_passes'] for row in rows):>17,}")
-    print("(images through a network; held-out looks, which depend on the data, are few and left out)")
+    print("\n".join(counted_work.forecast(profile, n_classes)))

@@ -3,8 +3,9 @@
 A *training pass* is one image through forward and backward, a *forward pass* one image through forward only.
 In sums a forward pass counts 1 and a training pass 3 forward-equivalents: a backward pass takes about twice
 the multiplications of a forward pass (Kaplan et al. 2020, "Scaling laws for neural language models", section
-2.1). A gradient of the guide counts as a training pass, though it needs none for the weights. Passes count images and not operations: one through a generator costs more than one through a small
-classifier, so the parts of a sum are always shown beside it.
+2.1). A gradient of the guide counts as a training pass, though it needs none for the weights. Passes count
+images and not operations: one through a generator costs more than one through a small classifier, so the parts
+of a sum are always shown beside it.
 
 Every stage that trains, samples or predicts leaves a `cost.json` (`records.write_cost`) in its output folder.
 `collect` adds them up for the report; `expected` forecasts them from a profile's parameters.
@@ -169,3 +170,14 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
                     work += Work(runs, runs * updates * recipe.batch_size)
                 rows.append({"budget": budget, "stage": stage, "arch": arch, **work.as_dict()})
     return rows
+
+
+def forecast(profile: Profile, n_classes: int) -> list[str]:
+    """`expected` as a table in plain text, a line per stage and architecture, and their sum."""
+    rows = expected(profile, n_classes)
+    lines = [f"{'stage':<18}{'budget':<10}{'architecture':<16}{'runs':>6}{'training passes':>18}{'forward passes':>17}"]
+    lines += [f"{row['stage']:<18}{row['budget']:<10}{row['arch']:<16}{row['runs']:>6,}"
+              f"{row['training_image_passes']:>18,}{row['forward_image_passes']:>17,}" for row in rows]
+    return [*lines, f"{'together':<50}{sum(row['training_image_passes'] for row in rows):>18,}"
+                    f"{sum(row['forward_image_passes'] for row in rows):>17,}",
+            "(images through a network; held-out looks, which depend on the data, are few and left out)"]
