@@ -1,0 +1,169 @@
+"""200 damaged tables and images: each ends in one sentence or in a set whose every image is the file's own.
+
+A seeded corruptor makes the damage, on top of a good set; what is not refused must be right, pixel by pixel.
+"""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthplanes.data.guards import Policies
+from synthplanes.data.images import frame, to_grey
+from synthplanes.data.packs import read_pack
+from synthplanes.data.preparation import inspect, prepare
+from synthplanes.data.table import open_table
+from synthplanes.errors import UserError
+
+SIZE, N_PATIENTS, CASES = 16, 12, 200
+LABELS = ("brain", "femur", "other")
+HOSTILE_TEXTS = ("=HYPERLINK(\"http://x\")", "<script>alert(1)</script>", "a\tb", "ü" * 300, "nan", "None", "../..", "%s{0}$x",
+                 "-1", "\u202egnp", " ", "a/b")
+
+
+def good_set(folder: Path) -> list[list[str]]:
+    """The rows of a sound table, its images written beside it."""
+    rng = np.random.default_rng(7)
+    rows = [["path", "label", "patient", "scanner"]]
+    for patient in range(N_PATIENTS):
+        for label in LABELS:
+            name = f"p{patient}_{label}.png"
+            Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save(folder / name)
+            rows.append([name, label, f"P{patient}", "ab"[patient % 2]])
+    return rows
+
+
+def damage_table(rng: np.random.Generator, rows: list[list[str]], folder: Path) -> bytes:
+    """One kind of damage to the table's text."""
+    rows = [list(row) for row in rows]
+    row, column = rng.integers(1, len(rows)), rng.integers(4)
+    kind = rng.integers(14)
+    if kind == 0:
+        for one in rows:
+            del one[column]
+    elif kind == 1:
+        rows[0][column] = str(rng.choice(["Path", "klass", "", "path", "patient"]))
+    elif kind == 2:
+        rows[row][column] = str(rng.choice(HOSTILE_TEXTS))
+    elif kind == 3:
+        rows[row][column] = ""
+    elif kind == 4:
+        rows[row][0] = str(rng.choice(["../table.csv", "/etc/passwd", "table.csv", ".", "nowhere.png", "a/../../x.png",
+                                       "~/x.png", "C:\\x.png", "p0_brain.png/..", "http://host/x.png"]))
+    elif kind == 5:
+        rows.append(list(rows[row]))
+    elif kind == 6:
+        rows[row] = rows[row][:rng.integers(4)]
+    elif kind == 7:
+        rows[row] += ["surplus"] * int(rng.integers(1, 4))
+    elif kind == 8:
+        rows = rows[:int(rng.integers(0, 4))]
+    elif kind == 9:
+        for one in rows[1:]:
+            one[1 + int(rng.integers(2))] = "same"
+    text = "\n".join(",".join(f'"{cell}"' if "," in cell or '"' in cell else cell for cell in one) for one in rows)
+    content = text.encode()
+    if kind == 10:
+        position = int(rng.integers(len(content)))
+        content = content[:position] + bytes([int(rng.choice([0, 10, 13, 34, 255, 0xC3]))]) + content[position:]
+    elif kind == 11:
+        content = content[:int(rng.integers(len(content)))]
+    elif kind == 12:
+        content = bytes(rng.choice([b"\xef\xbb\xbf", b"\xff\xfe", b"\n\n", b"#"])) + content.replace(b"\n", b"\r\n")
+    elif kind == 13:
+        content = content.replace(b",", bytes(rng.choice([b";", b"\t", b"|", b",,"])))
+    return content
+
+
+def damage_image(rng: np.random.Generator, path: Path) -> None:
+    """One kind of damage to an image file."""
+    content = bytearray(path.read_bytes())
+    kind = rng.integers(12)
+    if kind == 0:
+        content = content[:rng.integers(len(content))]
+    elif kind == 1:
+        for position in rng.integers(8, len(content), 5):
+            content[position] ^= 1 << rng.integers(8)
+    elif kind == 2:
+        content = b""
+    elif kind == 3:
+        content = b"this is no image"
+    elif kind == 4:
+        content = claimed(int(rng.integers(9_000, 2**31 - 1)), int(rng.integers(9_000, 2**31 - 1)))
+    elif kind == 5:
+        content = saved(Image.new("RGBA", (9, 7), (200, 0, 0, 0)), "PNG")
+    elif kind == 6:
+        content = saved(Image.fromarray(rng.integers(0, 65536, (9, 7)).astype(np.uint16)), "PNG")
+    elif kind == 7:
+        content = saved(Image.fromarray(np.full((5, 5), np.nan, np.float32)), "TIFF")
+    elif kind == 8:
+        content = saved(Image.new("CMYK", (8, 8), (0, 30, 60, 90)), "JPEG")
+    elif kind == 9:
+        content = saved(Image.fromarray(rng.integers(0, 256, (1, 1), dtype=np.uint8)), "PNG")
+    elif kind == 10:
+        content = saved(Image.fromarray(rng.integers(0, 256, (3, 2000), dtype=np.uint8)).convert("P"), "PNG")
+    path.unlink()
+    if kind == 11:
+        path.mkdir()
+    else:
+        path.write_bytes(bytes(content))
+
+
+def claimed(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims enormous dimensions."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + b"\0\0\0\0IEND"
+
+
+def saved(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def one_sentence(error: UserError) -> bool:
+    text = str(error)
+    return "\n" not in text and "Traceback" not in text and len(text) > 20 and ":" in text
+
+
+@pytest.mark.parametrize("number", range(CASES))
+def test_damage_ends_in_a_sentence_or_in_right_images(tmp_path, number):
+    rng = np.random.default_rng([2025, number])
+    folder, out = tmp_path / "set", tmp_path / "prepared"
+    folder.mkdir()
+    rows = good_set(folder)
+    if number % 2:
+        damage_image(rng, folder / rows[rng.integers(1, len(rows))][0])
+        content = "\n".join(",".join(row) for row in rows).encode()
+    else:
+        content = damage_table(rng, rows, folder)
+    (folder / "table.csv").write_bytes(content)
+    policies = Policies(missing=str(rng.choice(["error", "use_what_is_there"])))
+    try:
+        source = open_table(folder)
+        counts = prepare(source, SIZE, policies, {"half": 0.5}, 0.3, 1, 0, out)
+    except UserError as error:
+        assert one_sentence(error), str(error)
+        assert not (out / "splits.csv").exists()
+        return
+    assert not inspect(source, policies).stops
+    seen = 0
+    for name in ("development", "test"):
+        pack = read_pack(out / name)
+        for row, image in zip(pack.index.rows(), pack.images):
+            with Image.open(folder / row["image_id"]) as opened:
+                assert np.array_equal(image, frame(to_grey(opened), SIZE))
+            seen += 1
+    assert seen + sum(dropped["images"] for dropped in counts["dropped"].values()) == counts["rows_in_table"] == len(source.table)
+
+
+def test_the_good_set_is_taken_whole(tmp_path):
+    rows = good_set(tmp_path)
+    (tmp_path / "table.csv").write_text("\n".join(",".join(row) for row in rows))
+    counts = prepare(open_table(tmp_path), SIZE, Policies(), {"half": 0.5}, 0.3, 1, 0, tmp_path / "prepared")
+    assert counts["rows_in_table"] == len(rows) - 1 and not any(one["images"] for one in counts["dropped"].values())
