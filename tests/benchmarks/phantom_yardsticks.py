@@ -9,7 +9,7 @@ scarce budget from it, and trains, with the profile's recipe:
 - `oracle` and `oracle_then_real`: what as many fresh patients' images as the synthetic set has would bring;
 - both and `real_two_stage` at other peaks of stage 2, `real` at other weight decays: what the recipe's values do;
 - `real` and `oracle` on the hard phantom;
-- a very large set of fresh patients, at six times the updates and twice the batch.
+- a very large set of fresh patients, at four times the updates and twice the batch.
 
 Scores are the mean recalls on the population's own test patients. Writes metrics/phantom_yardsticks.json: about
 20 minutes on two CPU cores.
@@ -122,7 +122,7 @@ def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
     arch = profile.recipe.control_archs[0]
     for seed in range(seeds):
         yield task("default", "oracle", arch, seed)
-        for ratio in (0.5, 0.1, profile.recipe.stage_2_learning_rate_ratio, 0.01):
+        for ratio in (0.5, profile.recipe.stage_2_learning_rate_ratio, 0.03):
             for arm in ("oracle_then_real", "real_two_stage"):
                 yield task("default", arm, arch, seed, stage_2_learning_rate_ratio=ratio)
         for decay in (0.05, 0.3, 3.0):
@@ -130,7 +130,7 @@ def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
         yield task("hard", "real", arch, seed)
         yield task("hard", "oracle", arch, seed)
     for seed in range(min(seeds, 2)):
-        yield task("very large", "real", arch, seed, **longer(6), batch_size=2 * profile.recipe.batch_size)
+        yield task("very large", "real", arch, seed, **longer(4), batch_size=2 * profile.recipe.batch_size)
 
 
 def train_all(tasks: list[Task], processes: int) -> None:
