@@ -68,6 +68,11 @@ class Weighting:
         """Accuracy: every image weighs the same."""
         return cls(np.zeros(len(labels), dtype=np.int64))
 
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """float64 [rows]: the weighted mean of each row of `values` [rows, images]."""
+        images = np.bincount(self.strata)
+        return (sum_by(self.strata, values, len(images)) / images).mean(axis=1)
+
 
 WEIGHTINGS = {"balanced_accuracy": Weighting.balanced, "accuracy": Weighting.uniform}
 
