@@ -206,6 +206,26 @@ def test_missing_runs_and_arms_are_refused(world):
         judge(world(budget="b50"))
 
 
+def test_no_level_is_a_mean_over_what_happens_to_be_there(world):
+    """A plan that is itself lopsided is refused as well: the cells are those expected, but they do not pair."""
+    predictions = world()
+    lost = np.all([predictions.runs[name] == value for name, value in
+                   (("arm", "synthetic"), ("arch", "residual"), ("seed", 2))], axis=0)
+    less = dataclasses.replace(predictions, runs=predictions.runs.select(~lost),
+                               probabilities=predictions.probabilities[~lost])
+    with pytest.raises(UserError, match="the architectures ran `synthetic` with different seeds"):
+        judge(less)
+
+
+def test_one_class_is_refused(world):
+    predictions = world()
+    images = predictions.images.with_columns(label=["femur"] * len(predictions.images))
+    one = dataclasses.replace(predictions, images=images, classes=("femur",),
+                              probabilities=np.ones((*predictions.probabilities.shape[:2], 1), np.float32))
+    with pytest.raises(UserError, match="at least two classes"):
+        judge(one)
+
+
 def test_budgets_must_share_their_test_images_and_come_once(world):
     with pytest.raises(UserError, match="different test images"):
         judge(world(), world(budget="b100", root=1))
