@@ -80,7 +80,8 @@ def test_validation_images_of_another_split_are_refused(world):
     ids = predictions.images["image_id"][predictions.rows("validation")]
 
     def splits(names):
-        return Table.of_rows(SPLITS, [dict(budget="b25", replicate=0, image_id=name, role="validation") for name in names])
+        return Table.of_rows(SPLITS, [dict(budget="b25", replicate=0, image_id=name, role="validation")
+                                      for name in names])
     assert measure(predictions, .02, splits(ids)) == measure(predictions, .02)
     with pytest.raises(UserError, match="hold 1 validation image.* does not name.*'i0000'"):
         measure(predictions, .02, splits(ids[1:]))

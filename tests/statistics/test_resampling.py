@@ -112,7 +112,8 @@ def test_the_same_seed_gives_the_same_draws_and_another_others():
 def test_sign_flips_are_scipys_exact_permutation_test(effects):
     # Rounded effects make ties, which scipy and we must count alike.
     reference = stats.permutation_test((np.array(effects),), lambda x, axis: np.abs(np.mean(x, axis=axis)),
-                                       permutation_type="samples", alternative="greater", vectorized=True, n_resamples=np.inf)
+                                       permutation_type="samples", alternative="greater", vectorized=True,
+                                       n_resamples=np.inf)
     assert sign_flip_p(effects) == pytest.approx(reference.pvalue)
 
 

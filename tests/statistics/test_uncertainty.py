@@ -105,30 +105,33 @@ def test_the_family_is_holms_over_all_budgets(world):
     confirmatory = [record["confirmatory"] for record in verdict["records"]]
     assert sum(confirmatory) == 2
     for decides, row in zip(confirmatory, verdict["resampling"]):
-        assert row["sign_flip_p_family"] == row["sign_flip_p"] if decides else row["sign_flip_p_family"] >= row["sign_flip_p"]
+        own, adjusted = row["sign_flip_p"], row["sign_flip_p_family"]
+        assert adjusted == own if decides else adjusted >= own
     # The family of one budget is smaller than that of two, so its p-values are no larger, and some are smaller.
-    alone = {(row["arch"], row["metric"], row["contrast"]): row["sign_flip_p_family"] for row in verdict_of(budgets[0])["resampling"]}
-    both = {(row["arch"], row["metric"], row["contrast"]): row["sign_flip_p_family"]
-            for row in find(verdict["resampling"], budget="b25")}
+    alone, both = ({key: row["sign_flip_p_family"] for key, row in zip(keys(rows), rows)}
+                   for rows in (verdict_of(budgets[0])["resampling"], find(verdict["resampling"], budget="b25")))
     assert all(alone[key] <= both[key] for key in both) and any(alone[key] < both[key] for key in both)
 
 
 def test_they_never_decide(world):
     """Another root seed changes the bootstrap and nothing else."""
     one, other = (verdict_of(world(), root_seed=root) for root in (1, 2))
-    lows = [[row.pop(name) for row in each["resampling"] for name in ("bootstrap_low", "bootstrap_high")] for each in (one, other)]
-    assert lows[0] != lows[1] and lows[0] == pytest.approx(lows[1], abs=.02)
+    limits = [[row.pop(name) for row in each["resampling"] for name in ("bootstrap_low", "bootstrap_high")]
+              for each in (one, other)]
+    assert limits[0] != limits[1] and limits[0] == pytest.approx(limits[1], abs=.02)
     assert json.dumps(one) == json.dumps(other)
 
 
 def test_a_contrast_that_cannot_be_paired_has_nulls_and_no_components(world):
     predictions = world()
     lost = (predictions.runs["arm"] == "real_two_stage") & (predictions.runs["seed"] == 3)
-    less = dataclasses.replace(predictions, runs=predictions.runs.select(~lost), probabilities=predictions.probabilities[~lost])
+    less = dataclasses.replace(predictions, runs=predictions.runs.select(~lost),
+                               probabilities=predictions.probabilities[~lost])
     verdict = verdict_of(less)
     rows = find(verdict["resampling"], contrast="fair_two_stage")
     assert rows and all(row[name] is None for row in rows for name in RESAMPLED)
-    assert all(record["word"] in ("unpaired", "undertrained") for record in find(verdict["records"], contrast="fair_two_stage"))
+    records = find(verdict["records"], contrast="fair_two_stage")
+    assert all(record["word"] in ("unpaired", "undertrained") for record in records)
     assert not find(verdict["variance_components"], contrast="fair_two_stage")
     assert find(verdict["variance_components"], contrast="two_stages")[0]["n"] == 1
     family = find(verdict["resampling"], contrast="joint")

@@ -5,15 +5,15 @@ The runs are classifier seeds s within generators r, the images i lie within pat
 
     d[r, s, i] = class mean + G_r + S_rs + P_p + (GP)_rp + (SP)_rsp + I_i + (GI)_ri + (SI)_rsi
 
-All effects are uncorrelated with mean 0 (a patient's is the same in all classes), so a variance is the product of a level of the runs (none, generator, seed)
-and a level of the images (none, patient, image), and the estimate has the variance
+All effects are uncorrelated with mean 0, and a patient's is the same in all classes. So a variance belongs to a
+level of the runs (none, generator, seed) and a level of the images (none, patient, image), and the estimate has
 
     V = sum over components of  variance x f(run level) x g(image level)
     f = 1, 1 / generators, 1 / (generators x seeds)      g = 1, sum_p W_p^2, sum_i w_i^2,  W_p = sum of p's w_i.
 
-Estimators are those of moments, in closed form (Henderson's methods 1 and 3; Searle, Casella and McCulloch
-1992, chapter 5). The runs are split into three orthogonal parts x: the mean of all, the generators around it, and the seeds
-around their generator. In each part three sums of squares are equated with their expectations under variances
+Estimators are those of moments, in closed form (Henderson's methods 1 and 3; Searle, Casella and McCulloch 1992,
+chapter 5). The runs are split into three orthogonal parts x: the mean of all, the generators around it, and the
+seeds around their generator. In each part three sums of squares are equated with their expectations under variances
 (a, b, c) of (none, patient, image), which are exact for any numbers of images per patient and class:
 
     Q_image   = sum of squares left by class and patient   c (images - patients - rank)
@@ -22,12 +22,11 @@ around their generator. In each part three sums of squares are equated with thei
 
 per degree of freedom, with m_g the mean of class g, n_pg the images of patient p in it, C = diag(W) - A,
 A_pq = sum_g w_g n_pg n_qg / n_g, and rank that of the classes' indicators within patients (0 where every patient has
-one class). The parts then differ by the run levels: seeds alone in the
-third; generator = (second - third) / seeds; none = (first - second) / runs. In a balanced table all this is analysis of
-variance. Q_patient is the patients' term of the interval, so the components add up to what the interval measures,
-but for its small-sample corrections and its floor.
+one class). The parts then differ by the run levels: seed = third; generator = (second - third) / seeds; none =
+(first - second) / runs. In a balanced table all this is analysis of variance. Q_patient is the patients' term of the
+interval, so the components add up to what the interval measures, but for its small-sample corrections and its floor.
 
-An estimate of moments may be negative where a component is small. It is set to 0 then and says so (`clipped`), and
+An estimate of moments may be negative where a component is small. It counts as 0 then and says so (`clipped`), and
 shares are of the sum of what remains; so an expected share of a small component lies above its true one.
 """
 

@@ -87,7 +87,8 @@ def _refuse_other_images(predictions: Predictions, splits: Table) -> None:
     own = (splits["budget"] == predictions.budget) & (splits["role"] == "validation")
     planned = set(splits["image_id"][own].tolist())
     predicted = set(predictions.images["image_id"][predictions.rows("validation")].tolist())
-    for images, fault, whose in ((planned - predicted, "lack", "names"), (predicted - planned, "hold", "does not name")):
+    for images, fault, whose in ((planned - predicted, "lack", "names"),
+                                 (predicted - planned, "hold", "does not name")):
         if images:
             raise UserError(f"The predictions of budget {predictions.budget} {fault} {len(images)} validation image(s) "
                             f"that splits.csv {whose}, the first being '{min(images)}': run predict again.")
