@@ -11,19 +11,19 @@ _SHOWN_ARMS = ("real", "synthetic_then_real")
 
 def variance_components(verdict: dict, main: list[dict]) -> list[str]:
     """Of the confirmatory contrasts among `main` (records of verdict.json) and of the arms that they compare."""
-    wanted = [(record["budget"], record["arch"], record["contrast"], None,
-               f"{code(record['arm'])} against {code(record['reference_arm'])}")
-              for record in main if record["role"] == "confirmatory"]
-    scopes = sorted({(budget, arch) for budget, arch, *_ in wanted})
-    wanted += [(*scope, None, arm, code(arm)) for scope in scopes for arm in _SHOWN_ARMS]
-    found = {}
+    found: dict[tuple, dict[str, dict]] = {}
     for row in verdict["variance_components"]:
         found.setdefault((row["budget"], row["arch"], row["contrast"], row["arm"]), {})[row["component"]] = row
-    wanted = [(*key, words) for *key, words in wanted if tuple(key) in found]
-    if not wanted:
+    confirmatory = [record for record in main if record["role"] == "confirmatory"]
+    words = {(record["budget"], record["arch"], record["contrast"], None):
+             f"{code(record['arm'])} against {code(record['reference_arm'])}" for record in confirmatory}
+    words |= {(record["budget"], record["arch"], None, arm): code(arm)
+              for arm in _SHOWN_ARMS for record in confirmatory}
+    shown = [(key, found[key]) for key in words if key in found]
+    if not shown:
         return ["No table of runs and patients can be formed: see why a verdict is refused."]
-    present = [name for name in _COMPONENTS if any(name in found[tuple(key)] for *key, _ in wanted)]
-    unknown = any(found[tuple(key)]["generator"]["standard_deviation"] is None for *key, _ in wanted)
+    present = [name for name in _COMPONENTS if any(name in row for _, row in shown)]
+    unknown = any(row["generator"]["standard_deviation"] is None for _, row in shown)
     return ["How much do repetitions, patients and images vary? Standard deviations of single effects in points; in "
             "parentheses the share of the estimate's variance that they bring, to which an effect adds less the more "
             "seeds, patients or images there are. "
@@ -31,8 +31,8 @@ def variance_components(verdict: dict, main: list[dict]) -> list[str]:
                if unknown else "")
             + "The table explains the intervals and decides nothing.",
             table(["difference or arm", "budget", "architecture", *(_COMPONENTS[name] for name in present)], [
-                [words, *map(escaped, key[:2]), *(_component(found[tuple(key)].get(name)) for name in present)]
-                for *key, words in wanted])]
+                [words[key], *map(escaped, key[:2]), *(_component(row.get(name)) for name in present)]
+                for key, row in shown])]
 
 
 def _component(row: dict | None) -> str:
@@ -56,8 +56,8 @@ def resampling(verdict: dict, main: list[dict]) -> list[str]:
     return ["What decides is the interval, and p (Holm) of the table above. Beside them, and never deciding: a "
             f"bootstrap of patients and {noun} (percentiles of at least {count(draws)} draws), which is too narrow "
             f"where so few {noun} dominate; and the exact test that flips the signs of the {noun}, which speaks of "
-            f"these test patients only and cannot give less than {2 / 2 ** units:.2g} with {units} {noun}. Its second p "
-            "is adjusted for the family: all contrasts, scopes, metrics and budgets but the confirmatory pair, which "
+            f"these test patients only and cannot give less than {2 / 2 ** units:.2g} with {units} {noun}. Its second "
+            "p is adjusted for the family: all contrasts, scopes, metrics and budgets but the confirmatory pair, which "
             "keeps its own.",
             table(["arm", "against", "budget", "architecture", "points", "95 % interval (decides)", "bootstrap", "p",
                    "p (signs)", "p (signs, family)"], [

@@ -21,10 +21,10 @@ def variance_components(judged: BudgetVerdict) -> list[dict]:
     """
     records = []
     for name, scope, values, pairs in _tables(judged):
-        found = components(values, np.array([replicate for replicate, _ in pairs]),
-                           judged.weightings[PRIMARY_METRIC], judged.patients)
+        generators = np.array([replicate for replicate, _ in pairs])
+        found = components(values, generators, judged.weightings[PRIMARY_METRIC], judged.patients)
         for one, share in zip(found, shares(found)):
-            if one.component.endswith("_x_generator") and one.variance is None:
+            if one.component.endswith("_x_generator") and len(np.unique(generators)) == 1:
                 continue
             records.append({"budget": judged.budget, "arch": scope, **name, "metric": PRIMARY_METRIC,
                             "component": one.component, "standard_deviation": one.standard_deviation,
