@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from synthplanes.records import SPLITS, Table
+from synthplanes.statistics import contrasts
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.components import NAMES
 from synthplanes.statistics.evaluation import evaluate
-from synthplanes.statistics.resampling import family_wise_p, sign_flip_p
+from synthplanes.statistics.resampling import (bootstrap_interval, family_wise_p, resampled_scores,
+                                               sign_flip_p)
 from synthplanes.statistics.settings import Settings
 from synthplanes.statistics.uncertainty import RESAMPLED, resampling, variance_components
 
@@ -49,11 +51,11 @@ def test_columns_and_rows(verdict):
     assert all(set(record) == {"budget", "arch", "metric", "contrast", *RESAMPLED} for record in verdict["resampling"])
     assert keys(verdict["resampling"]) == keys(verdict["records"])
     assert all(set(record) == COLUMNS for record in verdict["variance_components"])
-    contrasts = {(record["budget"], record["arch"], record["contrast"]) for record in verdict["records"]}
+    compared = {(record["budget"], record["arch"], record["contrast"]) for record in verdict["records"]}
     levels = {(level["budget"], level["arch"], level["arm"]) for level in verdict["levels"]}
     whose = [(record["budget"], record["arch"], record["contrast"] or record["arm"])
              for record in verdict["variance_components"] if record["component"] == "seed"]
-    assert set(whose) == contrasts | levels and len(whose) == len(contrasts) + len(levels)
+    assert set(whose) == compared | levels and len(whose) == len(compared) + len(levels)
 
 
 def test_components_of_a_contrast_sum_to_one_and_are_near_the_interval(verdict):
@@ -167,7 +169,7 @@ def test_nothing_depends_on_the_order_of_runs(world):
 
 def test_the_family_of_one_budget_by_hand(world):
     """Every record outside of the confirmatory pair is in the family, with the units of its own runs."""
-    one, = judged(world())
+    one, = judged(world({"synthetic_then_real": 1.05}))                            # too weak to be the largest
     found = resampling([one])
     effects = {}
     for row, scope, archs, pairing in one.pairings():
@@ -179,3 +181,17 @@ def test_the_family_of_one_budget_by_hand(world):
     assert len(family) == len(effects) - 2
     assert all(row["sign_flip_p_family"] == pytest.approx(expected.get((row["arch"], row["metric"], row["contrast"]),
                                                                         row["sign_flip_p"])) for row in found)
+    pair = [row for row in found if (row["arch"], row["metric"], row["contrast"]) not in family]
+    adjusted = dict(zip(effects, family_wise_p([gains for _, gains in effects.values()])))
+    assert any(row["sign_flip_p"] < adjusted[row["arch"], row["metric"], row["contrast"]] for row in pair)
+
+
+def test_the_bootstrap_draws_from_the_root_seed_of_the_settings(world):
+    predictions = world()
+    one = BudgetVerdict(predictions, settings_for(predictions, root_seed=5), None)
+    row, = find(resampling([one]), contrast="joint", arch="residual", metric="balanced_accuracy")
+    pairing = contrasts.pair(predictions, "mixed", "real", ["residual"], one.test)
+    scores = [resampled_scores(table[0] == 1, one.weightings["balanced_accuracy"], one.patients, 5)
+              for table in (pairing.arm, pairing.reference)]
+    low, high, n = bootstrap_interval(scores[0] - scores[1], 5)
+    assert (row["bootstrap_low"], row["bootstrap_high"]) == pytest.approx((low, high)) and row["n_bootstrap"] == n
