@@ -18,7 +18,7 @@ def main() -> None:
     predictions = [read_predictions([(arch, arguments.predictions / budget / arch) for arch in archs], classes)
                    for budget in budgets]
     settings = Settings(profile.prepare.source, profile.simulate is not None, profile.evaluate.margin,
-                        min(budgets, key=budgets.get), expected_cells(profile))
+                        min(budgets, key=budgets.get), expected_cells(profile), profile.replication.root_seed)
     phantom = records.read_json(arguments.simulated / "phantom.json")
     splits = records.read_table(arguments.prepared / "splits.csv", records.SPLITS)
     scores, verdict = evaluate(predictions, settings, {"phantom": phantom}, splits)

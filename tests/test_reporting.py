@@ -7,7 +7,7 @@ from tests.fake_checkout import ARCH, BUDGET, NAME, folders, make_checkout, tiny
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.markdown import escaped, points, table
+from synthplanes.markdown import escaped, p_value, points, table
 from synthplanes.reporting import write_report
 
 
@@ -27,8 +27,8 @@ def test_the_page_opens_with_the_verdict_and_holds_every_part(checkout):
     verdict = records.read_json(checkout / "metrics" / NAME / "verdict.json")
     first = page.splitlines()[2]
     assert first.startswith("**") and verdict["overall"]["sentence"][:40] in first
-    for part in ("Real beside synthetic", "naive contrast", "Plateau", "Controls", "Audit", "Cost", "Data",
-                 "words mean"):
+    for part in ("Real beside synthetic", "naive contrast", "uncertainty comes from", "resampled", "Plateau",
+                 "Controls", "Audit", "Cost", "Data", "words mean"):
         assert re.search(rf"^## .*{part}", page, re.MULTILINE), part
     level = next(row for row in verdict["levels"] if (row["arm"], row["arch"], row["metric"]) ==
                  ("synthetic_then_real", "mean", "balanced_accuracy"))
@@ -38,6 +38,39 @@ def test_the_page_opens_with_the_verdict_and_holds_every_part(checkout):
     fair = next(row for row in verdict["records"] if (row["contrast"], row["arch"], row["metric"]) ==
                 ("fair", "mean", "balanced_accuracy"))
     assert f"at equal updates the difference is {points(fair['estimate'])} points" in page
+
+
+def test_what_never_decides_stands_beside_what_does(checkout):
+    page, verdict = report(checkout), records.read_json(checkout / "metrics" / NAME / "verdict.json")
+    place = dict(contrast="fair", arch="mean", metric="balanced_accuracy")
+    row, record = (next(row for row in verdict[name] if place.items() <= row.items())
+                   for name in ("resampling", "records"))
+    assert (f"| {points(record['low'])} to {points(record['high'])} | {points(row['bootstrap_low'])} to "
+            f"{points(row['bootstrap_high'])} | {p_value(record['p_value'])} | {p_value(row['sign_flip_p'])} | "
+            f"{p_value(row['sign_flip_p_family'])} |") in page
+    assert "cannot give less than 0.5 with 2 seeds" in page and "What decides is the interval" in page
+    image = next(row for row in verdict["variance_components"]
+                 if {**place, "component": "image"}.items() <= row.items())
+    assert f"{100 * image['standard_deviation']:.1f} ({100 * image['share']:.0f} %)" in page
+    assert re.search(r"^\| `real` \| scarce \| mean \| unknown \|", page, re.MULTILINE)  # one generator
+
+
+def test_numbers_that_nobody_knows_are_called_unknown(checkout):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["resampling"]:
+        row |= {"bootstrap_low": None, "bootstrap_high": None, "n_bootstrap": 0}
+    for row in verdict["variance_components"]:
+        seed = row["component"] == "seed"
+        row |= {"standard_deviation": 0.0, "clipped": True} if seed else {"standard_deviation": None}
+    records.write_json(path, verdict)
+    page = report(checkout)
+    assert "| unknown | 0 (estimated below 0) | unknown |" in page and " | unknown | 0." in page
+    for record in verdict["records"]:
+        record["estimate"] = None
+    records.write_json(path, verdict | {"variance_components": []})
+    page = report(checkout)
+    assert "No pair of runs can be formed" in page and "No table of runs and patients can be formed" in page
 
 
 def test_its_figures_exist_and_are_linked_relatively(checkout):

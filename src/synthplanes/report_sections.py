@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from synthplanes import report_uncertainty
 from synthplanes.classification.arms import ARMS
-from synthplanes.markdown import code, count, escaped, percent, points, prose, table
+from synthplanes.markdown import code, count, escaped, p_value, percent, points, prose, table
 from synthplanes.protocol import Profile
 from synthplanes.records import Table
 
@@ -46,6 +47,8 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         *(picture[f"real_and_synthetic_{budget}.png"] for budget in budgets),
         "## Accuracy of every arm", *_accuracy(verdict, scores, budgets), picture["accuracy.png"],
         "## The naive contrast beside the fair ones", *_contrasts(verdict, profile), picture["contrasts.png"],
+        "## Where the uncertainty comes from", *report_uncertainty.variance_components(verdict, _main(verdict)),
+        "## The same differences resampled", *report_uncertainty.resampling(verdict, _main(verdict)),
         "## Plateau", _plateau(verdict),
         "## Controls", *_controls(verdict),
         "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],
@@ -129,9 +132,15 @@ def _mean(scores: Table, budget: str, arm: str, arch: str, metric: str) -> str:
     return percent(float(np.mean(scores["value"][rows]))) if rows.any() else ""
 
 
+def _main(verdict: dict) -> list[dict]:
+    """The record of every contrast's widest scope, in balanced accuracy, from the naive to the controls."""
+    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
+    return [record for record in found if widest(record, found)]
+
+
 def _contrasts(verdict: dict, profile: Profile) -> list[str]:
     found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
-    main = [record for record in found if widest(record, found)]
+    main = _main(verdict)
     others = [record for record in found if record not in main and record["role"] in ("naive", "confirmatory")]
     naive, fair = (next((r for r in main if r["contrast"] == name and r["estimate"] is not None), None)
                    for name in ("naive", "fair"))
@@ -165,12 +174,8 @@ def _contrast_row(record: dict) -> list[str]:
     known = record["estimate"] is not None
     return [code(record["arm"]), code(record["reference_arm"]), escaped(record["budget"]), escaped(record["arch"]),
             points(record["estimate"]), f"{points(record['low'])} to {points(record['high'])}" if known else "unknown",
-            _p(record["p_value"]), _p(record["p_value_holm"]), percent(record["smallest_visible_effect"]),
+            p_value(record["p_value"]), p_value(record["p_value_holm"]), percent(record["smallest_visible_effect"]),
             ("naive: " if record["role"] == "naive" else "") + escaped(record["verdict"])]
-
-
-def _p(value: float | None) -> str:
-    return "unknown" if value is None else "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plateau(verdict: dict) -> str:

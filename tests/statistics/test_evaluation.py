@@ -15,7 +15,8 @@ CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")
 
 def settings_for(*budgets, margin=.02, simulated=True):
     cells = frozenset(cell for predictions in budgets for cell in predictions.cells)
-    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", expected=cells)
+    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", expected=cells,
+                    root_seed=1)
 
 
 def judge(*budgets, **changes):
@@ -203,6 +204,26 @@ def test_missing_runs_and_arms_are_refused(world):
         judge(world(arms=("real", "real_long", "synthetic_then_real")))
     with pytest.raises(UserError, match="at budget b25"):
         judge(world(budget="b50"))
+
+
+def test_no_level_is_a_mean_over_what_happens_to_be_there(world):
+    """A plan that is itself lopsided is refused as well: the cells are those expected, but they do not pair."""
+    predictions = world()
+    lost = np.all([predictions.runs[name] == value for name, value in
+                   (("arm", "synthetic"), ("arch", "residual"), ("seed", 2))], axis=0)
+    less = dataclasses.replace(predictions, runs=predictions.runs.select(~lost),
+                               probabilities=predictions.probabilities[~lost])
+    with pytest.raises(UserError, match="the architectures ran `synthetic` with different seeds"):
+        judge(less)
+
+
+def test_one_class_is_refused(world):
+    predictions = world()
+    images = predictions.images.with_columns(label=["femur"] * len(predictions.images))
+    one = dataclasses.replace(predictions, images=images, classes=("femur",),
+                              probabilities=np.ones((*predictions.probabilities.shape[:2], 1), np.float32))
+    with pytest.raises(UserError, match="at least two classes"):
+        judge(one)
 
 
 def test_budgets_must_share_their_test_images_and_come_once(world):

@@ -17,6 +17,7 @@ from synthplanes.statistics import contrasts, scores
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import Settings
+from synthplanes.statistics.uncertainty import resampling, variance_components
 from synthplanes.statistics.verdict import OTHERWISE, on_simulated
 
 LEVEL = 0.05  # of the whole family of secondary contrasts
@@ -45,15 +46,21 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     _adjust(records, settings.simulated)
     verdict = {
         **(identification or {}),
-        "records": sorted(records, key=lambda r: (r["budget"], r["arch"], r["metric"], r["contrast"])),
+        "records": sorted(records, key=_place),
         "levels": [row for one in judged.values() for row in one.levels()],
         "plateau": {budget: {**asdict(one.plateau), "met": one.plateau.met}
                     for budget, one in judged.items()},
         "oracle_share": [row for one in judged.values() for row in one.oracle_shares()],
         "controls": [row for one in judged.values() for row in one.controls()],
+        "variance_components": [row for one in judged.values() for row in variance_components(one)],
+        "resampling": sorted(resampling(list(judged.values())), key=_place),
         "overall": scarce.overall(),
     }
     return _score_table(budgets), _rounded(verdict)
+
+
+def _place(record: dict) -> tuple[str, ...]:
+    return tuple(record[name] for name in ("budget", "arch", "metric", "contrast"))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
