@@ -15,8 +15,11 @@ from synthplanes.errors import UserError
 from synthplanes.records import SCORES, Table
 from synthplanes.statistics import contrasts, scores
 from synthplanes.statistics.budget import BudgetVerdict
+from synthplanes.statistics.metadata_baselines import baseline_records
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import Settings
+from synthplanes.statistics.slices import slice_records
+from synthplanes.statistics.training_sets import training_sets
 from synthplanes.statistics.verdict import OTHERWISE, on_simulated
 
 LEVEL = 0.05  # of the whole family of secondary contrasts
@@ -24,11 +27,12 @@ DECIMALS = 6  # so that the files under version control are stable
 
 
 def evaluate(budgets: Sequence[Predictions], settings: Settings, identification: Mapping | None = None,
-             splits: Table | None = None) -> tuple[Table, dict]:
+             splits: Table | None = None, development: Table | None = None) -> tuple[Table, dict]:
     """Score and judge one profile.
 
     `budgets` holds one `Predictions` per budget; `identification` is copied into the verdict (the phantom's
-    version and digest); `splits` (records.SPLITS) is needed where there are several replicates.
+    version and digest); `splits` (records.SPLITS) is needed where there are several replicates. With splits and
+    `development` (records.INDEX) it is also said which scanners training saw and what the metadata alone can tell.
     Returns the table SCORES of the test rows and the content of `verdict.json`, rounded to 6 decimals.
     Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a
     class is absent from the test rows, or where an arm of the confirmatory hypothesis is.
@@ -41,6 +45,7 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
         raise UserError(f"The confirmatory hypothesis needs the arms {contrasts.CONFIRMATORY_ARM}, "
                         f"{' and '.join(contrasts.REFERENCES)} of every architecture at budget "
                         f"{settings.scarce_budget}: run those stages.")
+    training = {} if development is None else {budget: training_sets(splits, development, budget) for budget in judged}
     records = [record for one in judged.values() for record in one.records()]
     _adjust(records, settings.simulated)
     verdict = {
@@ -51,6 +56,9 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
                     for budget, one in judged.items()},
         "oracle_share": [row for one in judged.values() for row in one.oracle_shares()],
         "controls": [row for one in judged.values() for row in one.controls()],
+        "slices": [row for one in budgets for row in slice_records(one, training.get(one.budget))],
+        "metadata_baselines": [row for one in budgets if one.budget in training
+                               for row in baseline_records(one, training[one.budget])],
         "overall": scarce.overall(),
     }
     return _score_table(budgets), _rounded(verdict)
