@@ -54,6 +54,17 @@ def test_slices_are_described_and_not_judged(checkout):
     assert not any(word in part for word in ("helps", "hurts", "inconclusive", "equivalent", "p ="))
 
 
+@pytest.mark.parametrize("low, high, outside", [(-.05, -.01, 8), (.01, .05, 8), (-.01, .01, 0)])
+def test_intervals_on_either_side_of_0_are_counted(checkout, low, high, outside):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["slices"]:
+        if row["reference_arm"]:
+            row.update(low=low, high=high)
+    records.write_json(path, verdict)
+    assert f"do not hold 0: {outside} of 8;" in report(checkout)
+
+
 def test_slices_without_numbers_say_why(checkout):
     path = checkout / "metrics" / NAME / "verdict.json"
     verdict = records.read_json(path)
