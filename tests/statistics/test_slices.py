@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from synthplanes.records import INDEX, PREDICTED, RUNS, Table
 from synthplanes.statistics.clustered import Weighting, contrast
-from synthplanes.statistics.contrasts import own_units
+from synthplanes.statistics.contrasts import pair
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.slices import PARTLY, SEEN, UNSEEN, slice_records, slices
 
@@ -131,8 +131,9 @@ def test_a_slice_has_the_interval_of_its_images_alone(world):
     predictions = described(world(n_patients=240))
     rows = np.flatnonzero(predictions.rows("test") & (predictions.images["scanner"] == "x"))
     archs = ["convolutional", "residual"]
-    arm, real = (own_units(predictions, name, archs, rows) for name in ("synthetic_then_real", "real"))
-    expected = contrast(arm, real, Weighting.balanced(predictions.labels[rows]), predictions.images["patient_id"][rows])
+    pairing = pair(predictions, "synthetic_then_real", "real", archs, rows)
+    expected = contrast(pairing.arm, pairing.reference, Weighting.balanced(predictions.labels[rows]),
+                        predictions.images["patient_id"][rows])
     row = one(slice_records(predictions), slice="scanner", value="x", reference_arm="real")
     assert [row[name] for name in ("estimate", "low", "high", "n_patients")] == pytest.approx(
         [expected.estimate, expected.low, expected.high, expected.n_patients])

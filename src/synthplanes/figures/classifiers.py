@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from synthplanes.figures.canvas import COLOURS, GREY, drawing, plain, without_frame
 
@@ -88,6 +89,8 @@ def seed_scatter(path: Path, references: Mapping[str, Mapping[str, np.ndarray]],
 def _above_and_below(axes: Axes, low: float, high: float) -> None:
     """A square with its diagonal: above it the arm is better, below it the reference."""
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.set_aspect("equal")

@@ -63,7 +63,9 @@ class BudgetVerdict:
         rows = []
         for arm in sorted(set(self.predictions.runs["arm"].tolist())):
             for scope, archs in self.scopes(arm):
-                correct = contrasts.own_units(self.predictions, arm, archs, self.test)
+                pairs = sorted(set.intersection(*(set(contrasts.runs_of(self.predictions, arm, arch))
+                                                  for arch in archs)))
+                correct = contrasts.units(self.predictions, arm, archs, pairs, self.test)
                 for metric, weighting in self.weightings.items():
                     interval = level(correct, weighting, self.patients) if correct.shape[1] > 1 else None
                     rows.append({"budget": self.budget, "arch": scope, "arm": arm, "metric": metric,

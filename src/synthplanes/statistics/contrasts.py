@@ -91,20 +91,6 @@ def units(predictions: Predictions, arm: str, archs: list[str], pairs: list[tupl
     return np.asarray(result)
 
 
-def own_units(predictions: Predictions, arm: str, archs: list[str], images: np.ndarray) -> np.ndarray:
-    """`units` of an arm by itself: over the seeds that all of `archs` ran."""
-    pairs = sorted(set.intersection(*(set(runs_of(predictions, arm, arch)) for arch in archs)))
-    return units(predictions, arm, archs, pairs, images)
-
-
-def widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list[str]]]:
-    """(name, architectures): the mean where every architecture ran the arms, else each that did."""
-    archs = archs_with(predictions, *arms)
-    if set(archs) == set(predictions.runs["arch"].tolist()):
-        return [("mean", archs)]
-    return [(arch, [arch]) for arch in archs]
-
-
 def pair(predictions: Predictions, arm: str, reference: str, archs: list[str], images: np.ndarray) -> Pairing:
     """Pair every run of `arm` with the run of `reference` that shares its replicate and seed.
 

@@ -13,13 +13,10 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import SCORES, Table
-from synthplanes.statistics import contrasts, scores
+from synthplanes.statistics import contrasts, metadata_baselines, scores, slices, training_sets
 from synthplanes.statistics.budget import BudgetVerdict
-from synthplanes.statistics.metadata_baselines import baseline_records
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import Settings
-from synthplanes.statistics.slices import slice_records
-from synthplanes.statistics.training_sets import training_sets
 from synthplanes.statistics.verdict import OTHERWISE, on_simulated
 
 LEVEL = 0.05  # of the whole family of secondary contrasts
@@ -40,25 +37,26 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
     _refuse_other_test_rows(budgets)
     judged = {predictions.budget: BudgetVerdict(predictions, settings, splits) for predictions in budgets}
+    training = {} if development is None else {
+        budget: training_sets.training_sets(splits, development, budget) for budget in judged}
     scarce = judged.get(settings.scarce_budget)
     if scarce is None or not scarce.has_confirmatory_pair:
         raise UserError(f"The confirmatory hypothesis needs the arms {contrasts.CONFIRMATORY_ARM}, "
                         f"{' and '.join(contrasts.REFERENCES)} of every architecture at budget "
                         f"{settings.scarce_budget}: run those stages.")
-    training = {} if development is None else {budget: training_sets(splits, development, budget) for budget in judged}
     records = [record for one in judged.values() for record in one.records()]
     _adjust(records, settings.simulated)
     verdict = {
         **(identification or {}),
         "records": sorted(records, key=lambda r: (r["budget"], r["arch"], r["metric"], r["contrast"])),
         "levels": [row for one in judged.values() for row in one.levels()],
+        "slices": [row for one in budgets for row in slices.slice_records(one, training.get(one.budget))],
+        "metadata_baselines": [row for one in budgets if one.budget in training
+                               for row in metadata_baselines.baseline_records(one, training[one.budget])],
         "plateau": {budget: {**asdict(one.plateau), "met": one.plateau.met}
                     for budget, one in judged.items()},
         "oracle_share": [row for one in judged.values() for row in one.oracle_shares()],
         "controls": [row for one in judged.values() for row in one.controls()],
-        "slices": [row for one in budgets for row in slice_records(one, training.get(one.budget))],
-        "metadata_baselines": [row for one in budgets if one.budget in training
-                               for row in baseline_records(one, training[one.budget])],
         "overall": scarce.overall(),
     }
     return _score_table(budgets), _rounded(verdict)

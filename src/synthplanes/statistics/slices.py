@@ -113,15 +113,24 @@ def _several(predictions: Predictions, label: np.ndarray, kind: str, value: str,
 def _measured(predictions: Predictions, test: np.ndarray) -> Iterator[_Measured]:
     for row in contrasts.CONTRASTS:
         if row.role == "confirmatory":
-            for scope, archs in contrasts.widest_scopes(predictions, row.arm, row.reference):
+            for scope, archs in _widest_scopes(predictions, row.arm, row.reference):
                 pairing = contrasts.pair(predictions, row.arm, row.reference, archs, test)
                 yield _Measured(dict(arm=row.arm, reference_arm=row.reference, arch=scope), pairing.arm,
                                 pairing.reference, pairing.why_unpaired)
     for arm in sorted(set(predictions.runs["arm"].tolist())):
-        for scope, archs in contrasts.widest_scopes(predictions, arm):
-            correct = contrasts.own_units(predictions, arm, archs, test)
+        for scope, archs in _widest_scopes(predictions, arm):
+            pairs = sorted(set.intersection(*(set(contrasts.runs_of(predictions, arm, arch)) for arch in archs)))
+            correct = contrasts.units(predictions, arm, archs, pairs, test)
             why = "" if correct.shape[1] > 1 else "there is a single repetition, and an interval needs two"
             yield _Measured(dict(arm=arm, reference_arm=None, arch=scope), correct, None, why)
+
+
+def _widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list[str]]]:
+    """(name, architectures): the mean where every architecture ran the arms, else each that did."""
+    archs = contrasts.archs_with(predictions, *arms)
+    if set(archs) == set(predictions.runs["arch"].tolist()):
+        return [("mean", archs)]
+    return [(arch, [arch]) for arch in archs]
 
 
 def _numbers(part: Slice, each: _Measured, labels: np.ndarray, patients: np.ndarray) -> dict:
