@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 _NUMBER = re.compile(r"[-+]?[\d.,]+( \(.*\)| to .*| %)?$|unknown$|none$|$|&lt; ")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
@@ -34,21 +34,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def percent(fraction: float | None) -> str:
     """0.8213 -> '82.1'."""
     return "unknown" if fraction is None else f"{100 * fraction:.1f}"
-
-
-def percent_with_interval(score: Mapping) -> str:
-    """The `estimate`, `low` and `high` of a score: '82.1 (79.0 to 85.2)', '82.1' without limits."""
-    if score["low"] is None:
-        return percent(score["estimate"])
-    # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
-    return f"{percent(score['estimate'])} ({percent(max(0, score['low']))} to {percent(min(1, score['high']))})"
-
-
-def points_with_interval(difference: Mapping) -> str:
-    """The `estimate`, `low` and `high` of a difference: '+1.2 (-0.3 to +2.7)', '+1.2' without limits."""
-    if difference["low"] is None:
-        return points(difference["estimate"])
-    return f"{points(difference['estimate'])} ({points(difference['low'])} to {points(difference['high'])})"
 
 
 def points(difference: float | None) -> str:

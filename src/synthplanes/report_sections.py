@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synthplanes import report_inputs, report_slices
 from synthplanes.classification.arms import ARMS
-from synthplanes.markdown import code, count, escaped, percent, percent_with_interval, points, prose, table
+from synthplanes.markdown import code, count, escaped, percent, points, prose, table
 from synthplanes.protocol import Profile
 from synthplanes.records import Table
+from synthplanes.report_inputs import cost_of_arms, images, information
+from synthplanes.report_slices import metadata_baselines, slices
 
 METRIC = "balanced_accuracy"
 _ROLES = ("naive", "confirmatory", "secondary", "control")
@@ -41,17 +42,16 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## Real beside synthetic", "The figures are made by `dvc repro` and lie outside of version control.",
         *(picture[f"real_and_synthetic_{budget}.png"] for budget in budgets),
         "## Accuracy of every arm", *_accuracy(verdict, scores, budgets), picture["accuracy.png"],
+        *(picture[f"{name}_{budget}.png"] for budget in budgets for name in ("seeds", "confusion", "reliability")),
         "## The naive contrast beside the fair ones", *_contrasts(verdict, profile), picture["contrasts.png"],
-        *(picture[f"seeds_{budget}.png"] for budget in budgets),
-        "## For whom: slices of the test images", *report_slices.slices(verdict, budgets),
-        *(picture[f"{name}_{budget}.png"] for budget in budgets for name in ("confusion", "reliability")),
-        "## Without looking at a pixel", *report_slices.metadata_baselines(verdict),
         "## Plateau", _plateau(verdict),
         "## Controls", *_controls(verdict),
+        "## For whom: slices of the test images", *slices(verdict, budgets),
+        "## Without looking at a pixel", *metadata_baselines(verdict),
         "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],
-        "## Cost", *report_inputs.cost_of_arms(cost),
-        "## Data", *report_inputs.images(data),
-        "## What each arm was given", *report_inputs.information(cost, looks),
+        "## Cost", *cost_of_arms(cost),
+        "## Data", *images(data),
+        "## What each arm was given", *information(cost, looks),
         "## What the words mean", table(("word", "means"), [(word, meaning) for word, meaning in _WORDS]),
         f"The margin is {points(profile.evaluate.margin).lstrip('+')} points of balanced accuracy, fixed before any "
         "run. An interval holds the uncertainty of the test patients and of the repetitions together.",
@@ -102,7 +102,7 @@ def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:
     for budget in budgets:
         archs = sorted({level["arch"] for level in verdict["levels"] if level["budget"] == budget},
                        key=lambda arch: (arch != "mean", arch))
-        cells = {(level["arm"], arch): percent_with_interval(level) for arch in archs for level in levels_of(verdict, budget, arch)}
+        cells = {(level["arm"], arch): _level(level) for arch in archs for level in levels_of(verdict, budget, arch)}
         arms = [arm for arm in ARMS if any((arm, arch) in cells for arch in archs)]
         parts += [f"Budget {escaped(budget)}:",
                   table(["arm", *map(escaped, archs)],
@@ -114,6 +114,13 @@ def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:
                          for arch in sorted(set(scores["arch"].tolist())) for arm in arms
                          if np.any((scores["arm"] == arm) & (scores["arch"] == arch))])]
     return parts
+
+
+def _level(level: dict) -> str:
+    if level["low"] is None:
+        return percent(level["estimate"])
+    # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
+    return f"{percent(level['estimate'])} ({percent(max(0, level['low']))} to {percent(min(1, level['high']))})"
 
 
 def _mean(scores: Table, budget: str, arm: str, arch: str, metric: str) -> str:

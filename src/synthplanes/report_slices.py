@@ -1,7 +1,6 @@
 """The report's parts on who gains: slices of the test images, and what can be told without their pixels."""
 
-from synthplanes.markdown import (code, count, escaped, percent, percent_with_interval, points_with_interval, prose,
-                                  table)
+from synthplanes.markdown import code, count, escaped, percent, points, prose, table
 from synthplanes.statistics.clustered import CONFIDENCE
 from synthplanes.statistics.contrasts import CONFIRMATORY_ARM, REFERENCES
 
@@ -27,9 +26,9 @@ def slices(verdict: dict, budgets: list[str]) -> list[str]:
                          *(f"{code(arm)}, %" for arm in (REFERENCES[0], CONFIRMATORY_ARM)),
                          *(f"points against {code(name)}" for name in REFERENCES)],
                         [[_KINDS[kind], _value(row), f"{count(row['n_images'])} ({count(row['n_patients'])})",
-                          *(_number(cell[kind, value, arm, None], percent_with_interval)
+                          *(_score(cell[kind, value, arm, None])
                             for arm in (REFERENCES[0], CONFIRMATORY_ARM)),
-                          *(_number(cell[kind, value, CONFIRMATORY_ARM, name], points_with_interval)
+                          *(_difference(cell[kind, value, CONFIRMATORY_ARM, name])
                             for name in REFERENCES)]
                          for (kind, value), row in named.items()]),
                   _by_chance([row for row in found if row["reference_arm"] and row["low"] is not None])]
@@ -41,7 +40,7 @@ def slices(verdict: dict, budgets: list[str]) -> list[str]:
 
 def metadata_baselines(verdict: dict) -> list[str]:
     """What rules reach that know how an image was made and not what it shows."""
-    rows = [[escaped(row["budget"]), _RULES[row["rule"]], _number(row, percent_with_interval),
+    rows = [[escaped(row["budget"]), _RULES[row["rule"]], _score(row),
              percent(row["share_unseen"])] for row in verdict["metadata_baselines"]]
     return ["Balanced accuracy in per cent on the same test images, of rules learned from the labels of the budget's "
             "training images. A value that training has not seen gets the most frequent class.",
@@ -55,8 +54,17 @@ def _value(row: dict) -> str:
     return escaped(row["value"]) + (f" ({row['in_training']})" if row["in_training"] else "")
 
 
-def _number(row: dict, words) -> str:
-    return "none" if row["estimate"] is None else words(row)
+def _score(row: dict) -> str:
+    if row["low"] is None:
+        return "none" if row["estimate"] is None else percent(row["estimate"])
+    # A score lies between 0 and 100 %, whatever a symmetric interval says.
+    return f"{percent(row['estimate'])} ({percent(max(0, row['low']))} to {percent(min(1, row['high']))})"
+
+
+def _difference(row: dict) -> str:
+    if row["low"] is None:
+        return "none" if row["estimate"] is None else points(row["estimate"])
+    return f"{points(row['estimate'])} ({points(row['low'])} to {points(row['high'])})"
 
 
 def _by_chance(differences: list[dict]) -> str:
