@@ -86,7 +86,8 @@ def slices(predictions: Predictions, training: Mapping[int, Table] | None = None
               for name in _values(images["operator"])]
     for name in predictions.classes:
         planes = np.where(label == name, images["sub_plane"], "")
-        found += [Slice("sub_plane", f"{name}: {plane}", planes == plane, "recall", None, "") for plane in _values(planes)]
+        found += [Slice("sub_plane", f"{name}: {plane}", planes == plane, "recall", None, "")
+                  for plane in _values(planes)]
     return found
 
 
