@@ -133,7 +133,8 @@ def _metrics(folder: Path, at: dict[str, Path], profile: Profile) -> None:
     settings = Settings("phantom", True, profile.evaluate.margin, BUDGET, expected_cells(profile),
                         profile.replication.root_seed)
     scores, verdict = evaluate([predictions], settings, {"phantom": {"version": "1", "sha256_of_frames": "ab"}},
-                               records.read_table(at["prepared"] / "splits.csv", records.SPLITS))
+                               records.read_table(at["prepared"] / "splits.csv", records.SPLITS),
+                               records.read_table(at["prepared"] / "development" / "index.csv", records.INDEX))
     records.write_table(folder / "scores.csv", scores)
     records.write_json(folder / "verdict.json", verdict)
     both = {name: {"images": 30, "patients": 15} for name in CLASSES}

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tests.fake_checkout import ARCH, BUDGET, NAME, folders, make_checkout, tiny_profile
+from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, folders, make_checkout, tiny_profile
 
 from synthplanes import records
 from synthplanes.errors import UserError
@@ -76,7 +76,7 @@ def test_numbers_that_nobody_knows_are_called_unknown(checkout):
 def test_its_figures_exist_and_are_linked_relatively(checkout):
     page = report(checkout)
     links = re.findall(r"\]\(([^)]+)\)", page)
-    assert len(links) == 4
+    assert len(links) == 7
     for link in links:
         assert link.startswith(f"../../artifacts/report/{NAME}/")
         assert (checkout / "metrics" / NAME / link).is_file()
@@ -87,10 +87,63 @@ def test_foreign_text_stays_text(checkout):
     page = report(checkout)
     assert "<script>" not in page and "<b>" not in page
     assert r"Fetal \| brain" in page
+    header, seen = None, 0
     for line in page.splitlines():
-        if line.startswith("| ") and "Fetal" in line:
-            # As many cells as its table's header, whatever the name holds.
-            assert len(re.split(r"(?<!\\)\|", line)) in (5, 6)
+        cells = len(re.split(r"(?<!\\)\|", line)) if line.startswith("| ") else None
+        header = header if header and cells else cells  # of the table that the line belongs to
+        if cells and "Fetal" in line:
+            assert cells == header, line  # whatever the name holds
+            seen += 1
+    assert seen == 3  # classes in the slices, in the audit and in the data
+
+
+def test_slices_are_described_and_not_judged(checkout):
+    page = report(checkout)
+    part = page.split("## For whom")[1].split("\n## ")[0]
+    row, = (row for row in records.read_json(checkout / "metrics" / NAME / "verdict.json")["slices"]
+            if (row["slice"], row["arm"], row["reference_arm"]) == ("scanner", "synthetic_then_real", "real"))
+    assert row["in_training"] == "seen" and row["low"] is not None
+    assert (f"{points(row['estimate'])} ({points(row['low'])} to {points(row['high'])})"
+            in next(line for line in part.splitlines() if line.startswith("| scanner | a (seen) | 120 (60) |")))
+    held = len(re.findall(r"\d \(-[\d.]+ to \+", part))
+    total = int(re.search(r"do not hold 0: \d+ of (\d+); .* about 0\.4", part)[1])
+    assert f"do not hold 0: {total - held} of {total};" in part and total == 8
+    assert not any(word in part for word in ("helps", "hurts", "inconclusive", "equivalent", "p ="))
+
+
+@pytest.mark.parametrize("low, high, outside", [(-.05, -.01, 8), (.01, .05, 8), (-.01, .01, 0)])
+def test_intervals_on_either_side_of_0_are_counted(checkout, low, high, outside):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["slices"]:
+        if row["reference_arm"]:
+            row.update(low=low, high=high)
+    records.write_json(path, verdict)
+    assert f"do not hold 0: {outside} of 8;" in report(checkout)
+
+
+def test_slices_without_numbers_say_why(checkout):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["slices"]:
+        if row["slice"] == "scanner":
+            row.update(estimate=None, low=None, high=None, why_no_number="too <few> patients")
+        elif row["value"] == CLASSES[0] and row["arm"] == "real":
+            row.update(low=None, high=None, why_no_number="nothing varies")
+    verdict["plateau"][BUDGET]["met"] = False
+    records.write_json(path, verdict)
+    page = report(checkout)
+    assert "| scanner | a (seen) | 120 (60) | none | none | none | none |" in page
+    assert "No number (too &lt;few&gt; patients): scanner a (seen)." in page
+    assert r"No interval (nothing varies): class Fetal \| brain." in page
+    assert "a difference may be one of training time" in page
+
+
+def test_the_rules_without_pixels_stand_beside_their_share_of_unseen_images(checkout):
+    part = report(checkout).split("## Without looking at a pixel")[1].split("\n## ")[0]
+    assert "| scarce | always the most frequent training class | 50.0 | 0.0 |" in part
+    assert "operator holds the largest share in training | none | unknown |" in part
+    assert "No number: no training image has a known operator." in part
 
 
 def test_the_same_files_give_the_same_bytes(checkout):
