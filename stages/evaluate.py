@@ -1,4 +1,4 @@
-"""Scores, intervals and the verdict of a profile, from its prediction files alone."""
+"""Scores, intervals and the verdict of a profile, from its prediction files and tables alone."""
 
 from synthplanes import records
 from synthplanes.classification.arms import expected_cells
@@ -18,10 +18,11 @@ def main() -> None:
     predictions = [read_predictions([(arch, arguments.predictions / budget / arch) for arch in archs], classes)
                    for budget in budgets]
     settings = Settings(profile.prepare.source, profile.simulate is not None, profile.evaluate.margin,
-                        min(budgets, key=budgets.get), expected_cells(profile))
+                        min(budgets, key=budgets.get), expected_cells(profile), profile.replication.root_seed)
     phantom = records.read_json(arguments.simulated / "phantom.json")
     splits = records.read_table(arguments.prepared / "splits.csv", records.SPLITS)
-    scores, verdict = evaluate(predictions, settings, {"phantom": phantom}, splits)
+    development = records.read_table(arguments.prepared / "development" / "index.csv", records.INDEX)
+    scores, verdict = evaluate(predictions, settings, {"phantom": phantom}, splits, development)
     records.write_table(arguments.out / "scores.csv", scores)
     records.write_json(arguments.out / "verdict.json", verdict)
 

@@ -130,9 +130,11 @@ def _predictions(folder: Path, profile: Profile, rng) -> None:
 
 def _metrics(folder: Path, at: dict[str, Path], profile: Profile) -> None:
     predictions = read_predictions([(ARCH, at["predictions"] / BUDGET / ARCH)], CLASSES)
-    settings = Settings("phantom", True, profile.evaluate.margin, BUDGET, expected_cells(profile))
+    settings = Settings("phantom", True, profile.evaluate.margin, BUDGET, expected_cells(profile),
+                        profile.replication.root_seed)
     scores, verdict = evaluate([predictions], settings, {"phantom": {"version": "1", "sha256_of_frames": "ab"}},
-                               records.read_table(at["prepared"] / "splits.csv", records.SPLITS))
+                               records.read_table(at["prepared"] / "splits.csv", records.SPLITS),
+                               records.read_table(at["prepared"] / "development" / "index.csv", records.INDEX))
     records.write_table(folder / "scores.csv", scores)
     records.write_json(folder / "verdict.json", verdict)
     both = {name: {"images": 30, "patients": 15} for name in CLASSES}

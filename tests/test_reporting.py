@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from tests.fake_checkout import ARCH, BUDGET, NAME, folders, make_checkout, tiny_profile
+from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, folders, make_checkout, tiny_profile
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.markdown import escaped, points, table
+from synthplanes.markdown import escaped, p_value, points, table
 from synthplanes.reporting import write_report
 
 
@@ -27,8 +27,8 @@ def test_the_page_opens_with_the_verdict_and_holds_every_part(checkout):
     verdict = records.read_json(checkout / "metrics" / NAME / "verdict.json")
     first = page.splitlines()[2]
     assert first.startswith("**") and verdict["overall"]["sentence"][:40] in first
-    for part in ("Real beside synthetic", "naive contrast", "Plateau", "Controls", "Audit", "Cost", "Data",
-                 "words mean"):
+    for part in ("Real beside synthetic", "naive contrast", "uncertainty comes from", "resampled", "Plateau",
+                 "Controls", "Audit", "Cost", "Data", "words mean"):
         assert re.search(rf"^## .*{part}", page, re.MULTILINE), part
     level = next(row for row in verdict["levels"] if (row["arm"], row["arch"], row["metric"]) ==
                  ("synthetic_then_real", "mean", "balanced_accuracy"))
@@ -40,10 +40,43 @@ def test_the_page_opens_with_the_verdict_and_holds_every_part(checkout):
     assert f"at equal updates the difference is {points(fair['estimate'])} points" in page
 
 
+def test_what_never_decides_stands_beside_what_does(checkout):
+    page, verdict = report(checkout), records.read_json(checkout / "metrics" / NAME / "verdict.json")
+    place = dict(contrast="fair", arch="mean", metric="balanced_accuracy")
+    row, record = (next(row for row in verdict[name] if place.items() <= row.items())
+                   for name in ("resampling", "records"))
+    assert (f"| {points(record['low'])} to {points(record['high'])} | {points(row['bootstrap_low'])} to "
+            f"{points(row['bootstrap_high'])} | {p_value(record['p_value'])} | {p_value(row['sign_flip_p'])} | "
+            f"{p_value(row['sign_flip_p_family'])} |") in page
+    assert "cannot give less than 0.5 with 2 seeds" in page and "What decides is the interval" in page
+    image = next(row for row in verdict["variance_components"]
+                 if {**place, "component": "image"}.items() <= row.items())
+    assert f"{100 * image['standard_deviation']:.1f} ({100 * image['share']:.0f} %)" in page
+    assert re.search(r"^\| `real` \| scarce \| mean \| unknown \|", page, re.MULTILINE)  # one generator
+
+
+def test_numbers_that_nobody_knows_are_called_unknown(checkout):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["resampling"]:
+        row |= {"bootstrap_low": None, "bootstrap_high": None, "n_bootstrap": 0}
+    for row in verdict["variance_components"]:
+        seed = row["component"] == "seed"
+        row |= {"standard_deviation": 0.0, "clipped": True} if seed else {"standard_deviation": None}
+    records.write_json(path, verdict)
+    page = report(checkout)
+    assert "| unknown | 0 (estimated below 0) | unknown |" in page and " | unknown | 0." in page
+    for record in verdict["records"]:
+        record["estimate"] = None
+    records.write_json(path, verdict | {"variance_components": []})
+    page = report(checkout)
+    assert "No pair of runs can be formed" in page and "No table of runs and patients can be formed" in page
+
+
 def test_its_figures_exist_and_are_linked_relatively(checkout):
     page = report(checkout)
     links = re.findall(r"\]\(([^)]+)\)", page)
-    assert len(links) == 4
+    assert len(links) == 7
     for link in links:
         assert link.startswith(f"../../artifacts/report/{NAME}/")
         assert (checkout / "metrics" / NAME / link).is_file()
@@ -54,10 +87,63 @@ def test_foreign_text_stays_text(checkout):
     page = report(checkout)
     assert "<script>" not in page and "<b>" not in page
     assert r"Fetal \| brain" in page
+    header, seen = None, 0
     for line in page.splitlines():
-        if line.startswith("| ") and "Fetal" in line:
-            # As many cells as its table's header, whatever the name holds.
-            assert len(re.split(r"(?<!\\)\|", line)) in (5, 6)
+        cells = len(re.split(r"(?<!\\)\|", line)) if line.startswith("| ") else None
+        header = header if header and cells else cells  # of the table that the line belongs to
+        if cells and "Fetal" in line:
+            assert cells == header, line  # whatever the name holds
+            seen += 1
+    assert seen == 3  # classes in the slices, in the audit and in the data
+
+
+def test_slices_are_described_and_not_judged(checkout):
+    page = report(checkout)
+    part = page.split("## For whom")[1].split("\n## ")[0]
+    row, = (row for row in records.read_json(checkout / "metrics" / NAME / "verdict.json")["slices"]
+            if (row["slice"], row["arm"], row["reference_arm"]) == ("scanner", "synthetic_then_real", "real"))
+    assert row["in_training"] == "seen" and row["low"] is not None
+    assert (f"{points(row['estimate'])} ({points(row['low'])} to {points(row['high'])})"
+            in next(line for line in part.splitlines() if line.startswith("| scanner | a (seen) | 120 (60) |")))
+    held = len(re.findall(r"\d \(-[\d.]+ to \+", part))
+    total = int(re.search(r"do not hold 0: \d+ of (\d+); .* about 0\.4", part)[1])
+    assert f"do not hold 0: {total - held} of {total};" in part and total == 8
+    assert not any(word in part for word in ("helps", "hurts", "inconclusive", "equivalent", "p ="))
+
+
+@pytest.mark.parametrize("low, high, outside", [(-.05, -.01, 8), (.01, .05, 8), (-.01, .01, 0)])
+def test_intervals_on_either_side_of_0_are_counted(checkout, low, high, outside):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["slices"]:
+        if row["reference_arm"]:
+            row.update(low=low, high=high)
+    records.write_json(path, verdict)
+    assert f"do not hold 0: {outside} of 8;" in report(checkout)
+
+
+def test_slices_without_numbers_say_why(checkout):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["slices"]:
+        if row["slice"] == "scanner":
+            row.update(estimate=None, low=None, high=None, why_no_number="too <few> patients")
+        elif row["value"] == CLASSES[0] and row["arm"] == "real":
+            row.update(low=None, high=None, why_no_number="nothing varies")
+    verdict["plateau"][BUDGET]["met"] = False
+    records.write_json(path, verdict)
+    page = report(checkout)
+    assert "| scanner | a (seen) | 120 (60) | none | none | none | none |" in page
+    assert "No number (too &lt;few&gt; patients): scanner a (seen)." in page
+    assert r"No interval (nothing varies): class Fetal \| brain." in page
+    assert "a difference may be one of training time" in page
+
+
+def test_the_rules_without_pixels_stand_beside_their_share_of_unseen_images(checkout):
+    part = report(checkout).split("## Without looking at a pixel")[1].split("\n## ")[0]
+    assert "| scarce | always the most frequent training class | 50.0 | 0.0 |" in part
+    assert "operator holds the largest share in training | none | unknown |" in part
+    assert "No number: no training image has a known operator." in part
 
 
 def test_the_same_files_give_the_same_bytes(checkout):

@@ -112,7 +112,7 @@ def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
     report = runs[f"report@{NAME}"]
     shown = [file.path for file in client.list_artifacts(report.info.run_id, f"metrics/{NAME}")]
     assert f"metrics/{NAME}/report.md" in shown
-    assert len(client.list_artifacts(report.info.run_id, f"artifacts/report/{NAME}")) == 4
+    assert len(client.list_artifacts(report.info.run_id, f"artifacts/report/{NAME}")) == 7
     assert runs[f"evaluate@{NAME}"].data.tags["verdict"]
 
 

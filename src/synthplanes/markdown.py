@@ -44,6 +44,11 @@ def points(difference: float | None) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
+def p_value(value: float | None) -> str:
+    """0.0312 -> '0.031', 0.0001 -> '< 0.001'."""
+    return "unknown" if value is None else "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def count(number: int) -> str:
     """1234567 -> '1,234,567'."""
     return f"{number:,}"

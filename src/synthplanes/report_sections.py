@@ -4,19 +4,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from synthplanes import report_uncertainty
 from synthplanes.classification.arms import ARMS
-from synthplanes.markdown import code, count, escaped, percent, points, prose, table
+from synthplanes.markdown import code, count, escaped, p_value, percent, points, prose, table
 from synthplanes.protocol import Profile
 from synthplanes.records import Table
+from synthplanes.report_inputs import cost_of_arms, images, information
+from synthplanes.report_slices import metadata_baselines, slices
 
 METRIC = "balanced_accuracy"
 _ROLES = ("naive", "confirmatory", "secondary", "control")
 _FURTHER_METRICS = ("accuracy", "macro_f1", "macro_auroc", "calibration_error")
-_POOLS = {
-    "real": "the budget's labelled training images", "synthetic": "images of the generator, which saw the budget's "
-    "training images only", "fresh": "labelled images of further phantom patients (more information than any other "
-    "arm: a ceiling, no rival)", "null": "a class-balanced resample of the budget's training images",
-    "poison": "synthetic images with permuted labels", "mixed": "real and synthetic images side by side"}
 _WORDS = (
     ("undertrained", "refused: `real` still gains from more updates, so any difference may be one of training time"),
     ("unpaired", "refused: the arms were not run with the same seeds"),
@@ -45,13 +43,18 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## Real beside synthetic", "The figures are made by `dvc repro` and lie outside of version control.",
         *(picture[f"real_and_synthetic_{budget}.png"] for budget in budgets),
         "## Accuracy of every arm", *_accuracy(verdict, scores, budgets), picture["accuracy.png"],
+        *(picture[f"{name}_{budget}.png"] for budget in budgets for name in ("seeds", "confusion", "reliability")),
         "## The naive contrast beside the fair ones", *_contrasts(verdict, profile), picture["contrasts.png"],
+        "## Where the uncertainty comes from", *report_uncertainty.variance_components(verdict, _main(verdict)),
+        "## The same differences resampled", *report_uncertainty.resampling(verdict, _main(verdict)),
         "## Plateau", _plateau(verdict),
         "## Controls", *_controls(verdict),
+        "## For whom: slices of the test images", *slices(verdict, budgets),
+        "## Without looking at a pixel", *metadata_baselines(verdict),
         "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],
-        "## Cost", *_cost(cost),
-        "## Data", *_data(data),
-        "## What each arm was given", *_information(cost, looks),
+        "## Cost", *cost_of_arms(cost),
+        "## Data", *images(data),
+        "## What each arm was given", *information(cost, looks),
         "## What the words mean", table(("word", "means"), [(word, meaning) for word, meaning in _WORDS]),
         f"The margin is {points(profile.evaluate.margin).lstrip('+')} points of balanced accuracy, fixed before any "
         "run. An interval holds the uncertainty of the test patients and of the repetitions together.",
@@ -63,7 +66,7 @@ def _without_repetition(verdict: dict, profile: Profile) -> dict:
     """With one architecture the mean over architectures is that architecture: its rows are said once."""
     if len(profile.used_archs()) > 1:
         return verdict
-    return {key: [row for row in value if row["arch"] == "mean"] if isinstance(value, list) else value
+    return {key: [row for row in value if row.get("arch", "mean") == "mean"] if isinstance(value, list) else value
             for key, value in verdict.items()}
 
 
@@ -129,9 +132,15 @@ def _mean(scores: Table, budget: str, arm: str, arch: str, metric: str) -> str:
     return percent(float(np.mean(scores["value"][rows]))) if rows.any() else ""
 
 
+def _main(verdict: dict) -> list[dict]:
+    """The record of every contrast's widest scope, in balanced accuracy, from the naive to the controls."""
+    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
+    return [record for record in found if widest(record, found)]
+
+
 def _contrasts(verdict: dict, profile: Profile) -> list[str]:
     found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
-    main = [record for record in found if widest(record, found)]
+    main = _main(verdict)
     others = [record for record in found if record not in main and record["role"] in ("naive", "confirmatory")]
     naive, fair = (next((r for r in main if r["contrast"] == name and r["estimate"] is not None), None)
                    for name in ("naive", "fair"))
@@ -165,12 +174,8 @@ def _contrast_row(record: dict) -> list[str]:
     known = record["estimate"] is not None
     return [code(record["arm"]), code(record["reference_arm"]), escaped(record["budget"]), escaped(record["arch"]),
             points(record["estimate"]), f"{points(record['low'])} to {points(record['high'])}" if known else "unknown",
-            _p(record["p_value"]), _p(record["p_value_holm"]), percent(record["smallest_visible_effect"]),
+            p_value(record["p_value"]), p_value(record["p_value_holm"]), percent(record["smallest_visible_effect"]),
             ("naive: " if record["role"] == "naive" else "") + escaped(record["verdict"])]
-
-
-def _p(value: float | None) -> str:
-    return "unknown" if value is None else "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plateau(verdict: dict) -> str:
@@ -222,45 +227,3 @@ def _audit(audits: Mapping[str, dict]) -> list[str]:
                       f"Possible copies: {count(copies['nearer_than_threshold'])} of {count(copies['images'])} "
                       "synthetic images are nearer to a training image than 99 % of the validation images are."]
     return parts
-
-
-def _cost(cost: dict) -> list[str]:
-    rows = [[code(arm["arm"]), escaped(arm["budget"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
-             *(count(arm[part]["forward_equivalents"]) for part in ("classifier", "first_stage", "synthesis", "total"))]
-            for arm in cost["arms"]]
-    return [f"Counted work, the same on every machine; unit: {prose(cost['unit'])}. Passes count images and not "
-            "operations: one through the generator costs more than one through a small classifier.",
-            table(["arm", "budget", "runs", "architectures", "own training", "first stage",
-                   "generator, guide, sampling", "total"], rows),
-            f"All stages together: {count(cost['total']['training_image_passes'])} training passes and "
-            f"{count(cost['total']['forward_image_passes'])} forward passes."]
-
-
-def _data(data: dict) -> list[str]:
-    roles = sorted(data["roles"])
-    parts = [table(["images (patients)", *map(escaped, roles)],
-                   [[escaped(name), *(_share(data["roles"][role]["classes"][name]) for role in roles)]
-                    for name in data["classes"]] + [["all", *(_share(data["roles"][role]) for role in roles)]])]
-    parts.append(table(["budget", "replicate", "side", "images", "patients"], [
-        [escaped(entry["budget"]), str(entry["replicate"]), escaped(entry["role"]), count(entry["images"]),
-         count(entry["patients"])] for entry in data["budgets"]]))
-    if data["duplicates"]:
-        parts.append(table(["duplicates", "pairs"], [[escaped(kind.replace("_", " ")), count(found["pairs"])]
-                                                     for kind, found in sorted(data["duplicates"].items())]))
-    parts += [f"Dropped ({escaped(reason.replace('_', ' '))}): {count(found['images'])} images."
-              for reason, found in sorted(data["dropped"].items()) if found["images"]]
-    return parts + [f"Note: {escaped(finding['sentence'])}" for finding in data["findings"]]
-
-
-def _share(found: dict) -> str:
-    return f"{count(found['images'])} ({count(found['patients'])})"
-
-
-def _information(cost: dict, looks: Mapping[str, int]) -> list[str]:
-    present = {arm["arm"] for arm in cost["arms"]}
-    rows = [[code(arm.name), arm.length, *(_POOLS[pool] if pool else "" for pool in (arm.stage_1, arm.stage_2)),
-             str(looks[arm.name]), arm.question] for arm in ARMS.values() if arm.name in present]
-    return ["P and T are the updates of the first and the second stage; every update sees a batch of the same "
-            "size. No arm has pre-trained weights, unlabelled images or images of another site. Looks count how often "
-            "a classifier's validation images are used, and never for a choice.",
-            table(["arm", "updates", "first stage", "second stage", "looks", "question"], rows)]

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from synthplanes import counted_work, figures, records, report_sections
+from synthplanes import counted_work, records, report_sections
 from synthplanes.data.packs import read_pack
 from synthplanes.errors import UserError
-from synthplanes.figures import Interval
+from synthplanes.figures import classifiers, images, intervals, learning
+from synthplanes.figures.intervals import Interval
 from synthplanes.protocol import Profile
+from synthplanes.statistics import scores as score
+from synthplanes.statistics.contrasts import CONFIRMATORY_ARM, REFERENCES
+from synthplanes.statistics.predictions import read_predictions
 
 IMAGES_PER_CLASS = 5  # beside each other in the first figure
 METRIC = "balanced_accuracy"
@@ -42,9 +46,14 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
         "contrasts.png": "differences between arms",
         "accuracy.png": "accuracy of every arm",
         "learning_curves.png": "learning curves of the generators",
-        **{f"real_and_synthetic_{budget}.png": f"real and synthetic images, budget {budget}" for budget in budgets},
+        **{f"{name}_{budget}.png": f"{words}, budget {budget}" for budget in budgets for name, words in (
+            ("real_and_synthetic", "real and synthetic images"), ("seeds", "each seed of the confirmatory pair"),
+            ("confusion", "confusion of classes"), ("reliability", "reliability of probabilities"))},
     }
     _draw(profile, folders, data["classes"], verdict, budgets, figures_folder)
+    for budget in budgets:
+        _draw_classifiers(profile, Path(folders["predictions"]) / budget, budget, data["classes"], scores,
+                          figures_folder)
     place = Path(os.path.relpath(figures_folder, metrics_folder)).as_posix()
     picture = {name: f"![{words}]({place}/{name})" for name, words in drawn.items()}
     page = report_sections.page(profile_name, profile, data, verdict, scores, cost, audits, looks, picture)
@@ -83,30 +92,58 @@ def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], ver
     contrasts = [record for record in report_sections.in_order(verdict["records"])
                  if record["metric"] == METRIC and record["estimate"] is not None
                  and report_sections.widest(record, verdict["records"])]
-    figures.forest(out / "contrasts.png", [
+    intervals.forest(out / "contrasts.png", [
         Interval(f"{record['arm']} against {record['reference_arm']}"
                  + (f", {record['budget']}" if len(budgets) > 1 else "")
                  + (f", {record['arch']}" if record["arch"] != "mean" else ""),
                  record["estimate"], record["low"], record["high"]) for record in contrasts],
         profile.evaluate.margin)
-    figures.levels(out / "accuracy.png", {
+    intervals.levels(out / "accuracy.png", {
         arch if len(budgets) == 1 else f"{arch}, {budget}": [
             Interval(level["arm"], level["estimate"], max(0, level["low"]), min(1, level["high"]))
             for level in report_sections.levels_of(verdict, budget, arch) if level["estimate"] is not None]
         for budget in budgets for arch in sorted(profile.used_archs())}, 1 / len(classes))
     replicates = range(profile.replication.generators)
-    figures.learning_curves(out / "learning_curves.png", {
+    learning.learning_curves(out / "learning_curves.png", {
         f"{budget}, generator {replicate}": records.read_table(
             Path(folders["generator"]) / budget / f"r{replicate}" / "history.csv", records.GENERATOR_HISTORY).columns
         for budget in budgets for replicate in replicates})
     development = read_pack(Path(folders["prepared"]) / "development")
     for budget in budgets:
         synthetic = read_pack(Path(folders["synthetic"]) / budget / "r0", records.SYNTHETIC)
-        figures.side_by_side(out / f"real_and_synthetic_{budget}.png",
-                             _first_of_each(development.images, development.index["label"], classes,
-                                            development.index["patient_id"]),
-                             _first_of_each(synthetic.images, synthetic.index["label"], classes,
-                                            synthetic.index["image_id"]))
+        images.side_by_side(out / f"real_and_synthetic_{budget}.png",
+                            _first_of_each(development.images, development.index["label"], classes,
+                                           development.index["patient_id"]),
+                            _first_of_each(synthetic.images, synthetic.index["label"], classes,
+                                           synthetic.index["image_id"]))
+
+
+def _draw_classifiers(profile: Profile, folder: Path, budget: str, classes: list[str], scores: records.Table,
+                      out: Path) -> None:
+    """What the runs of the confirmatory arm and of `real` do on the test images of one budget."""
+    archs = sorted(profile.used_archs())
+    predictions = read_predictions([(arch, folder / arch) for arch in archs], classes)
+    test = predictions.rows("test")
+    labels = predictions.labels[test]
+    of_arm = {arm: np.asarray(predictions.probabilities[predictions.runs["arm"] == arm][:, test])
+              for arm in (REFERENCES[0], CONFIRMATORY_ARM)}
+    classifiers.confusion(out / f"confusion_{budget}.png", {
+        arm: score.mean_confusion(runs, labels) for arm, runs in of_arm.items()}, classes)
+    classifiers.reliability(out / f"reliability_{budget}.png", {
+        arm: score.reliability(runs.reshape(-1, len(classes)), np.tile(labels, len(runs)))
+        for arm, runs in of_arm.items()})
+    classifiers.seed_scatter(out / f"seeds_{budget}.png", {
+        reference: {arch: _pairs(scores, budget, arch, reference, CONFIRMATORY_ARM) for arch in archs}
+        for reference in REFERENCES}, CONFIRMATORY_ARM)
+
+
+def _pairs(scores: records.Table, budget: str, arch: str, *arms: str) -> np.ndarray:
+    """float [pairs, arms]: the scores of the classifiers that share their replicate and seed, in that order."""
+    own = scores.select((scores["budget"] == budget) & (scores["arch"] == arch) & (scores["metric"] == METRIC))
+    value = {arm: {(row["replicate"], row["seed"]): row["value"] for row in own.rows() if row["arm"] == arm}
+             for arm in arms}
+    shared = sorted(set.intersection(*map(set, value.values())))
+    return np.array([[value[arm][run] for arm in arms] for run in shared]).reshape(-1, len(arms))
 
 
 def _first_of_each(images: np.ndarray, labels: np.ndarray, classes: list[str], groups: np.ndarray

@@ -1,8 +1,11 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
-from synthplanes.statistics.contrasts import CONTRASTS, REFERENCES, archs_with, pair, units
+from synthplanes.errors import UserError
+from synthplanes.statistics.contrasts import (CONTRASTS, REFERENCES, archs_with, pair, pairs_of, unit_gains, unit_of,
+                                              units)
 
 
 def drop(predictions, **where):
@@ -60,6 +63,31 @@ def test_what_cannot_be_paired_says_why(world):
     assert "different seeds" in uneven.why_unpaired
     single = pair(world(seeds=(0,)), "mixed", "real", archs, images)
     assert "single seed" in single.why_unpaired
+    generators = drop(world(replicates=(0, 1, 2)), arm="mixed", replicate=1, seed=3)
+    lopsided = pair(generators, "mixed", "real", archs, images)
+    assert lopsided.why_unpaired == "the generators ran `mixed` with different numbers of seeds"
+    assert lopsided.arm is None and lopsided.pairs == ()
+
+
+def test_an_arms_own_runs_are_all_or_refused(world):
+    archs = ["convolutional", "residual"]
+    assert pairs_of(world(), "mixed", archs) == [(0, seed) for seed in range(4)]
+    with pytest.raises(UserError, match="budget b25 the architectures ran `mixed` with different seeds"):
+        pairs_of(drop(world(), arm="mixed", arch="residual", seed=3), "mixed", archs)
+    with pytest.raises(UserError, match="the generators ran `mixed` with different numbers"):
+        pairs_of(drop(world(replicates=(0, 1)), arm="mixed", replicate=1, seed=3), "mixed", archs)
+
+
+def test_gains_of_scores_are_gains_of_tables(world):
+    predictions, archs = world(replicates=(0, 1), seeds=range(3)), ["convolutional", "residual"]
+    images = np.flatnonzero(predictions.rows("test"))
+    pairing = pair(predictions, "mixed", "real", archs, images)
+    scores = predictions.correct[:, images].mean(axis=1)
+    found = unit_gains(np.stack([scores, 2 * scores]), predictions, "mixed", "real", archs, pairing.pairs)
+    expected = (pairing.arm - pairing.reference).mean(axis=(0, 2))
+    np.testing.assert_allclose(found, [expected, 2 * expected])
+    assert unit_of(pairing.pairs) == ([(0,), (1,)], pytest.approx([0, 0, 0, 1, 1, 1]))
+    assert unit_of(((0, 1), (0, 5)))[0] == [(0, 1), (0, 5)]
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_is_paired_on_its_own(world):

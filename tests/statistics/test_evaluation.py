@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from synthplanes.errors import UserError
-from synthplanes.records import SPLITS, Table
+from synthplanes.records import INDEX, SPLITS, Table
 from synthplanes.statistics.evaluation import evaluate, holm
 from synthplanes.statistics.settings import Settings
 
@@ -15,7 +15,8 @@ CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")
 
 def settings_for(*budgets, margin=.02, simulated=True):
     cells = frozenset(cell for predictions in budgets for cell in predictions.cells)
-    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", expected=cells)
+    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", expected=cells,
+                    root_seed=1)
 
 
 def judge(*budgets, **changes):
@@ -184,6 +185,38 @@ def test_several_generators_speak_of_the_method(world):
     assert overall["verdict"] == "helps" and overall["sentence"].startswith("The method helps: ")
 
 
+def test_slices_and_metadata_baselines_stand_in_lists_of_their_own(world):
+    first, second = world(n_patients=240), world(n_patients=240, budget="b100")
+    scanner = np.where(first.images["label"] == "brain", "E6", "S10")
+    first, second = (dataclasses.replace(each, images=each.images.with_columns(scanner=scanner))
+                     for each in (first, second))
+    development = Table.of_rows(INDEX, [
+        {**dict.fromkeys(INDEX.columns, ""), "image_id": image, "label": label, "scanner": scanner}
+        for image, label, scanner in (("a", "brain", "E6"), ("b", "femur", "S10"), ("c", "abdomen", "S10"))])
+    splits = Table.of_rows(SPLITS, [dict(budget=budget, replicate=0, image_id=image, role="train")
+                                    for budget, images in (("b25", "ab"), ("b100", "abc")) for image in images])
+    validation = [dict(budget=budget, replicate=0, image_id=image, role="validation") for budget in ("b25", "b100")
+                  for image in first.images["image_id"][first.rows("validation")]]
+    splits = Table.of_rows(SPLITS, splits.rows() + validation)
+    _, verdict = evaluate([first, second], settings_for(first, second), splits=splits, development=development)
+    json.dumps(verdict, allow_nan=False)
+    rules = {(row["budget"], row["rule"]): row["estimate"] for row in verdict["metadata_baselines"]}
+    # brain from E6; S10 holds femur in one budget, and in the other femur and abdomen, of which abdomen comes first
+    assert rules["b25", "scanner"] == rules["b100", "scanner"] == pytest.approx(2 / 3, abs=1e-6)
+    assert rules["b25", "majority"] == pytest.approx(1 / 3, abs=1e-6) and rules["b25", "operator"] is None
+    shown, = find(verdict["slices"], budget="b100", slice="class", value="brain", reference_arm="real")
+    level = [find(verdict["slices"], budget="b100", slice="class", value="brain", arm=arm, reference_arm=None)[0]
+             for arm in ("synthetic_then_real", "real")]
+    assert shown["estimate"] == pytest.approx(level[0]["estimate"] - level[1]["estimate"], abs=2e-6)
+    seen = {row["in_training"] for row in find(verdict["slices"], slice="scanner")}
+    assert seen == {"seen"}
+    # the rest of the verdict is what it is without them
+    _, without = evaluate([first, second], settings_for(first, second))
+    assert without["metadata_baselines"] == [] and find(without["slices"], slice="scanner_in_training") == []
+    rest = [key for key in verdict if key not in ("slices", "metadata_baselines")]
+    assert {key: verdict[key] for key in rest} == {key: without[key] for key in rest}
+
+
 def test_identification_stands_in_the_verdict(world):
     predictions = world()
     _, verdict = evaluate([predictions], settings_for(predictions), {"phantom": {"version": 3}})
@@ -203,6 +236,26 @@ def test_missing_runs_and_arms_are_refused(world):
         judge(world(arms=("real", "real_long", "synthetic_then_real")))
     with pytest.raises(UserError, match="at budget b25"):
         judge(world(budget="b50"))
+
+
+def test_no_level_is_a_mean_over_what_happens_to_be_there(world):
+    """A plan that is itself lopsided is refused as well: the cells are those expected, but they do not pair."""
+    predictions = world()
+    lost = np.all([predictions.runs[name] == value for name, value in
+                   (("arm", "synthetic"), ("arch", "residual"), ("seed", 2))], axis=0)
+    less = dataclasses.replace(predictions, runs=predictions.runs.select(~lost),
+                               probabilities=predictions.probabilities[~lost])
+    with pytest.raises(UserError, match="the architectures ran `synthetic` with different seeds"):
+        judge(less)
+
+
+def test_one_class_is_refused(world):
+    predictions = world()
+    images = predictions.images.with_columns(label=["femur"] * len(predictions.images))
+    one = dataclasses.replace(predictions, images=images, classes=("femur",),
+                              probabilities=np.ones((*predictions.probabilities.shape[:2], 1), np.float32))
+    with pytest.raises(UserError, match="at least two classes"):
+        judge(one)
 
 
 def test_budgets_must_share_their_test_images_and_come_once(world):

@@ -62,6 +62,33 @@ def test_without_a_long_run_the_gate_is_not_met(world):
     assert gate.gain is None and not gate.met and "was not run" in gate.why_undertrained()
 
 
+def test_seeds_of_the_long_run_that_do_not_pair_are_refused(world):
+    """Neither a seed nor an architecture drops out of the mean without a word."""
+    predictions = world()
+    arm, arch, seed = (predictions.runs[name] for name in ("arm", "arch", "seed"))
+    for lost, message in (((arm == "real_long") & (arch == "residual") & (seed == 2), "different seeds"),
+                          ((arm == "real_long") & (arch == "residual"), "different seeds"),
+                          ((arm == "real") & (arch == "residual") & (seed == 2),
+                           "residual `real` lacks 1 of the 4 seeds of `real_long`")):
+        with pytest.raises(UserError, match=message) as caught:
+            measure(drop(predictions, lost), .02)
+        assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_validation_images_of_another_split_are_refused(world):
+    predictions = world()
+    ids = predictions.images["image_id"][predictions.rows("validation")]
+
+    def splits(names):
+        return Table.of_rows(SPLITS, [dict(budget="b25", replicate=0, image_id=name, role="validation")
+                                      for name in names])
+    assert measure(predictions, .02, splits(ids)) == measure(predictions, .02)
+    with pytest.raises(UserError, match="hold 1 validation image.* does not name.*'i0000'"):
+        measure(predictions, .02, splits(ids[1:]))
+    with pytest.raises(UserError, match="lack 1 validation image.* names.*'i9999'"):
+        measure(predictions, .02, splits([*ids, "i9999"]))
+
+
 def test_test_rows_play_no_part(world):
     predictions = world()
     spoiled = predictions.probabilities.copy()

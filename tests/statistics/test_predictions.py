@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthplanes.errors import UserError
-from synthplanes.records import write_array, write_table
+from synthplanes.records import PREDICTED, read_table, write_array, write_table
 from synthplanes.statistics.predictions import read_predictions, refuse_other_cells
 
 
@@ -71,6 +71,9 @@ FAULTS = {
     "sum": (lambda f: edit(f, lambda a: a * 1.01), "no probabilities"),
     "fewer runs": (lambda f: edit(f, lambda a: a[1:]), "shape"),
     "fewer classes": (lambda f: edit(f, lambda a: a[..., :2]), "shape"),
+    "no floats": (lambda f: edit(f, lambda a: a.astype(str)), "holds <U.* in the place of floats"),
+    "other images in number": (lambda f: [write_table(f / "images.csv", read_table(f / "images.csv", PREDICTED).select(
+        np.arange(20)))], "lists other images"),
     "wrong architecture": (lambda f: rewrite(f / "runs.csv", "convolutional", "transformer", 1),
                            "in the place of"),
     "two budgets": (lambda f: rewrite(f / "runs.csv", "b25", "b50", 1), "mix the budgets"),

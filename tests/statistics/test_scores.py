@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
 
 from synthplanes.errors import UserError
 from synthplanes.statistics import scores
@@ -54,6 +55,33 @@ def test_calibration_error_by_hand():
     labels = np.array([0, 1, 0, 1])
     # bin of .9: confidences 1.8, one right; bin of .6: confidences 1.2, two right
     assert scores.calibration_error(p, labels) == pytest.approx((abs(1.8 - 1) + abs(1.2 - 2)) / 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictions())
+def test_reliability_agrees_with_scikit_learn_and_gives_the_calibration_error(case):
+    p, labels = case
+    bins = scores.reliability(p, labels)
+    right = p.argmax(axis=1) == labels
+    accuracy, confidence = calibration_curve(right, p.max(axis=1).astype(np.float64), n_bins=scores.CALIBRATION_BINS)
+    filled = bins["count"] > 0
+    np.testing.assert_allclose(bins["accuracy"][filled], accuracy)
+    np.testing.assert_allclose(bins["confidence"][filled], confidence)
+    assert np.isnan(bins["accuracy"][~filled]).all() and bins["count"].sum() == len(labels)
+    gap = np.abs(bins["confidence"] - bins["accuracy"])[filled]
+    assert np.average(gap, weights=bins["count"][filled]) == pytest.approx(scores.calibration_error(p, labels))
+
+
+@settings(max_examples=30, deadline=None)
+@given(predictions())
+def test_the_mean_confusion_is_the_mean_of_scikit_learns(case):
+    p, labels = case
+    runs = np.stack([p, p[::-1], np.roll(p, 1, axis=1)])
+    found = scores.mean_confusion(runs, labels)
+    each = [metrics.confusion_matrix(labels, run.argmax(axis=1), labels=range(p.shape[1]), normalize="true")
+            for run in runs]
+    np.testing.assert_allclose(found, np.mean(each, axis=0))
+    assert np.diag(found).mean() == pytest.approx(np.mean([scores.balanced_accuracy(run, labels) for run in runs]))
 
 
 def test_a_calibrated_classifier_has_little_error_and_a_boastful_one_much():

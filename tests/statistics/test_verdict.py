@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from synthplanes.statistics.clustered import Interval
-from synthplanes.statistics.verdict import (FINDINGS, OTHERWISE, REFUSALS, Evidence, judge, on_simulated,
-                                            points, sentence, subject)
+from synthplanes.statistics.verdict import (FINDINGS, OTHERWISE, REFUSALS, Evidence, described, judge,
+                                            on_simulated, points, sentence, subject)
 
 MARGIN = .02
 
@@ -69,6 +69,16 @@ def test_too_few_patients_names_the_constant():
     assert scarce.word == "too few patients" and "2 test patient(s)" in scarce.reason
     enough = an_interval(.03, .05, n_effective_patients=20, n_patients_scarcest=3)
     assert not judge(Evidence(enough, MARGIN)).refused
+
+
+def test_a_description_has_numbers_or_words():
+    assert described(an_interval(.01, .05)) == dict(estimate=pytest.approx(.03), low=.01, high=.05, why_no_number="")
+    few = described(an_interval(.01, .05, n_effective_patients=19.9))
+    assert few["estimate"] is few["low"] is few["high"] is None
+    assert few["why_no_number"] == judge(Evidence(an_interval(.01, .05, n_effective_patients=19.9), MARGIN)).reason
+    assert described(None, "a class is missing")["why_no_number"] == "a class is missing"
+    sure = described(an_interval(1., 1., standard_error=0.))
+    assert (sure["estimate"], sure["low"], sure["high"]) == (1., None, None) and sure["why_no_number"]
 
 
 def test_simulated_images_are_always_named():

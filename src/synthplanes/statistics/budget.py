@@ -25,6 +25,7 @@ class BudgetVerdict:
         self.weightings = {metric: make(labels) for metric, make in WEIGHTINGS.items()}
         self.patients = np.unique(predictions.images["patient_id"][self.test], return_inverse=True)[1]
         self.all_archs = sorted(set(predictions.runs["arch"].tolist()))
+        self.arms = sorted(set(predictions.runs["arm"].tolist()))
 
     @property
     def has_confirmatory_pair(self) -> bool:
@@ -38,33 +39,38 @@ class BudgetVerdict:
             yield "mean", archs
         yield from ((arch, [arch]) for arch in archs)
 
+    def pairings(self) -> Iterator[tuple[contrasts.Contrast, str, list[str], contrasts.Pairing]]:
+        """(contrast, scope, architectures, pairing) of every contrast whose arms were run."""
+        for row in contrasts.CONTRASTS:
+            for scope, archs in self.scopes(row.arm, row.reference):
+                yield row, scope, archs, contrasts.pair(self.predictions, row.arm, row.reference, archs, self.test)
+
+    def decides(self, row: contrasts.Contrast, scope: str, metric: str) -> bool:
+        """Whether a record is one of the confirmatory pair."""
+        return (row.role, scope, metric, self.budget) == (
+            "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
+
     def records(self) -> list[dict]:
         """One record per contrast, scope and metric."""
         records = []
-        for row in contrasts.CONTRASTS:
-            for scope, archs in self.scopes(row.arm, row.reference):
-                pairing = contrasts.pair(self.predictions, row.arm, row.reference, archs, self.test)
-                for metric in self.weightings:
-                    interval = self._interval(pairing, metric)
-                    found = self._judge(interval, row.gated, pairing.why_unpaired, scope)
-                    decides = (row.role, scope, metric, self.budget) == (
-                        "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
-                    records.append({
-                        "source": self.settings.source, "budget": self.budget, "arch": scope,
-                        "metric": metric, "contrast": row.name, "arm": row.arm,
-                        "reference_arm": row.reference, "role": row.role, "confirmatory": decides,
-                        **_numbers(interval),
-                        "n_seeds": pairing.n_seeds, "n_generators": pairing.n_generators,
-                        "n_images": len(self.test), **self._words(found)})
+        for row, scope, _, pairing in self.pairings():
+            for metric in self.weightings:
+                interval = self._interval(pairing, metric)
+                found = self._judge(interval, row.gated, pairing.why_unpaired, scope)
+                records.append({
+                    "source": self.settings.source, "budget": self.budget, "arch": scope, "metric": metric,
+                    "contrast": row.name, "arm": row.arm, "reference_arm": row.reference, "role": row.role,
+                    "confirmatory": self.decides(row, scope, metric), **_numbers(interval),
+                    "n_seeds": pairing.n_seeds, "n_generators": pairing.n_generators,
+                    "n_images": len(self.test), **self._words(found)})
         return records
 
     def levels(self) -> list[dict]:
         """Each arm's own score with its interval, for the figures (no interval from a single repetition)."""
         rows = []
-        for arm in sorted(set(self.predictions.runs["arm"].tolist())):
+        for arm in self.arms:
             for scope, archs in self.scopes(arm):
-                pairs = sorted(set.intersection(*(set(contrasts.runs_of(self.predictions, arm, arch))
-                                                  for arch in archs)))
+                pairs = contrasts.pairs_of(self.predictions, arm, archs)
                 correct = contrasts.units(self.predictions, arm, archs, pairs, self.test)
                 for metric, weighting in self.weightings.items():
                     interval = level(correct, weighting, self.patients) if correct.shape[1] > 1 else None

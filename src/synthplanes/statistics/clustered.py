@@ -26,6 +26,7 @@ import numpy as np
 from scipy import stats
 
 from synthplanes.errors import UserError
+from synthplanes.statistics.blocks import Blocks, sum_by
 
 CONFIDENCE = 0.95
 EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % each (Schuirmann 1987)
@@ -67,6 +68,11 @@ class Weighting:
         """Accuracy: every image weighs the same."""
         return cls(np.zeros(len(labels), dtype=np.int64))
 
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """float64 [rows]: the weighted mean of each row of `values` [rows, images]."""
+        images = np.bincount(self.strata)
+        return (sum_by(self.strata, values, len(images)) / images).mean(axis=1)
+
 
 WEIGHTINGS = {"balanced_accuracy": Weighting.balanced, "accuracy": Weighting.uniform}
 
@@ -94,38 +100,30 @@ def interval(values: np.ndarray, weighting: Weighting, patients: np.ndarray) -> 
     n_units = len(values)
     if n_units < 2:
         raise UserError(f"An interval needs at least two repetitions and has {n_units}: train more seeds.")
-    strata = weighting.strata
-    patient = np.unique(patients, return_inverse=True)[1]
-    n_patients, n_strata = int(patient.max()) + 1, int(strata.max()) + 1
-    n_in_stratum = np.bincount(strata, minlength=n_strata)
-    image_weight = 1 / (n_strata * n_in_stratum)                                       # [strata]
-
-    # A block is what one patient has in one stratum; everything below is [units, blocks] or smaller.
-    block, block_of = np.unique(patient * n_strata + strata, return_inverse=True)
-    block_patient, block_stratum = block // n_strata, block % n_strata
-    n_in_block = np.bincount(block_of)
-    totals = _sum_by(block_of, values, len(block))                                     # [units, blocks]
-    means = _sum_by(block_stratum, totals, n_strata) / n_in_stratum                    # [units, strata]
+    blocks = Blocks.of(weighting.strata, patients)
+    n_in_stratum = blocks.images_in_stratum
+    totals = blocks.totals(values)                                                     # [units, blocks]
+    means = sum_by(blocks.stratum, totals, blocks.n_strata) / n_in_stratum             # [units, strata]
     unit_estimates = means.mean(axis=1)                                                # [units]
     estimate = float(unit_estimates.mean())
 
-    leverage = n_in_block / n_in_stratum[block_stratum]
-    residuals = (totals - n_in_block * means[:, block_stratum]) * image_weight[block_stratum]
+    leverage = blocks.size / n_in_stratum[blocks.stratum]
+    residuals = (totals - blocks.size * means[:, blocks.stratum]) * blocks.image_weight
     # A patient who fills a stratum alone has no residual there; the verdict refuses such a set.
     residuals /= np.sqrt(np.where(leverage < 1, 1 - leverage, 1))
-    r = _sum_by(block_patient, residuals, n_patients) / n_units                        # [units, patients]
+    r = sum_by(blocks.patient, residuals, blocks.n_patients) / n_units                 # [units, patients]
 
     v_unit = float(unit_estimates.var(ddof=1) / n_units)
     v_patient = float(np.square(r.sum(axis=0)).sum())
     v_both = float(n_units / (n_units - 1) * np.square(r - r.mean(axis=0)).sum())
     variance = max(v_unit + v_patient - v_both, v_unit, v_patient)
 
-    information = np.bincount(block_patient, weights=n_in_block * image_weight[block_stratum] ** 2)
+    information = np.bincount(blocks.patient, weights=blocks.size * blocks.image_weight ** 2)
     n_effective = float(information.sum() ** 2 / np.square(information).sum())
-    scarcest = int(np.bincount(block_stratum, minlength=n_strata).min())
+    scarcest = int(blocks.patients_in_stratum.min())
     spread = v_unit ** 2 / (n_units - 1) + (v_patient ** 2 / (n_effective - 1) if n_effective > 1 + 1e-9 else 0.0)
     degrees = variance ** 2 / spread if spread > 0 else float(n_units - 1)
-    return _with_limits(estimate, float(np.sqrt(variance)), degrees, n_units=n_units, n_patients=n_patients,
+    return _with_limits(estimate, float(np.sqrt(variance)), degrees, n_units=n_units, n_patients=blocks.n_patients,
                         n_effective_patients=n_effective, n_patients_scarcest=scarcest)
 
 
@@ -171,11 +169,6 @@ def _tails(of: Interval) -> tuple[float, float]:
 def _upper(of: Interval, confidence: float) -> float:
     """The one-sided upper confidence limit."""
     return float(of.estimate + stats.t.ppf(confidence, of.degrees_of_freedom) * of.standard_error)
-
-
-def _sum_by(group: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
-    """Sums of the columns of `values` [units, columns] by group [columns]: float64 [units, n_groups]."""
-    return np.stack([np.bincount(group, weights=row, minlength=n_groups) for row in values])
 
 
 def _with_limits(estimate: float, standard_error: float, degrees: float, **counts) -> Interval:

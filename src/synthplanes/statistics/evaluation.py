@@ -13,10 +13,11 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import SCORES, Table
-from synthplanes.statistics import contrasts, scores
+from synthplanes.statistics import contrasts, metadata_baselines, scores, slices, training_sets
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import Settings
+from synthplanes.statistics.uncertainty import resampling, variance_components
 from synthplanes.statistics.verdict import OTHERWISE, on_simulated
 
 LEVEL = 0.05  # of the whole family of secondary contrasts
@@ -24,11 +25,12 @@ DECIMALS = 6  # so that the files under version control are stable
 
 
 def evaluate(budgets: Sequence[Predictions], settings: Settings, identification: Mapping | None = None,
-             splits: Table | None = None) -> tuple[Table, dict]:
+             splits: Table | None = None, development: Table | None = None) -> tuple[Table, dict]:
     """Score and judge one profile.
 
     `budgets` holds one `Predictions` per budget; `identification` is copied into the verdict (the phantom's
-    version and digest); `splits` (records.SPLITS) is needed where there are several replicates.
+    version and digest); `splits` (records.SPLITS) is needed where there are several replicates. With splits and
+    `development` (records.INDEX) it is also said which scanners training saw and what the metadata alone can tell.
     Returns the table SCORES of the test rows and the content of `verdict.json`, rounded to 6 decimals.
     Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a
     class is absent from the test rows, or where an arm of the confirmatory hypothesis is.
@@ -36,6 +38,8 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
     _refuse_other_test_rows(budgets)
     judged = {predictions.budget: BudgetVerdict(predictions, settings, splits) for predictions in budgets}
+    training = {} if development is None else {
+        budget: training_sets.training_sets(splits, development, budget) for budget in judged}
     scarce = judged.get(settings.scarce_budget)
     if scarce is None or not scarce.has_confirmatory_pair:
         raise UserError(f"The confirmatory hypothesis needs the arms {contrasts.CONFIRMATORY_ARM}, "
@@ -45,15 +49,24 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     _adjust(records, settings.simulated)
     verdict = {
         **(identification or {}),
-        "records": sorted(records, key=lambda r: (r["budget"], r["arch"], r["metric"], r["contrast"])),
+        "records": sorted(records, key=_place),
         "levels": [row for one in judged.values() for row in one.levels()],
+        "slices": [row for one in budgets for row in slices.slice_records(one, training.get(one.budget))],
+        "metadata_baselines": [row for one in budgets if one.budget in training
+                               for row in metadata_baselines.baseline_records(one, training[one.budget])],
         "plateau": {budget: {**asdict(one.plateau), "met": one.plateau.met}
                     for budget, one in judged.items()},
         "oracle_share": [row for one in judged.values() for row in one.oracle_shares()],
         "controls": [row for one in judged.values() for row in one.controls()],
+        "variance_components": [row for one in judged.values() for row in variance_components(one)],
+        "resampling": sorted(resampling(list(judged.values())), key=_place),
         "overall": scarce.overall(),
     }
     return _score_table(budgets), _rounded(verdict)
+
+
+def _place(record: dict) -> tuple[str, ...]:
+    return tuple(record[name] for name in ("budget", "arch", "metric", "contrast"))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

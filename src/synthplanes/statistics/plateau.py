@@ -1,8 +1,8 @@
 """The plateau gate: is the real arm trained to the end, so that a gain is not an artefact of the time limit?
 
-`real_long` is `real` at twice the updates. What it gains on the validation images (balanced accuracy, mean
-over architectures and over the seeds that both arms have) may be at most half the margin. Test images play no
-part.
+`real_long` is `real` at twice the updates. What it gains on the validation images (balanced accuracy, mean over
+architectures and over the seeds of `real_long`, which may be fewer than those of `real`) may be at most half the
+margin. Test images play no part.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import Table
+from synthplanes.statistics.contrasts import Pair, archs_with, pairs_of, runs_of
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.verdict import points
 
@@ -50,22 +51,25 @@ def measure(predictions: Predictions, margin: float, splits: Table | None = None
 
     `splits` (records.SPLITS) says which images are validation in which replicate. It is required where there
     are several replicates, because an image held out in one was trained on in another.
+    Raises `UserError` where the architectures ran `real_long` with different seeds or `real` lacks one of them, and
+    where the validation images of the predictions are not those of `splits`.
     """
-    row_of = {cell: row for row, cell in enumerate(predictions.cells)}
-    pairs_of: dict[str, set] = {}
-    for arm, arch, budget, replicate, seed in row_of:
-        if arm == "real_long" and ("real", arch, budget, replicate, seed) in row_of:
-            pairs_of.setdefault(arch, set()).add((replicate, seed))
-    pairs = sorted(set.intersection(*pairs_of.values())) if pairs_of else []
-    if not pairs:
+    archs = sorted(set(predictions.runs["arch"].tolist()))
+    if not archs_with(predictions, "real_long"):
         return Plateau(None, None, margin / 2, {}, 0, 0, 0, ())
+    pairs = pairs_of(predictions, "real_long", archs)
+    for arch in archs:
+        if alone := set(pairs) - set(runs_of(predictions, "real", arch)):
+            raise UserError(f"At budget {predictions.budget} and architecture {arch} `real` lacks {len(alone)} of the "
+                            f"{len(pairs)} seeds of `real_long`: run the stages that train and predict them.")
+    if splits is not None:
+        _refuse_other_images(predictions, splits)
     held_out = {replicate: _validation(predictions, replicate, splits) for replicate in {r for r, _ in pairs}}
-    budget, archs = predictions.budget, sorted(pairs_of)
 
-    def score(arm: str, arch: str, replicate: int, seed: int) -> float:
-        return _recall_mean(predictions, row_of[arm, arch, budget, replicate, seed], held_out[replicate])
+    def score(arm: str, arch: str, pair: Pair) -> float:
+        return _recall_mean(predictions, runs_of(predictions, arm, arch)[pair], held_out[pair[0]])
 
-    gains = np.array([[score("real_long", arch, *pair) - score("real", arch, *pair) for pair in pairs]
+    gains = np.array([[score("real_long", arch, pair) - score("real", arch, pair) for pair in pairs]
                       for arch in archs])                                          # [architectures, pairs]
     used = np.any(list(held_out.values()), axis=0)
     absent = {name for c, name in enumerate(predictions.classes) for rows in held_out.values()
@@ -76,6 +80,18 @@ def measure(predictions: Predictions, margin: float, splits: Table | None = None
         gain_by_arch=dict(zip(archs, gains.mean(axis=1).tolist())), n_seeds=len(pairs),
         n_images=int(used.sum()), n_patients=len(np.unique(predictions.images["patient_id"][used])),
         absent_classes=tuple(sorted(absent)))
+
+
+def _refuse_other_images(predictions: Predictions, splits: Table) -> None:
+    """Predictions and splits must name the same validation images, over all replicates of the budget."""
+    own = (splits["budget"] == predictions.budget) & (splits["role"] == "validation")
+    planned = set(splits["image_id"][own].tolist())
+    predicted = set(predictions.images["image_id"][predictions.rows("validation")].tolist())
+    for images, fault, whose in ((planned - predicted, "lack", "names"),
+                                 (predicted - planned, "hold", "does not name")):
+        if images:
+            raise UserError(f"The predictions of budget {predictions.budget} {fault} {len(images)} validation image(s) "
+                            f"that splits.csv {whose}, the first being '{min(images)}': run predict again.")
 
 
 def _validation(predictions: Predictions, replicate: int, splits: Table | None) -> np.ndarray:

@@ -129,6 +129,9 @@ def _refuse_bad_probabilities(array: np.ndarray, shape: tuple, runs: Table, fold
     if array.shape != shape:
         raise UserError(f"{folder / 'probabilities.npy'} has the shape {array.shape}, its tables and classes "
                         f"ask for {shape} (runs, images, classes): run predict again.")
+    if array.dtype.kind != "f":
+        raise UserError(f"{folder / 'probabilities.npy'} holds {array.dtype} in the place of floats: "
+                        "run predict again.")
     sums = array.sum(axis=2)
     # A comparison with NaN is false, so NaN and infinities are caught by asking for what is right.
     right = (np.abs(sums - 1) <= SUM_TOLERANCE) & (array.min(axis=2) >= 0)

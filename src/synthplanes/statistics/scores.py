@@ -56,10 +56,25 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     ECE = sum over bins of |sum of confidences - number correct| / n.
     """
+    confidence, correct, bins = _top_labels(probabilities, labels)
+    return float(np.abs(np.bincount(bins, weights=confidence - correct)).sum() / len(labels))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """float64 [15] per name: `count` of the rows in each of those bins, their mean `confidence` and `accuracy`
+    (NaN in an empty bin)."""
+    confidence, correct, bins = _top_labels(probabilities, labels)
+    count, sure, right = (np.bincount(bins, weights=weights, minlength=CALIBRATION_BINS)
+                          for weights in (np.ones(len(bins)), confidence, correct))
+    with np.errstate(invalid="ignore"):
+        return {"count": count, "confidence": sure / count, "accuracy": right / count}
+
+
+def _top_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row: the largest probability float64, whether its class is the label, and its bin from 0."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    gap = confidence - (probabilities.argmax(axis=1) == labels)
     bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    return float(np.abs(np.bincount(bins, weights=gap)).sum() / len(labels))
+    return confidence, probabilities.argmax(axis=1) == labels, bins
 
 
 def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -67,6 +82,15 @@ def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarra
     k = probabilities.shape[1]
     class_counts(labels, k)
     return np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k).reshape(k, k)
+
+
+def mean_confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """float64 [k, k] of several classifiers [runs, n, k]: the mean share of a row's class taken for a column's.
+
+    Rows sum to 1, and the mean of the diagonal is the mean balanced accuracy.
+    """
+    counts = np.mean([confusion_matrix(one, labels) for one in probabilities], axis=0)
+    return counts / counts.sum(axis=1, keepdims=True)
 
 
 def class_counts(labels: np.ndarray, k: int, classes: Sequence[str] | None = None,

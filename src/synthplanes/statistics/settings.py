@@ -16,3 +16,4 @@ class Settings:
     margin: float               # the smallest worthwhile gain, a fraction: 0.02 is two points
     scarce_budget: str          # where the one confirmatory hypothesis is tested
     expected: frozenset[Cell]   # every run that the protocol asks for, over all budgets
+    root_seed: int              # of the bootstrap's draws

@@ -96,6 +96,22 @@ def judge(evidence: Evidence) -> Judgement:
     return Judgement(next((word for word, rule in FINDINGS if rule(evidence)), OTHERWISE), "")
 
 
+def described(found: Interval | None, why_no_number: str = "") -> dict:
+    """What is said where no verdict is: `estimate`, `low`, `high`, or `why_no_number`, and never a p-value.
+
+    Too few patients (by the constants of a verdict) take the whole number away; a value that no patient and no
+    repetition changes keeps its estimate and loses its interval, whose width of 0 would claim certainty.
+    """
+    why = why_no_number or too_few_patients(Evidence(found, margin=0.0))
+    if why:
+        return dict(estimate=None, low=None, high=None, why_no_number=why)
+    if not found.standard_error > 0:
+        return dict(estimate=found.estimate, low=None, high=None,
+                    why_no_number="within each class no patient and no repetition differs, so nothing tells how "
+                                  "wide an interval would be")
+    return dict(estimate=found.estimate, low=found.low, high=found.high, why_no_number="")
+
+
 def on_simulated(word: str, simulated: bool) -> str:
     """The word, with the place where it holds if that is not the clinic."""
     if not simulated:

@@ -1,0 +1,175 @@
+"""Where the uncertainty of an estimate comes from: variance components of a table d[run, image].
+
+The runs are classifier seeds s within generators r, the images i lie within patients p, and the two sides cross
+(the estimate and its weights w_i are those of `clustered`):
+
+    d[r, s, i] = class mean + G_r + S_rs + P_p + (GP)_rp + (SP)_rsp + I_i + (GI)_ri + (SI)_rsi
+
+All effects are uncorrelated with mean 0, and a patient's is the same in all classes. So a variance belongs to a
+level of the runs (none, generator, seed) and a level of the images (none, patient, image), and the estimate has
+
+    V = sum over components of  variance x f(run level) x g(image level)
+    f = 1, 1 / generators, 1 / (generators x seeds)      g = 1, sum_p W_p^2, sum_i w_i^2,  W_p = sum of p's w_i.
+
+Estimators are those of moments, in closed form (Henderson's methods 1 and 3; Searle, Casella and McCulloch 1992,
+chapter 5). The runs are split into three orthogonal parts x: the mean of all, the generators around it, and the
+seeds around their generator. In each part three sums of squares are equated with their expectations under variances
+(a, b, c) of (none, patient, image), which are exact for any numbers of images per patient and class:
+
+    Q_image   = sum of squares left by class and patient   c (images - patients - rank)
+    Q_patient = sum_p (sum_i in p  w_i (x_i - m_g(i)))^2   b |C|^2 + c sum_g w_g^2 (n_g - sum_p n_pg^2 / n_g)
+    Q_none    = (sum_i w_i x_i)^2                          a + b sum_p W_p^2 + c sum_i w_i^2
+
+per degree of freedom, with m_g the mean of class g, n_pg the images of patient p in it, C = diag(W) - A,
+A_pq = sum_g w_g n_pg n_qg / n_g, and rank that of the classes' indicators within patients (0 where every patient has
+one class). The parts then differ by the run levels: seed = third; generator = (second - third) / seeds; none =
+(first - second) / runs. In a balanced table all this is analysis of variance. Q_patient is the patients' term of the
+interval, so the components add up to what the interval measures, but for its small-sample corrections and its floor.
+
+An estimate of moments may be negative where a component is small. It counts as 0 then and says so (`clipped`), and
+shares are of the sum of what remains; so an expected share of a small component lies above its true one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthplanes.errors import UserError
+from synthplanes.statistics.blocks import Blocks, sum_by
+from synthplanes.statistics.clustered import Weighting
+
+IMAGE_LEVELS = (None, "patient", "image")
+NAMES = ("generator", "seed", "patient", "patient_x_generator", "patient_x_seed",
+         "image", "image_x_generator", "image_x_seed")
+ROUNDING = 1e-12  # variances nearer to 0 than this are 0
+
+
+@dataclass(frozen=True)
+class Component:
+    """One source of variance; all but the name and the count are None where the table cannot tell it."""
+
+    component: str           # one of NAMES
+    variance: float | None   # of one effect, a squared fraction, as estimated: it may be negative
+    factor: float            # what the estimate's variance takes of it, f x g
+    n: int                   # effects in the table
+
+    @property
+    def clipped(self) -> bool | None:
+        return None if self.variance is None else self.variance < 0
+
+    @property
+    def standard_deviation(self) -> float | None:
+        """Of one effect, a fraction."""
+        return None if self.variance is None else float(np.sqrt(max(self.variance, 0.0)))
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the estimate if nothing else varied, a fraction."""
+        return None if self.variance is None else float(self.standard_deviation * np.sqrt(self.factor))
+
+
+def shares(found: Sequence[Component]) -> list[float | None]:
+    """Of the estimate's variance, in 0..1, summing to 1; None for unknown components, and where nothing varies."""
+    parts = [None if one.variance is None else one.standard_error ** 2 for one in found]
+    total = sum(part for part in parts if part is not None)
+    return [None if part is None or total == 0 else part / total for part in parts]
+
+
+def components(values: np.ndarray, generators: np.ndarray, weighting: Weighting,
+               patients: np.ndarray) -> list[Component]:
+    """The components of the weighted mean of `values` [runs, images], in the order of NAMES.
+
+    `generators`, int [runs], names each run's generator; all must have as many runs.
+    None stands for what the table does not tell: everything of generators where there is one (its part is in the
+    estimate and not in V); seeds where each generator has one (the generator's then hold both); images where no
+    patient has two (the patients' then hold both); and everything where no class has two patients.
+    Raises `UserError` for a single run, or for generators with different numbers of runs.
+    """
+    table = _by_generator(np.asarray(values, dtype=np.float64), generators)       # [generators, seeds, images]
+    n_generators, n_seeds, n_images = table.shape
+    moments = _Moments(Blocks.of(weighting.strata, patients))
+    means = table.mean(axis=1)
+    grand = means.mean(axis=0, keepdims=True)
+    n_runs = n_generators * n_seeds
+    of_seeds = moments.solve((table - means[:, None]).reshape(n_runs, n_images), n_runs - n_generators)
+    of_generators = moments.solve(np.sqrt(n_seeds) * (means - grand), n_generators - 1)
+    of_mean = moments.solve(np.sqrt(n_runs) * grand, 1)
+    within = np.zeros(3) if of_seeds is None else of_seeds
+    below = within if of_generators is None else of_generators
+    variances = {None: (of_mean - below) / n_runs, "seed": of_seeds,
+                 "generator": None if of_generators is None else (of_generators - within) / n_seeds}
+    found = {}
+    for run, n_levels in ((None, 1), ("generator", n_generators), ("seed", n_runs)):
+        of_run = np.full(3, np.nan) if variances[run] is None else variances[run]
+        for image, variance, factor, n in zip(IMAGE_LEVELS, of_run, moments.factors, moments.counts):
+            name = "_x_".join(filter(None, (image, run)))
+            known = None if np.isnan(variance) else float(variance) if abs(variance) > ROUNDING else 0.0
+            found[name] = Component(name, known, factor / n_levels, n * n_levels)
+    return [found[name] for name in NAMES]
+
+
+class _Moments:
+    """The three sums of squares of one set of images, and the solution of their equations."""
+
+    def __init__(self, blocks: Blocks):
+        self.blocks = blocks
+        n_g = blocks.images_in_stratum
+        weight = 1 / (blocks.n_strata * n_g)                                       # [strata]
+        counts = np.zeros((blocks.n_patients, blocks.n_strata))
+        counts[blocks.patient, blocks.stratum] = blocks.size                       # n_pg
+        of_patient = counts @ weight                                               # W_p
+        outer = (counts.T @ counts) * weight / n_g                                 # its square has A's trace of A^2
+        diagonal = np.square(counts) @ (weight / n_g)                              # A_pp
+        self.patient_in_patient = float(np.square(of_patient).sum() - 2 * (of_patient * diagonal).sum()
+                                        + np.trace(outer @ outer))                 # |C|^2
+        self.image_in_patient = float((weight ** 2 * (n_g - np.square(counts).sum(axis=0) / n_g)).sum())
+        self.factors = (1.0, float(np.square(of_patient).sum()), float((weight ** 2 * n_g).sum()))
+        self.counts = (1, blocks.n_patients, int(n_g.sum()))
+        self.images_of_patient = counts.sum(axis=1)
+        within = np.diag(n_g) - (counts / self.images_of_patient[:, None]).T @ counts  # of the classes' indicators
+        values, vectors = np.linalg.eigh(within)
+        kept = values > 1e-9 * n_g.max()
+        self.within_inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
+        self.image_degrees = int(n_g.sum()) - blocks.n_patients - int(kept.sum())
+        self.has_patients = bool((blocks.patients_in_stratum > 1).any())
+
+    def solve(self, rows: np.ndarray, degrees: int) -> np.ndarray | None:
+        """float64 [3]: the variances of (none, patient, image) in `rows` [rows, images] with so many degrees of
+        freedom; NaN where unknown, None without a degree of freedom."""
+        if not degrees:
+            return None
+        if not self.has_patients:
+            return np.full(3, np.nan)
+        blocks = self.blocks
+        totals = blocks.totals(rows)
+        sums = sum_by(blocks.stratum, totals, blocks.n_strata)                     # [rows, strata]
+        means = sums / blocks.images_in_stratum
+        residuals = (totals - blocks.size * means[:, blocks.stratum]) * blocks.image_weight
+        q_none = np.square(means.mean(axis=1)).sum() / degrees
+        q_patient = np.square(sum_by(blocks.patient, residuals, blocks.n_patients)).sum() / degrees
+        image = 0.0
+        if self.image_degrees:
+            image = self._left_by_class_and_patient(rows, totals, sums) / (degrees * self.image_degrees)
+        patient = (q_patient - image * self.image_in_patient) / self.patient_in_patient
+        none = q_none - patient * self.factors[1] - image * self.factors[2]
+        return np.array([none, patient, image if self.image_degrees else np.nan])
+
+    def _left_by_class_and_patient(self, rows: np.ndarray, totals: np.ndarray, sums: np.ndarray) -> float:
+        """The residual sum of squares of `rows` after fitting both, by regression within patients."""
+        blocks = self.blocks
+        patient_means = sum_by(blocks.patient, totals, blocks.n_patients) / self.images_of_patient
+        around = np.square(rows - patient_means[:, blocks.patient][:, blocks.of_image]).sum()
+        slopes = sums - sum_by(blocks.stratum, blocks.size * patient_means[:, blocks.patient], blocks.n_strata)
+        return float(around - ((slopes @ self.within_inverse) * slopes).sum())
+
+
+def _by_generator(values: np.ndarray, generators: np.ndarray) -> np.ndarray:
+    """[generators, seeds, images]"""
+    names, counts = np.unique(generators, return_counts=True)
+    if len(values) < 2:
+        raise UserError(f"Variance components need at least two runs and have {len(values)}: train more seeds.")
+    if len(set(counts.tolist())) > 1:
+        raise UserError(f"The generators have {counts.tolist()} runs, and variance components need the same number of "
+                        "each: train the missing seeds.")
+    return np.stack([values[generators == name] for name in names])

@@ -1,0 +1,143 @@
+"""For whom: the confirmatory contrasts and every arm's level within slices of the test images.
+
+A slice is the test images of one class, scanner, operator or sub-plane (of the brain, in the sources at hand); its
+score has the statistic of the whole (clustered.py):
+
+- `class` and `sub_plane` hold images of one class: the score is that class's recall, so the levels of the classes
+  average to balanced accuracy.
+- `scanner`, `scanner_in_training` and `operator` hold several classes: the score is balanced accuracy over ALL classes
+  of the profile. A slice that lacks a class gets no number instead of a mean over the classes it happens to have, which
+  would compare slices of different difficulty under one name.
+- `scanner_in_training` joins the scanners that training saw, those it did not see, and, where generators were trained
+  on different patients, those that some of them saw. Only training images count, validation images do not.
+
+Too few patients, by the constants of a verdict, leave a reason in place of a number (verdict.described). A recall near
+0 or 1 has few patients who show its spread, so there the interval is too narrow.
+Slices describe and do not judge: they were not planned to be large enough for a test, so they carry no word and no
+p-value, stand outside of Holm's family, and of many intervals one in twenty misses by chance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthplanes.records import Table
+from synthplanes.statistics import contrasts
+from synthplanes.statistics.clustered import Weighting, contrast, level
+from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.statistics.verdict import described
+
+SEEN, UNSEEN, PARTLY = "seen", "unseen", "seen by some generators"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Test images with something in common."""
+
+    kind: str                # class | scanner | scanner_in_training | operator | sub_plane
+    value: str               # the class, scanner or operator; `<class>: <sub-plane>`; SEEN, UNSEEN or PARTLY
+    rows: np.ndarray         # bool [test images]
+    metric: str              # recall | balanced_accuracy
+    in_training: str | None  # of a scanner: SEEN, UNSEEN or PARTLY
+    why_no_number: str       # a reason, empty where the score is defined
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What every slice takes its part of: one arm, or one arm beside its reference."""
+
+    identity: dict                # arm, reference_arm, arch
+    arm: np.ndarray | None        # float64 [architectures, units, test images], None where it cannot be said
+    reference: np.ndarray | None  # of the same shape; None for a level
+    why_no_number: str
+
+
+def slice_records(predictions: Predictions, training: Mapping[int, Table] | None = None) -> list[dict]:
+    """One record per slice and contrast, and per slice and arm (`reference_arm` is None), in a fixed order.
+
+    `training` holds the training images of each replicate (training_sets.py); without it nothing is said about what
+    was seen. An arm appears as the mean over architectures, or by architecture where some did not run it.
+    """
+    test = np.flatnonzero(predictions.rows("test"))
+    labels = predictions.labels[test]
+    patients = np.unique(predictions.images["patient_id"][test], return_inverse=True)[1]
+    measured = list(_measured(predictions, test))
+    return [{"budget": predictions.budget, "slice": part.kind, "value": part.value, "in_training": part.in_training,
+             "metric": part.metric, "n_images": int(part.rows.sum()),
+             "n_patients": len(np.unique(patients[part.rows])), **each.identity,
+             **_numbers(part, each, labels, patients)}
+            for part in slices(predictions, training) for each in measured]
+
+
+def slices(predictions: Predictions, training: Mapping[int, Table] | None = None) -> list[Slice]:
+    """The slices of the test images, by kind and value. An empty scanner, operator or sub-plane is none."""
+    images = predictions.images.select(predictions.rows("test"))
+    label = images["label"]
+    found = [Slice("class", name, label == name, "recall", None, "") for name in predictions.classes]
+    standing = _standing(images["scanner"], training)
+    found += [_several(predictions, label, "scanner", name, images["scanner"] == name, standing.get(name))
+              for name in _values(images["scanner"])]
+    found += [_several(predictions, label, "scanner_in_training", state,
+                       np.isin(images["scanner"], [name for name, its in standing.items() if its == state]))
+              for state in (SEEN, UNSEEN, PARTLY) if state in standing.values()]
+    found += [_several(predictions, label, "operator", name, images["operator"] == name)
+              for name in _values(images["operator"])]
+    for name in predictions.classes:
+        planes = np.where(label == name, images["sub_plane"], "")
+        found += [Slice("sub_plane", f"{name}: {plane}", planes == plane, "recall", None, "")
+                  for plane in _values(planes)]
+    return found
+
+
+def _values(column: np.ndarray) -> list[str]:
+    return [value for value in sorted(set(column.tolist())) if value]
+
+
+def _standing(scanners: np.ndarray, training: Mapping[int, Table] | None) -> dict[str, str]:
+    """Scanner of a test image -> whether all, none or some replicates trained on it."""
+    if training is None:
+        return {}
+    seen = {name: np.array([name in images["scanner"] for images in training.values()]) for name in _values(scanners)}
+    return {name: SEEN if by.all() else PARTLY if by.any() else UNSEEN for name, by in seen.items()}
+
+
+def _several(predictions: Predictions, label: np.ndarray, kind: str, value: str, rows: np.ndarray,
+             in_training: str | None = None) -> Slice:
+    """A slice with images of several classes."""
+    missing = [name for name in predictions.classes if name not in label[rows]]
+    why = f"no test image of {', '.join(missing)}, and balanced accuracy is over all classes" if missing else ""
+    return Slice(kind, value, rows, PRIMARY_METRIC, in_training, why)
+
+
+def _measured(predictions: Predictions, test: np.ndarray) -> Iterator[_Measured]:
+    for row in contrasts.CONTRASTS:
+        if row.role == "confirmatory":
+            for scope, archs in _widest_scopes(predictions, row.arm, row.reference):
+                pairing = contrasts.pair(predictions, row.arm, row.reference, archs, test)
+                yield _Measured(dict(arm=row.arm, reference_arm=row.reference, arch=scope), pairing.arm,
+                                pairing.reference, pairing.why_unpaired)
+    for arm in sorted(set(predictions.runs["arm"].tolist())):
+        for scope, archs in _widest_scopes(predictions, arm):
+            pairs = sorted(set.intersection(*(set(contrasts.runs_of(predictions, arm, arch)) for arch in archs)))
+            correct = contrasts.units(predictions, arm, archs, pairs, test)
+            why = "" if correct.shape[1] > 1 else "there is a single repetition, and an interval needs two"
+            yield _Measured(dict(arm=arm, reference_arm=None, arch=scope), correct, None, why)
+
+
+def _widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list[str]]]:
+    """(name, architectures): the mean where every architecture ran the arms, else each that did."""
+    archs = contrasts.archs_with(predictions, *arms)
+    if set(archs) == set(predictions.runs["arch"].tolist()):
+        return [("mean", archs)]
+    return [(arch, [arch]) for arch in archs]
+
+
+def _numbers(part: Slice, each: _Measured, labels: np.ndarray, patients: np.ndarray) -> dict:
+    if why := part.why_no_number or each.why_no_number:
+        return described(None, why)
+    arguments = Weighting.balanced(labels[part.rows]), patients[part.rows]
+    if each.reference is None:
+        return described(level(each.arm[..., part.rows], *arguments))
+    return described(contrast(each.arm[..., part.rows], each.reference[..., part.rows], *arguments))
