@@ -79,6 +79,12 @@ def test_a_trace_names_the_runs_of_the_store(tracked, runs):
                                                                     for step in found.steps}
 
 
+def test_the_interface_opens_on_runs(tracked):
+    opened = store.Store(tracked[0])
+    assert opened.client.get_experiment(opened.experiment).tags[store.KIND_TAG] == store.KIND
+    assert store.runs_page(tracked[0], 5000) == f"http://127.0.0.1:5000/#/experiments/{opened.experiment}/runs"
+
+
 def test_a_second_call_makes_nothing(tracked):
     first, second = tracked[1:]
     assert second.runs == {"new": 0, "updated": 0, "same": first.runs["new"]}

@@ -14,6 +14,7 @@ from synthplanes.errors import UserError
 from synthplanes.tracking.projection import Run
 
 EXPERIMENT = "synthplanes"
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # opens on runs and metrics, not on chat traces
 KEY, CONTENT, IN_LOCK = "synthplanes.key", "synthplanes.content", "in_current_lock"
 _METRICS_AT_A_TIME, _PARAMS_AT_A_TIME = 1000, 100  # limits of MLflow's log_batch
 _VALUE_LIMIT = 6000  # characters of a parameter
@@ -53,6 +54,8 @@ class Store:
                             "run `synthplanes track` again, which makes it anew.") from None
         self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(
             EXPERIMENT, artifact_location=(folder / "files").resolve().as_uri())
+        if experiment is None or experiment.tags.get(KIND_TAG) != KIND:
+            self.client.set_experiment_tag(self.experiment, KIND_TAG, KIND)
         self.known = {run.data.tags[KEY]: run for run in self._runs() if KEY in run.data.tags}
 
     def _runs(self) -> Iterator:
@@ -113,12 +116,22 @@ def find_run(root: Path, key: str) -> str | None:
 
     Reads MLflow's table of tags by itself: loading MLflow takes seconds.
     """
+    return _one_value(root, "SELECT run_uuid FROM tags WHERE key = ? AND value = ?", KEY, key)
+
+
+def runs_page(root: Path, port: int) -> str:
+    """The address of the list of runs in the user interface."""
+    experiment = _one_value(root, "SELECT experiment_id FROM experiments WHERE name = ?", EXPERIMENT)
+    return f"http://127.0.0.1:{port}" + (f"/#/experiments/{experiment}/runs" if experiment is not None else "")
+
+
+def _one_value(root: Path, query: str, *values: str):
     path = Path(root) / "artifacts" / "mlflow" / "mlflow.db"
     if not path.is_file():
         return None
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute("SELECT run_uuid FROM tags WHERE key = ? AND value = ?", (KEY, key)).fetchone()
+            found = connection.execute(query, values).fetchone()
     except sqlite3.Error as error:
         raise UserError(f"{path} cannot be read ({error}): delete its folder and run `synthplanes track` again, which "
                         "makes it anew.") from None

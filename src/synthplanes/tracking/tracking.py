@@ -57,7 +57,7 @@ def serve(port: int) -> None:
     if not 1 <= port <= 65535:
         raise UserError(f"{port} is no port: give a number from 1 to 65535 with --port.")
     store.silence()
-    print(f"http://127.0.0.1:{port} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    print(f"{store.runs_page(root, port)} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
     # One worker: every further one loads MLflow again, and one person looks.
     words = ["-m", "mlflow", "ui", "--backend-store-uri", store.address(root), "--host", "127.0.0.1",
              "--port", str(port), "--workers", "1"]
