@@ -36,12 +36,12 @@ def percent(fraction: float | None) -> str:
     return "unknown" if fraction is None else f"{100 * fraction:.1f}"
 
 
-def points(difference: float | None) -> str:
+def points(difference: float | None, decimals: int = 1) -> str:
     """A signed difference in points: 0.0123 -> '+1.2'."""
     if difference is None:
         return "unknown"
-    text = f"{100 * difference:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
+    text = f"{100 * difference:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text
 
 
 def p_value(value: float | None) -> str:

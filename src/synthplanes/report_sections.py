@@ -185,7 +185,7 @@ def _plateau(verdict: dict) -> str:
         for arch, gain in [("mean", gate["gain"]), *(sorted(each.items()) if len(each) > 1 else ())]:
             met = gain is not None and gain <= gate["limit"]
             error = percent(gate["standard_error"]) if arch == "mean" and gate["standard_error"] is not None else ""
-            rows.append([escaped(budget), escaped(arch), points(gain), error, points(gate["limit"]), str(gate["n_seeds"]),
+            rows.append([escaped(budget), escaped(arch), points(gain, 2), error, points(gate["limit"], 2), str(gate["n_seeds"]),
                          count(gate["n_images"]), count(gate["n_patients"]), "met" if met else "not met"])
     return ("`real` at twice the updates may gain at most half the margin on validation images. The mean decides the verdict, "
             "an architecture's own gain what is said of it alone.\n\n"
