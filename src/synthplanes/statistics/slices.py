@@ -120,8 +120,7 @@ def _measured(predictions: Predictions, test: np.ndarray) -> Iterator[_Measured]
                                 pairing.reference, pairing.why_unpaired)
     for arm in sorted(set(predictions.runs["arm"].tolist())):
         for scope, archs in _widest_scopes(predictions, arm):
-            pairs = sorted(set.intersection(*(set(contrasts.runs_of(predictions, arm, arch)) for arch in archs)))
-            correct = contrasts.units(predictions, arm, archs, pairs, test)
+            correct = contrasts.units(predictions, arm, archs, contrasts.pairs_of(predictions, arm, archs), test)
             why = "" if correct.shape[1] > 1 else "there is a single repetition, and an interval needs two"
             yield _Measured(dict(arm=arm, reference_arm=None, arch=scope), correct, None, why)
 
