@@ -56,6 +56,7 @@ def sampling(scratch: Path, out: Path) -> None:
 
 def classifiers(scratch: Path, out: Path) -> None:
     parameters = small_profile_parameters(archs=("residual",))
+    parameters["compute"]["processes"] = 1  # workers of a killed process would keep its pipe open for a minute
     parameters["replication"]["seeds"] = 4
     parameters["recipe"] |= dict(stage_1_updates=12, stage_2_updates=6, batch_size=8)
     profile = Profile.model_validate(parameters)
