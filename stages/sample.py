@@ -1,5 +1,7 @@
 """Draw the synthetic set of one budget, once per replicate."""
 
+from importlib.metadata import version
+
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.contact_sheet import write_contact_sheet
@@ -10,27 +12,32 @@ from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.guide import read_guide
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.protocol import read_profile
+from synthplanes.scratch import Scratch
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "generator", "guide", "out"))
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "generator", "guide", "code", "scratch", "out"))
     profile = read_profile(arguments.profile)
     if arguments.budget not in profile.used_budgets():
         return records.write_cost(arguments.out, [])
 
     device, items = prepare_torch(profile.compute.threads), []
+    scratch = Scratch(arguments.scratch, arguments.code, arguments.prepared / "development",
+                      arguments.prepared / "splits.csv", arguments.generator, arguments.guide, arguments.budget,
+                      profile.sample.model_dump(), profile.replication.root_seed, profile.compute.threads, version("torch"))
     for replicate in range(profile.replication.generators):
         train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
         denoiser = read_denoiser(arguments.generator / f"r{replicate}")
         index = plan(train_set, denoiser.configuration.scanners, profile.sample, arguments.budget, replicate,
                      profile.replication.root_seed)
         images, forward, gradient = draw(denoiser, read_guide(arguments.guide / f"r{replicate}"), index,
-                                         profile.sample, device)
+                                         profile.sample, device, scratch)
         folder = arguments.out / f"r{replicate}"
         write_pack(folder, images, index)
         write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)
         items.append(records.cost_item("sampling", replicate=replicate, forward=forward, trained=gradient))
     records.write_cost(arguments.out, items)
+    scratch.clear()
 
 
 if __name__ == "__main__":

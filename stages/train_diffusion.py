@@ -1,5 +1,7 @@
 """Train the class-conditional denoiser of one budget, once per replicate."""
 
+from importlib.metadata import version
+
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_budget
@@ -7,25 +9,31 @@ from synthplanes.devices import prepare_torch
 from synthplanes.diffusion.denoiser import write_denoiser
 from synthplanes.diffusion.training import train
 from synthplanes.protocol import read_profile
+from synthplanes.scratch import Scratch
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "out"))
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "code", "scratch", "out"))
     profile = read_profile(arguments.profile)
     if arguments.budget not in profile.used_budgets():
         return records.write_cost(arguments.out, [])
 
     device, items = prepare_torch(profile.compute.threads), []
+    scratch = Scratch(arguments.scratch, arguments.code, arguments.prepared / "development",
+                      arguments.prepared / "splits.csv", arguments.budget, profile.train_diffusion.model_dump(),
+                      profile.replication.root_seed, profile.compute.threads, version("torch"))
     for replicate in range(profile.replication.generators):
         train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
         held_out = read_budget(arguments.prepared, arguments.budget, replicate, "validation")
-        trained = train(train_set, held_out, profile.train_diffusion, profile.replication.root_seed, replicate, device)
+        trained = train(train_set, held_out, profile.train_diffusion, profile.replication.root_seed, replicate, device,
+                        scratch)
         folder = arguments.out / f"r{replicate}"
         write_denoiser(folder, trained.configuration, trained.tensors)
         records.write_table(folder / "history.csv", trained.history)
         items.append(records.cost_item("generator", replicate=replicate, trained=trained.training_image_passes,
                                        forward=trained.forward_image_passes))
     records.write_cost(arguments.out, items)
+    scratch.clear()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from synthplanes import records
@@ -21,14 +22,30 @@ def train_and_record(stage: str, arguments: Namespace, profile: Profile,
     used = arguments.arch in profile.used_archs() and arguments.budget in profile.used_budgets()
     updates = {}
     if used:
-        from synthplanes.classification.runs import train_cell  # torch takes seconds, which unused cells need not spend
+        # torch takes seconds, which unused cells need not spend
+        from synthplanes.classification.runs import train_cell
+        from synthplanes.scratch import Scratch
         replicates = range(profile.replication.generators)
-        updates = train_cell(stage, profile, arguments.arch, [pools(r) for r in replicates], arguments.out, pretrained)
+        scratch = Scratch(arguments.scratch, *_identity(stage, arguments, profile))
+        updates = train_cell(stage, profile, arguments.arch, [pools(r) for r in replicates], arguments.out, pretrained,
+                             scratch)
     records.write_json(arguments.out / "cell.json", dict(
         profile=arguments.profile, budget=arguments.budget, arch=arguments.arch,
         model=profile.used_archs()[arguments.arch].model if used else None, arms=sorted(updates), updates=updates,
         validation_looks=VALIDATION_LOOKS))
     records.write_cost(arguments.out, [item for name in updates for item in _costs(ARMS[name], arguments.arch, profile)])
+    if used:
+        scratch.clear()
+
+
+def _identity(stage: str, arguments: Namespace, profile: Profile) -> list:
+    """All that the cell's classifiers depend on."""
+    prepared = arguments.prepared
+    folders = [prepared / "development", prepared / "splits.csv", *([prepared / "fresh"] if stage != "baseline" else [])]
+    folders += [getattr(arguments, name) for name in ("synthetic", "pretrain") if hasattr(arguments, name)]
+    return [arguments.code, *folders, stage, arguments.budget, arguments.arch,
+            profile.used_archs()[arguments.arch].model_dump(), profile.recipe.model_dump(),
+            profile.replication.model_dump(), version("torch")]
 
 
 def _costs(arm: Arm, arch: str, profile: Profile) -> list[dict]:

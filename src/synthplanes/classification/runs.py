@@ -16,6 +16,7 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.devices import prepare_torch
 from synthplanes.progress import Progress
 from synthplanes.protocol import Profile
+from synthplanes.scratch import NothingKept
 from synthplanes.sections import Architecture, Recipe
 from synthplanes.weights import write_weights
 
@@ -36,13 +37,18 @@ class Task:
     pools: dict[str, LabelledImages]  # real, and whichever of synthetic and fresh the arm needs
     start: Path | None                # stage-1 weights that an earlier pipeline stage made
     out: Path
+    scratch: NothingKept = NothingKept()  # where a finished classifier waits for the others of its cell
+
+    @property
+    def name(self) -> str:
+        return f"r{self.replicate}-{self.arm.name}-s{self.seed}"
 
 
 def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, LabelledImages]], out: Path,
-               pretrained: Path | None = None) -> dict[str, int]:
+               pretrained: Path | None = None, scratch: NothingKept = NothingKept()) -> dict[str, int]:
     """Train every arm of `stage` for one architecture; `pools[r]` are replicate r's image sets.
 
-    Writes r<k>/<arm>-s<seed>.safetensors and r<k>/history.csv; returns the updates of every arm.
+    Classifiers that `scratch` holds are not trained again. Writes r<k>/<arm>-s<seed>.safetensors and r<k>/history.csv; returns the updates of every arm.
     """
     recipe = profile.recipe
     arms = arms_of(stage, arch, recipe)
@@ -51,7 +57,7 @@ def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, La
     tasks = [Task(arm, seed, replicate, arch, architecture, recipe, profile.replication.root_seed,
                   pools[replicate],
                   pretrained and pretrained / f"r{replicate}" / f"{stage_1_arm(arm)}-s{seed}.safetensors",
-                  folder_of[replicate] / f"{arm.name}-s{seed}.safetensors")
+                  folder_of[replicate] / f"{arm.name}-s{seed}.safetensors", scratch)
              for replicate in range(profile.replication.generators) for arm in arms
              for seed in seeds_of(arm, recipe, profile.replication.seeds)]
     progress = Progress(f"{stage}, {architecture.model}", len(tasks), "classifiers")
@@ -74,6 +80,9 @@ def stage_1_arm(arm: Arm) -> str:
 
 def train_one(task: Task) -> list[dict]:
     """Train one classifier, write its weights, return its history rows (records.CLASSIFIER_HISTORY)."""
+    if kept := task.scratch.read_state(task.name):
+        write_weights(task.out, kept[0])
+        return kept[1]["history"]
     device = prepare_torch(THREADS_PER_RUN)
     recipe, real = task.recipe, task.pools["real"]
     pixels = to_float(real.images).astype(np.float64)
@@ -101,6 +110,7 @@ def train_one(task: Task) -> list[dict]:
         network.load_state_dict(state)
         history += [dict(arm=task.arm.name, seed=task.seed, stage=number, update=update,
                          train_loss=round(loss, 6)) for update, loss in losses]
+    task.scratch.write_state(task.name, 0, network.state_dict(), dict(history=history))
     write_weights(task.out, network.state_dict())
     return history
 

@@ -17,6 +17,7 @@ from synthplanes.diffusion.guide import Guide
 from synthplanes.diffusion.solvers import multistep, noise_levels
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
+from synthplanes.scratch import NothingKept
 from synthplanes.sections import Sample
 
 
@@ -41,9 +42,12 @@ def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, b
     return records.Table.of_rows(records.SYNTHETIC, rows)
 
 
-def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, parameters: Sample, device: torch.device
-         ) -> tuple[np.ndarray, int, int]:
-    """The planned images, uint8 [N, H, W], and the image passes: forward only, and there and back for a gradient."""
+def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, parameters: Sample, device: torch.device,
+         scratch: NothingKept = NothingKept()) -> tuple[np.ndarray, int, int]:
+    """The planned images, uint8 [N, H, W], and the image passes: forward only, and there and back for a gradient.
+
+    Batches that `scratch` holds are not drawn again.
+    """
     configuration = denoiser.configuration
     denoiser = denoiser.to(device).eval().requires_grad_(False)
     guide = guide.to(device).eval().requires_grad_(False) if guide is not None else None
@@ -58,6 +62,12 @@ def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, paramete
     progress(0)
     for start in range(0, len(index), parameters.batch_size):
         rows = index.select(np.arange(start, min(start + parameters.batch_size, len(index))))
+        batch = f"r{rows['replicate'][0]}-{start}"
+        if kept := scratch.read_state(batch):
+            images[start:start + len(rows)] = kept[0]["images"].numpy()
+            forward, gradient = forward + kept[1]["forward"], gradient + kept[1]["gradient"]
+            progress(start + len(rows))
+            continue
         conditions = Conditions(torch.tensor([label[name] for name in rows["label"].tolist()]),
                                 torch.tensor([scanner.get(name, len(scanner)) for name in rows["scanner"].tolist()]),
                                 torch.zeros(len(rows), N_AUGMENTATIONS)).to(device)
@@ -69,7 +79,10 @@ def draw(denoiser: Denoiser, guide: Guide | None, index: records.Table, paramete
         if not torch.isfinite(normalised).all():
             raise UserError(f"image {rows['image_id'][0]} or one of its batch is not finite: lower "
                             "sample.guidance_scale in params.yaml.")
-        images[start:start + len(rows)] = to_bytes(denoiser.restore(normalised).squeeze(1).cpu().numpy())
+        drawn = to_bytes(denoiser.restore(normalised).squeeze(1).cpu().numpy())
+        scratch.write_state(batch, 0, {"images": torch.from_numpy(drawn)}, dict(
+            forward=guided.forward_image_passes, gradient=guided.gradient_image_passes))
+        images[start:start + len(rows)] = drawn
         forward += guided.forward_image_passes
         gradient += guided.gradient_image_passes
         progress(start + len(rows))

@@ -1,6 +1,7 @@
 """Training of the denoiser: the loop written out, counted in images seen.
 
-Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept.
+Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept, and a killed
+training goes on from its last state to the same bytes.
 Batches are drawn with a stated share of class balance; the weights are averaged (EMA), and the last average
 is kept: the loss on the budget's validation patients is recorded as a curve and decides nothing.
 """
@@ -17,8 +18,10 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
+from synthplanes.diffusion.training_state import Counters, as_state, from_state
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
+from synthplanes.scratch import NothingKept
 from synthplanes.sections import TrainDiffusion
 
 HELD_OUT_LEVELS = 8     # noise levels per held-out image, spread over the training distribution
@@ -38,8 +41,11 @@ class Trained:
 
 
 def train(train_set: LabelledImages, held_out: LabelledImages, parameters: TrainDiffusion, root_seed: int,
-          replicate: int, device: torch.device) -> Trained:
-    """Train a denoiser on a budget's training images; raises `UserError` when the loss is not finite."""
+          replicate: int, device: torch.device, scratch: NothingKept = NothingKept()) -> Trained:
+    """Train a denoiser on a budget's training images, from the state in `scratch` if there is one.
+
+    Raises `UserError` when the loss is not finite; the state before stays in `scratch`.
+    """
     scanners = tuple(sorted(set(train_set.scanners.tolist()) - {""})) if parameters.scanner_condition else ()
     configuration = configure(train_set, parameters, scanners)
     torch.manual_seed(seeds.derive(root_seed, "denoiser initialisation", replicate))
@@ -55,23 +61,13 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
     progress = Progress("denoiser", parameters.images_seen, "images seen")
-    history, since, seen, step, forward = [], [], 0, 0, 0
-    progress(0)
-    while True:
-        due = seen // parameters.held_out_every_images > (seen - parameters.batch_size) // parameters.held_out_every_images
-        if seen >= parameters.images_seen or (step > 0 and due):
-            loss = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device)
-            forward += HELD_OUT_LEVELS * len(held_out)
-            history.append(dict(images_seen=seen, train_loss=round(float(np.mean(since)), 6),
-                                held_out_loss=round(loss, 6)))
-            progress(seen, f"loss {np.mean(since):.4f}, held out {loss:.4f}")
-            since = []
-        if seen >= parameters.images_seen:
-            break
-
+    kept = scratch.read_state(f"r{replicate}")
+    at = from_state(*kept, denoiser, average, optimiser) if kept else Counters()
+    progress(at.seen)
+    while at.seen < parameters.images_seen:
         # One update. Torch's global generator serves dropout alone.
-        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, step))
-        torch.manual_seed(seeds.derive(root_seed, "denoiser dropout", replicate, step))
+        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, at.step))
+        torch.manual_seed(seeds.derive(root_seed, "denoiser dropout", replicate, at.step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
         batch, augmentation = augment(images[rows], parameters.augmentation, generator)
         drop = torch.rand(2, parameters.batch_size, generator=generator) < parameters.condition_dropout
@@ -82,23 +78,34 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
         loss = loss_per_image(denoiser, denoiser.normalise(batch.to(device)), noise.to(device),
                               sigma.to(device), conditions.to(device)).mean()
         if not torch.isfinite(loss):
-            raise UserError(f"the denoiser's loss is {loss.item()} at step {step} ({seen} images seen): lower "
+            raise UserError(f"the denoiser's loss is {loss.item()} at step {at.step} ({at.seen} images seen): lower "
                             "train_diffusion.learning_rate in params.yaml.")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), GRADIENT_NORM)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(seen, parameters)
+            group["lr"] = learning_rate(at.seen, parameters)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        seen += parameters.batch_size
-        step += 1
-        halflife = min(parameters.ema_halflife_images, EMA_RAMP_SHARE * seen)
+        before, at.seen, at.step = at.seen, at.seen + parameters.batch_size, at.step + 1
+        halflife = min(parameters.ema_halflife_images, EMA_RAMP_SHARE * at.seen)
         move_average(average, denoiser, 0.5 ** (parameters.batch_size / halflife))
-        since.append(loss.item())
-        progress(seen)
+        at.since.append(loss.item())
+        progress(at.seen)
+
+        finished = at.seen >= parameters.images_seen
+        if finished or at.seen // parameters.held_out_every_images > before // parameters.held_out_every_images:
+            held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device)
+            at.forward += HELD_OUT_LEVELS * len(held_out)
+            mean = float(np.mean(at.since))
+            at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6), held_out_loss=round(held_out_now, 6)))
+            at.since = []
+            progress(at.seen, f"loss {mean:.4f}, held out {held_out_now:.4f}")
+        if finished or scratch.due():
+            scratch.write_state(f"r{replicate}", at.step, *as_state(denoiser, average, optimiser, at))
 
     tensors = {name: tensor.detach().cpu() for name, tensor in average.state_dict().items()}
-    return Trained(configuration, tensors, records.Table.of_rows(records.GENERATOR_HISTORY, history), seen, forward)
+    history = records.Table.of_rows(records.GENERATOR_HISTORY, at.history)
+    return Trained(configuration, tensors, history, at.seen, at.forward)
 
 
 def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:
