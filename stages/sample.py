@@ -16,22 +16,23 @@ from synthplanes.scratch import Scratch
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "generator", "guide", "code", "scratch", "out"))
+    arguments = stage_arguments(__doc__, "profile", "budget",
+                                paths=("prepared", "generator", "guide", "code", "scratch", "out"))
     profile = read_profile(arguments.profile)
     if arguments.budget not in profile.used_budgets():
         return records.write_cost(arguments.out, [])
 
-    device, items = prepare_torch(profile.compute.threads), []
+    device, items = prepare_torch(threads=1), []
     scratch = Scratch(arguments.scratch, arguments.code, arguments.prepared / "development",
                       arguments.prepared / "splits.csv", arguments.generator, arguments.guide, arguments.budget,
-                      profile.sample.model_dump(), profile.replication.root_seed, profile.compute.threads, version("torch"))
+                      profile.sample.model_dump(), profile.replication.root_seed, version("torch"))
     for replicate in range(profile.replication.generators):
         train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
         denoiser = read_denoiser(arguments.generator / f"r{replicate}")
         index = plan(train_set, denoiser.configuration.scanners, profile.sample, arguments.budget, replicate,
                      profile.replication.root_seed)
         images, forward, gradient = draw(denoiser, read_guide(arguments.guide / f"r{replicate}"), index,
-                                         profile.sample, device, scratch)
+                                         profile.sample, device, profile.compute.processes, scratch)
         folder = arguments.out / f"r{replicate}"
         write_pack(folder, images, index)
         write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)

@@ -49,7 +49,8 @@ def sampling(scratch: Path, out: Path) -> None:
     torch.manual_seed(3)
     network = Denoiser(configure(bars(), PARAMETERS, ("x", "y")))
     index = plan(bars(), ("x", "y"), SAMPLE, "scarce", 0, root_seed=1)
-    images, *passes = draw(network, None, index, SAMPLE, torch.device("cpu"), Scratch(scratch, "sampling"))
+    images, *passes = draw(network, None, index, SAMPLE, torch.device("cpu"),
+                           scratch=Scratch(scratch, "sampling"))
     write_pack(out, images, index)
     records.write_json(out / "counts.json", passes)
 

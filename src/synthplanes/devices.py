@@ -15,6 +15,7 @@ def prepare_torch(threads: int) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in any order
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for bugs, not for bytes, that costs time
     if torch.cuda.is_available():
         torch.backends.cudnn.benchmark = False
         return torch.device("cuda")

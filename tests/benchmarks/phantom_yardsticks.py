@@ -9,7 +9,8 @@ scarce budget from it, and trains, with the profile's recipe:
 - `oracle` and `oracle_then_real`: what as many fresh patients' images as the synthetic set has would bring;
 - both and `real_two_stage` at other peaks of stage 2, `real` at other weight decays: what the recipe's values do;
 - `real` and `oracle` on the hard phantom;
-- a very large set of fresh patients, at four times the updates and twice the batch.
+- a very large set of fresh patients, at four times the updates and twice the batch, by the audit's judge at the usual
+  decay: what keeps a net on few images from learning them by heart limits it on many.
 
 Scores are the mean recalls on the population's own test patients. Writes metrics/phantom_yardsticks.json: about
 20 minutes on two CPU cores.
@@ -38,6 +39,7 @@ from synthplanes.progress import Progress
 from synthplanes.protocol import Profile, read_profile
 
 VERY_LARGE = 20_000  # images
+USUAL_DECAY = 0.05   # of AdamW in timm's recipes
 OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "phantom_yardsticks.json"
 
 
@@ -105,10 +107,12 @@ def _settings(profile: Profile, root: int, **changes) -> Phantom:
 
 def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
     """Yields (the world's name, the task) of every classifier."""
+    nets = profile.used_archs() | {"judge": profile.audit.judge}
+
     def task(name: str, arm: str, arch: str, seed: int, **changes) -> tuple[str, Task]:
         recipe = profile.recipe.model_copy(update=changes)
         label = "-".join(str(part) for part in (name, arm, arch, seed, *changes.values()))
-        return name, Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], recipe, root, worlds[name], None,
+        return name, Task(ARMS[arm], seed, 0, arch, nets[arch], recipe, root, worlds[name], None,
                           folder / f"{label}.safetensors")
 
     def longer(factor: float) -> dict[str, int]:
@@ -130,7 +134,8 @@ def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
         yield task("hard", "real", arch, seed)
         yield task("hard", "oracle", arch, seed)
     for seed in range(min(seeds, 2)):
-        yield task("very large", "real", arch, seed, **longer(4), batch_size=2 * profile.recipe.batch_size)
+        yield task("very large", "real", "judge", seed, **longer(4), batch_size=2 * profile.recipe.batch_size,
+                   weight_decay=USUAL_DECAY)
 
 
 def train_all(tasks: list[Task], processes: int) -> None:

@@ -56,6 +56,9 @@ def test_samples_do_not_depend_on_the_batch_size(trained):
     index = plan(squares(), denoiser.configuration.scanners, SAMPLE, "scarce", 0, root_seed=1)
     six, passes, _ = draw(denoiser, None, index, SAMPLE, torch.device("cpu"))
     one, _, _ = draw(denoiser, None, index, SAMPLE.model_copy(update=dict(batch_size=1)), torch.device("cpu"))
+    side_by_side, _, _ = draw(denoiser, None, index, SAMPLE.model_copy(update=dict(batch_size=1)),
+                              torch.device("cpu"), workers=2)
+    assert np.array_equal(side_by_side, one)
     # Convolutions of another batch size may round differently: a grey level at most.
     assert np.abs(six.astype(int) - one.astype(int)).max() <= 1
     assert index["label"].tolist() == ["a"] * 3 + ["b"] * 3 and set(index["scanner"].tolist()) <= {"x", "y"}

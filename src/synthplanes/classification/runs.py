@@ -48,7 +48,8 @@ def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, La
                pretrained: Path | None = None, scratch: NothingKept = NothingKept()) -> dict[str, int]:
     """Train every arm of `stage` for one architecture; `pools[r]` are replicate r's image sets.
 
-    Classifiers that `scratch` holds are not trained again. Writes r<k>/<arm>-s<seed>.safetensors and r<k>/history.csv; returns the updates of every arm.
+    Classifiers that `scratch` holds are not trained again. Writes r<k>/<arm>-s<seed>.safetensors and
+    r<k>/history.csv; returns the updates of every arm.
     """
     recipe = profile.recipe
     arms = arms_of(stage, arch, recipe)

@@ -52,7 +52,7 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     denoiser = Denoiser(configuration).to(device)
     average = copy.deepcopy(denoiser).eval()
     optimiser = torch.optim.AdamW(denoiser.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.99),
-                                  weight_decay=0.0)
+                                  weight_decay=0.0, fused=True)
     images = torch.from_numpy(to_float(train_set.images)).unsqueeze(1)         # float32 [N, 1, H, W], [-1, 1]
     labels, scanner = torch.from_numpy(train_set.labels), _positions(train_set.scanners, scanners)
     chances = draw_chances(train_set.labels, parameters.class_balance)
@@ -97,7 +97,8 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
             held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device)
             at.forward += HELD_OUT_LEVELS * len(held_out)
             mean = float(np.mean(at.since))
-            at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6), held_out_loss=round(held_out_now, 6)))
+            at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6),
+                                   held_out_loss=round(held_out_now, 6)))
             at.since = []
             progress(at.seen, f"loss {mean:.4f}, held out {held_out_now:.4f}")
         if finished or scratch.due():
