@@ -113,7 +113,10 @@ def draw(design: Design, root: int, number: int) -> World:
 
 @cache
 def _bank(root: int) -> np.ndarray:
-    """int [patients, classes]: images of patients like those of FETAL_PLANES_DB, from 1 to 88 each, median 4."""
+    """int [patients, classes]: images of patients like those that train FETAL_PLANES_DB.
+
+    With root 0 they have 1 to 82 images, median 6, mean 8.0 (there: 1 to 88, median 5, mean 8.0).
+    """
     place = {name: number for number, name in enumerate(population.CLASSES)}
     rows = [[place[label] for label, _, _ in patient.planned]
             for patient in population.patients(seeds.derive(root, "calibration bank"), "train", BANK)]

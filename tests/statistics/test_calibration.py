@@ -10,9 +10,9 @@ from tests.benchmarks import calibration
 from tests.benchmarks.calibration import MARGIN, Design, cells, grid, judged, misses
 from tests.benchmarks.simulated_worlds import ACCURACY, ARMS, draw
 
-WORLDS, EFFECTS = 500, (0.0, MARGIN)
+WORLDS, EFFECTS = 400, (0.0, MARGIN)
 QUICK = (Design("seed", "fetal_planes", 60, 6), Design("patient", "balanced", 60, 6),
-         Design("generator", "fetal_planes", 60, 3))
+         Design("generator", "fetal_planes", 60, 6))
 
 
 def quick(design, effects=EFFECTS):
