@@ -16,7 +16,7 @@ levels add up to a multiple of three, so that every pair of levels occurs. The c
 Written for each cell: coverage of the 95 % interval, the share of every word, of "helps", and of words that are false;
 mean width and mean estimate in points. A rate is [share, low, high] with its 95 % Wilson interval (1927). Targets: the
 Wilson interval of coverage meets 93.5 to 96.5 %; at no effect at most 3.5 % "helps". All that misses is listed.
-Writes metrics/calibration.json, the same for any number of processes: about 10 minutes on two CPU cores.
+Writes metrics/calibration.json, the same for any number of processes: about 12 minutes on two CPU cores.
 """
 
 import argparse
@@ -96,7 +96,11 @@ def cells(design: Design, found: np.ndarray, effects: tuple[float, ...] = EFFECT
             effect=effect, references=references, coverage=rate(((low <= effect) & (effect <= high)).sum(), len(found)),
             helps=rate((words == "helps").sum(), len(found)), false_word=rate(np.isin(words, false).sum(), len(found)),
             words={name: rate((words == name).sum(), len(found)) for name in sorted(set(words.tolist()))},
-            mean_width=round(100 * float(np.mean(high - low)), 3), mean_estimate=round(100 * float(np.mean(estimate)), 3))
+            mean_width=_points(high - low), mean_estimate=_points(estimate))
+
+
+def _points(fractions: np.ndarray) -> float:
+    return round(100 * float(np.mean(fractions)), 3)
 
 
 def misses(cell: dict) -> list[str]:
@@ -146,7 +150,8 @@ def main() -> None:
     parser.add_argument("--root-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "metrics" / "calibration.json")
     arguments = parser.parse_args()
-    designs, progress = list(grid()), Progress("calibration", len(list(grid())), "designs")
+    designs = list(grid())
+    progress = Progress("calibration", len(designs), "designs")
     blocks = [range(start, min(start + BLOCK, arguments.worlds)) for start in range(0, arguments.worlds, BLOCK)]
     records = []
     with joblib.Parallel(n_jobs=arguments.processes) as parallel:

@@ -81,7 +81,7 @@ class World:
     latent: dict[str, np.ndarray]
 
     def correct(self, arm: str, effect: float = 0.0) -> np.ndarray:
-        """float or bool [units, images]: the share of a unit's seeds that were right, for a gain of `effect` over `real`."""
+        """The share of a unit's seeds that were right, [units, images], for a gain of `effect` over `real`."""
         accuracy = ACCURACY + effect * (1 - ACCURACY) / np.mean(1 - ACCURACY)
         threshold = -self.spread.total(arm) * norm.ppf(accuracy)
         right = self.latent[arm] > threshold[self.labels].astype(np.float32)
