@@ -23,7 +23,7 @@ their own.
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from synthplanes.errors import UserError
 
@@ -164,13 +164,13 @@ def _tails(of: Interval) -> tuple[float, float]:
     """One-sided p-values: of no effect against an effect above 0, and against one below 0."""
     if of.standard_error > 0:
         t = of.estimate / of.standard_error
-        return float(stats.t.sf(t, of.degrees_of_freedom)), float(stats.t.cdf(t, of.degrees_of_freedom))
+        return float(special.stdtr(of.degrees_of_freedom, -t)), float(special.stdtr(of.degrees_of_freedom, t))
     return (0.0 if of.estimate > 0 else 1.0), (0.0 if of.estimate < 0 else 1.0)
 
 
 def _upper(of: Interval, confidence: float) -> float:
     """The one-sided upper confidence limit."""
-    return float(of.estimate + stats.t.ppf(confidence, of.degrees_of_freedom) * of.standard_error)
+    return float(of.estimate + special.stdtrit(of.degrees_of_freedom, confidence) * of.standard_error)
 
 
 def _sum_by(group: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
@@ -179,14 +179,14 @@ def _sum_by(group: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
 
 
 def _with_limits(estimate: float, standard_error: float, degrees: float, **counts) -> Interval:
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * standard_error
-    narrow = stats.t.ppf((1 + EQUIVALENCE_CONFIDENCE) / 2, degrees) * standard_error
+    half = special.stdtrit(degrees, (1 + CONFIDENCE) / 2) * standard_error
+    narrow = special.stdtrit(degrees, (1 + EQUIVALENCE_CONFIDENCE) / 2) * standard_error
     if standard_error > 0:
-        p_value = 2 * stats.t.sf(abs(estimate) / standard_error, degrees)
+        p_value = 2 * special.stdtr(degrees, -abs(estimate) / standard_error)
     else:
         p_value = 1.0 if estimate == 0 else 0.0
     return Interval(
         estimate=estimate, low=float(estimate - half), high=float(estimate + half),
         equivalence_low=float(estimate - narrow), equivalence_high=float(estimate + narrow),
         standard_error=standard_error, degrees_of_freedom=float(degrees), p_value=float(p_value),
-        smallest_visible_effect=float(half + stats.t.ppf(POWER, degrees) * standard_error), **counts)
+        smallest_visible_effect=float(half + special.stdtrit(degrees, POWER) * standard_error), **counts)
