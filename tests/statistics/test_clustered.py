@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from synthplanes.errors import UserError
+from synthplanes.statistics import clustered
 from synthplanes.statistics.clustered import Weighting, contrast, interval, level, weaker
 
 
@@ -28,8 +29,10 @@ def test_balanced_table_gives_the_two_way_analysis_of_variance():
     assert found.estimate == pytest.approx(table.mean())
     assert found.standard_error ** 2 == pytest.approx(variance)
     assert found.n_effective_patients == pytest.approx(30)
-    degrees = variance ** 2 / ((rows.var(ddof=1) / 5) ** 2 / 4 + (columns.var(ddof=1) / 30) ** 2 / 29)
-    assert found.degrees_of_freedom == pytest.approx(degrees)
+    parts = rows.var(ddof=1) / 5, columns.var(ddof=1) / 30
+    quantile = (parts[0] * stats.t.ppf(.975, 4) + parts[1] * stats.t.ppf(.975, 29)) / sum(parts)
+    assert stats.t.ppf(.975, found.degrees_of_freedom) == pytest.approx(quantile)
+    assert found.high == pytest.approx(found.estimate + quantile * found.standard_error)
 
 
 def test_without_patient_variance_it_is_the_t_interval_of_the_seed_means():
@@ -168,3 +171,18 @@ def test_the_smallest_visible_effect_is_seen_in_about_four_of_five_worlds():
     visible = np.mean([world(root).smallest_visible_effect for root in range(400)])
     seen = np.mean([world(root, visible).p_value < .05 for root in range(400, 800)])
     assert .74 < seen < .86
+
+
+@pytest.mark.parametrize("share", [0, .1, .3, .5, .7, .9, 1])
+@pytest.mark.parametrize("few, most", [(2, .975), (5, .965), (19, .956)])
+def test_a_sum_of_two_estimated_variances_gets_a_quantile_that_covers(few, most, share):
+    """A normal estimate with variance share + (1 - share), each estimated as a chi-square: the integral, no simulation."""
+    def variances(total, degrees, n):
+        return total * stats.chi2.ppf((np.arange(n) + .5) / n, degrees) / degrees
+
+    covered = []
+    for unit in variances(share, few, 400):
+        for patient in variances(1 - share, 170, 9):
+            degrees = clustered._degrees_of_freedom((unit, few), (patient, 170))
+            covered.append(1 - 2 * stats.norm.sf(special.stdtrit(degrees, .975) * np.sqrt(unit + patient)))
+    assert .949 <= np.mean(covered) <= most
