@@ -19,11 +19,14 @@ from tests.small_profile import small_profile_parameters
 
 PARAMETERS = TrainDiffusion.model_validate(dict(
     network=dict(unshuffle=2, channels=[32, 32], layers_per_block=1, attention_at=[], dropout=0.1),
+    warm_start=None,
     images_seen=2400, batch_size=16, learning_rate=1e-3, warmup_images=32, ema_halflife_images=64, noise_mean=-0.8,
-    noise_deviation=1.2, condition_dropout=0.2, scanner_condition=True, class_balance=1.0, augmentation=0.2,
+    noise_deviation=1.2, coarse_share=0.3, early_average_share=0.3,
+    condition_dropout=0.2, scanner_condition=True, class_balance=1.0, augmentation=0.2,
     held_out_every_images=320))
 SAMPLE = Sample.model_validate(dict(
-    images_per_class=60, guidance="classifier_free", guidance_scale=1.5, guidance_interval=[0.0, 100.0],
+    images_per_class=60, plan={}, start="noise", start_noise=0.7, solver="ancestral", guidance="classifier_free",
+    guidance_scale=1.5, guidance_interval=[0.0, 100.0],
     scanners="uniform", steps=6, sigma_min=0.02, sigma_max=20.0, rho=7.0, batch_size=6))
 
 
@@ -40,7 +43,7 @@ def bars(n: int = 24) -> LabelledImages:
 def denoiser(scratch: Path, out: Path) -> None:
     found = train(bars(), bars(6), PARAMETERS, 1, 0, torch.device("cpu"),
                   Scratch(scratch, "denoiser", seconds_between_states=0.05))
-    write_denoiser(out, found.configuration, found.tensors)
+    write_denoiser(out, found.configuration, found.tensors, found.early)
     records.write_table(out / "history.csv", found.history)
     records.write_json(out / "counts.json", [found.training_image_passes, found.forward_image_passes])
 

@@ -35,6 +35,7 @@ class Configuration:
     scanners: tuple[str, ...]
     data_mean: float           # of the training images in [-1, 1]
     data_deviation: float
+    learned_from: tuple[str, ...] = ()  # the sets of images behind the weights, a warm start's included
 
 
 class Denoiser(nn.Module):
@@ -91,10 +92,13 @@ def loss_per_image(denoiser, clean: torch.Tensor, noise: torch.Tensor, sigma: to
     return weight * (denoised - clean).square().mean(dim=(1, 2, 3))
 
 
-def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str, torch.Tensor]) -> None:
-    """Write config.json and weights.safetensors."""
+def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str, torch.Tensor],
+                   early: dict[str, torch.Tensor] | None = None) -> None:
+    """Write config.json, weights.safetensors and, where there is one, the early average early.safetensors."""
     records.write_json(Path(folder) / "config.json", asdict(configuration))
     weights.write_weights(Path(folder) / "weights.safetensors", tensors)
+    if early:
+        weights.write_weights(Path(folder) / "early.safetensors", early)
 
 
 def read_configuration(folder: Path) -> Configuration:
@@ -104,8 +108,13 @@ def read_configuration(folder: Path) -> Configuration:
                             for key, value in content.items()})
 
 
-def read_denoiser(folder: Path) -> Denoiser:
+def read_denoiser(folder: Path, file: str = "weights.safetensors") -> Denoiser:
     """A denoiser in evaluation mode on the CPU."""
     denoiser = Denoiser(read_configuration(folder))
-    denoiser.load_state_dict(weights.read_weights(Path(folder) / "weights.safetensors"))
+    denoiser.load_state_dict(weights.read_weights(Path(folder) / file))
     return denoiser.eval()
+
+
+def read_early_average(folder: Path) -> Denoiser | None:
+    """The average of an earlier moment of the same training, the guide of autoguidance, or None where none was kept."""
+    return read_denoiser(folder, "early.safetensors") if (Path(folder) / "early.safetensors").exists() else None

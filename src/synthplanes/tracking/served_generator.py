@@ -36,7 +36,7 @@ class ServedGenerator(PythonModel):
         if wrong:
             raise ValueError(f"{wrong[0]} is no class number: give 0 to {len(classes) - 1} for {', '.join(classes)}")
         index = records.Table.of_rows(records.SYNTHETIC, (
-            dict(image_id=f"served-{position}", label=classes[number], scanner="", budget="", replicate=0,
+            dict(image_id=f"served-{position}", label=classes[number], scanner="", budget="", replicate=0, source="",
                  seed=seeds.derive(seed, "served noise", position)) for position, number in enumerate(numbers)))
         return draw(self.denoiser, self.guide, index, self.sample, torch.device("cpu"))[0]
 
