@@ -41,8 +41,8 @@ def bars(n: int = 24) -> LabelledImages:
 
 
 def denoiser(scratch: Path, out: Path) -> None:
-    found = train(bars(), bars(6), PARAMETERS, 1, 0, torch.device("cpu"),
-                  Scratch(scratch, "denoiser", seconds_between_states=0.05))
+    found = train(bars(), bars(6), PARAMETERS, 1, 0, torch.device("cpu"), threads=2,
+                  scratch=Scratch(scratch, "denoiser", seconds_between_states=0.05))
     write_denoiser(out, found.configuration, found.tensors, found.early)
     records.write_table(out / "history.csv", found.history)
     records.write_json(out / "counts.json", [found.training_image_passes, found.forward_image_passes])

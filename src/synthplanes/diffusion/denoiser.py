@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from synthplanes import records, weights
-from synthplanes.sections import GROUPS
-from synthplanes.torchvision_operators import declare_missing
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
+from synthplanes.diffusion.parts import with_own_dropout
+from synthplanes.sections import GROUPS
+from synthplanes.torchvision_operators import declare_missing
 
 SIGMA_D = 0.5
 
@@ -55,6 +56,7 @@ class Denoiser(nn.Module):
             up_block_types=tuple("AttnUpBlock2D" if i in c.attention_at else "UpBlock2D"
                                  for i in reversed(levels)),
             attention_head_dim=32, norm_num_groups=GROUPS)
+        with_own_dropout(self.unet)
         # diffusers' own class embedding knows one condition; its forward calls whatever stands here.
         self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), N_AUGMENTATIONS,
                                                        4 * c.channels[0])

@@ -21,6 +21,7 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
+from synthplanes.diffusion.parts import Parts
 from synthplanes.diffusion.training_state import Counters, as_state, from_state
 from synthplanes.diffusion.warm_start import begin_from
 from synthplanes.errors import UserError
@@ -46,10 +47,11 @@ class Trained:
 
 
 def train(train_set: LabelledImages, held_out: LabelledImages, parameters: TrainDiffusion, root_seed: int,
-          replicate: int, device: torch.device, scratch: NothingKept = NothingKept(), origin: str = "",
-          adopted: Path = Path()) -> Trained:
+          replicate: int, device: torch.device, threads: int = 1, scratch: NothingKept = NothingKept(),
+          origin: str = "", adopted: Path = Path()) -> Trained:
     """Train a denoiser on a budget's training images, from the state in `scratch` if there is one.
 
+    On a CPU every batch is computed in `threads` parts, a core for each; their number changes the last bits.
     `origin` names these images for the generator's `learned_from`; a warm start is looked for in `adopted`.
 
     Raises `UserError` when the loss is not finite; the state before stays in `scratch`.
@@ -71,12 +73,13 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     held_out_conditions = Conditions(torch.from_numpy(held_out.labels), _positions(held_out.scanners, scanners),
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
+    parts = Parts(threads if device.type == "cpu" else 1)
     progress = Progress("denoiser", parameters.images_seen, "images seen")
     kept = scratch.read_state(f"r{replicate}")
     at, early = from_state(*kept, denoiser, average, optimiser) if kept else (Counters(), {})
     progress(at.seen)
     while at.seen < parameters.images_seen:
-        # One update. Torch's global generator serves dropout alone.
+        # One update. Torch's global generator serves dropout on a GPU alone.
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, at.step))
         torch.manual_seed(seeds.derive(root_seed, "denoiser dropout", replicate, at.step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
@@ -88,12 +91,15 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
                                 torch.where(drop[1], len(scanners), scanner[rows]), augmentation)
         sigma = stratified_noise(parameters.batch_size, parameters, generator)
         noise = torch.randn(batch.shape, generator=generator)
-        loss = loss_per_image(denoiser, denoiser.normalise(batch.to(device)), noise.to(device),
-                              sigma.to(device), conditions.to(device)).mean()
-        if not torch.isfinite(loss):
-            raise UserError(f"the denoiser's loss is {loss.item()} at step {at.step} ({at.seen} images seen): lower "
+        clean, noise, sigma, told = (denoiser.normalise(batch.to(device)), noise.to(device), sigma.to(device),
+                                     conditions.to(device))
+        loss = parts.backward(
+            denoiser, lambda rows: loss_per_image(denoiser, clean[rows], noise[rows], sigma[rows], told.of(rows)),
+            parameters.batch_size, [seeds.derive(root_seed, f"denoiser dropout {part}", replicate, at.step)
+                                    for part in range(parts.n)])
+        if not np.isfinite(loss):
+            raise UserError(f"the denoiser's loss is {loss} at step {at.step} ({at.seen} images seen): lower "
                             "train_diffusion.learning_rate in params.yaml.")
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), GRADIENT_NORM)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(at.seen, parameters)
@@ -104,12 +110,13 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
         move_average(average, denoiser, 0.5 ** (parameters.batch_size / halflife))
         if before < parameters.early_average_share * parameters.images_seen <= at.seen:
             early = copy.deepcopy(average.state_dict())
-        at.since.append(loss.item())
+        at.since.append(loss)
         progress(at.seen)
 
         finished = at.seen >= parameters.images_seen
         if finished or at.seen // parameters.held_out_every_images > before // parameters.held_out_every_images:
-            held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device)
+            held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device,
+                                         parts)
             at.forward += HELD_OUT_LEVELS * len(held_out)
             mean = float(np.mean(at.since))
             at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6),
@@ -171,22 +178,25 @@ def move_average(average: torch.nn.Module, model: torch.nn.Module, keep: float) 
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-@torch.no_grad()
 def held_out_loss(denoiser: Denoiser, images: torch.Tensor, conditions: Conditions, parameters: TrainDiffusion,
-                  root_seed: int, device: torch.device) -> float:
+                  root_seed: int, device: torch.device, parts: Parts) -> float:
     """The training loss on held-out images at HELD_OUT_LEVELS fixed levels and with fixed noise."""
     quantiles = (torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS
     levels = (parameters.noise_mean + parameters.noise_deviation * torch.special.ndtri(quantiles)).exp().float()
-    total = 0.0
-    for number, level in enumerate(levels):
+
+    @torch.no_grad()
+    def at_level(number: int) -> float:
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "held-out noise", number))
-        noise = torch.randn(images.shape, generator=generator)
+        noise, total = torch.randn(images.shape, generator=generator), 0.0
         for start in range(0, len(images), parameters.batch_size):
             rows = slice(start, start + parameters.batch_size)
             clean = denoiser.normalise(images[rows].to(device))
-            total += loss_per_image(denoiser, clean, noise[rows].to(device), level.expand(len(clean)).to(device),
+            total += loss_per_image(denoiser, clean, noise[rows].to(device),
+                                    levels[number].expand(len(clean)).to(device),
                                     conditions.of(rows).to(device)).sum().item()
-    return total / (HELD_OUT_LEVELS * len(images))
+        return total
+
+    return sum(parts.map(at_level, range(HELD_OUT_LEVELS))) / (HELD_OUT_LEVELS * len(images))
 
 
 def _positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:
