@@ -39,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
                        help="a folder (linked) or zip (unpacked) that is already here, instead of a download")
     adopt = command("adopt", _adopt, "keep a trained generator for warm starts and print the digest that names it")
     adopt.add_argument("folder", type=Path, metavar="FOLDER", help="holds config.json and weights.safetensors")
+    export = command("export", _export, "write a trained generator as a folder that plain diffusers loads")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="holds config.json and weights.safetensors")
+    export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    export.add_argument("--profile", required=True, help="whose noise levels and steps the scheduler gets")
     inspect = command("inspect", _inspect, "look for faults in a profile's images: missing, damaged, twice, misplaced")
     inspect.add_argument("--profile", required=True)
     track = command("track", _track, "show this checkout's results in the local MLflow store (artifacts/mlflow)")
@@ -77,6 +81,11 @@ def _fetch(arguments: argparse.Namespace) -> None:
 def _adopt(arguments: argparse.Namespace) -> None:
     from synthplanes.diffusion.warm_start import adopt
     print(f"train_diffusion.warm_start: {adopt(arguments.folder, Path('artifacts/adopted'))}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from synthplanes.diffusion.export import export
+    export(arguments.folder, arguments.out, read_profile(arguments.profile).sample)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

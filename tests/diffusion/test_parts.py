@@ -9,7 +9,8 @@ from synthplanes.diffusion.parts import Dropout, Parts, with_own_dropout
 
 def network(p: float = 0.0) -> nn.Sequential:
     torch.manual_seed(2)
-    found = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.SiLU(), nn.Dropout(p), nn.Conv2d(8, 1, 3, padding=1)).double()
+    found = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.SiLU(), nn.Dropout(p), nn.Conv2d(8, 1, 3, padding=1))
+    found.double()
     with_own_dropout(found)
     return found
 

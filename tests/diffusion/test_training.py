@@ -117,6 +117,19 @@ def test_coarse_images_cost_a_quarter():
     assert found.history["images_seen"].tolist() == [64, 128, 192, 256]
 
 
+def test_out_of_memory_names_the_batch_that_fits(monkeypatch):
+    real = training.loss_per_image
+
+    def small_memory(denoiser, clean, *others):
+        if len(clean) > 5:
+            raise torch.OutOfMemoryError
+        return real(denoiser, clean, *others)
+
+    monkeypatch.setattr(training, "loss_per_image", small_memory)
+    with pytest.raises(UserError, match="batch_size 16 needs more memory than the cpu has: 4 fits"):
+        training.train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"))
+
+
 def test_balanced_draws():
     labels = np.array([0] * 90 + [1] * 10)
     chances = training.draw_chances(labels, class_balance=1.0)

@@ -57,7 +57,8 @@ class Parts:
         """`function` of every item, in their order; items are computed side by side."""
         return list(self._pool.map(function, items))
 
-    def backward(self, network: nn.Module, losses: Callable[[slice], torch.Tensor], size: int, seeds: list[int]) -> float:
+    def backward(self, network: nn.Module, losses: Callable[[slice], torch.Tensor], size: int, seeds: list[int]
+                 ) -> float:
         """Set the gradients of the mean loss over a batch of `size` images; returns that loss.
 
         `losses` gives the losses float32 [n] of some rows of the batch, `seeds[i]` is the seed of part i's dropout.
@@ -77,3 +78,14 @@ class Parts:
         for parameter, gradient in zip(parameters, total):
             parameter.grad = gradient
         return sum(loss for loss, _ in found)
+
+
+def largest_that_fits(attempt: Callable[[int], object], size: int) -> int:
+    """The first of size / 2, size / 4, ... at which `attempt` does not run out of memory; 0 if none is."""
+    while size := size // 2:
+        try:
+            attempt(size)
+            return size
+        except torch.OutOfMemoryError:
+            continue
+    return 0

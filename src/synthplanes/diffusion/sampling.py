@@ -35,9 +35,9 @@ def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, b
     surplus = sorted(set(parameters.plan) - set(train_set.classes)) + sorted(
         {name for counts in parameters.plan.values() for name in counts} - {*told, ""})
     if surplus:
-        raise UserError(f"sample.plan in params.yaml names '{surplus[0]}', which is no class of the images and no scanner "
-                        f"that the generator was told: give classes of {list(train_set.classes)} and scanners of "
-                        f"{[*told, '']}.")
+        raise UserError(f"sample.plan in params.yaml names '{surplus[0]}', which is no class of the images and no "
+                        f"scanner that the generator was told: give classes of {list(train_set.classes)} and scanners "
+                        f"of {[*told, '']}.")
     rows = []
     for number, name in enumerate(train_set.classes):
         mine = np.flatnonzero(train_set.labels == number)

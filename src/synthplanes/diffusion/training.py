@@ -21,7 +21,7 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
-from synthplanes.diffusion.parts import Parts
+from synthplanes.diffusion.parts import Parts, largest_that_fits
 from synthplanes.diffusion.training_state import Counters, as_state, from_state
 from synthplanes.diffusion.warm_start import begin_from
 from synthplanes.errors import UserError
@@ -93,10 +93,20 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
         noise = torch.randn(batch.shape, generator=generator)
         clean, noise, sigma, told = (denoiser.normalise(batch.to(device)), noise.to(device), sigma.to(device),
                                      conditions.to(device))
-        loss = parts.backward(
-            denoiser, lambda rows: loss_per_image(denoiser, clean[rows], noise[rows], sigma[rows], told.of(rows)),
-            parameters.batch_size, [seeds.derive(root_seed, f"denoiser dropout {part}", replicate, at.step)
-                                    for part in range(parts.n)])
+        masks = [seeds.derive(root_seed, f"denoiser dropout {part}", replicate, at.step) for part in range(parts.n)]
+
+        def backward(size: int) -> float:
+            return parts.backward(
+                denoiser, lambda rows: loss_per_image(denoiser, clean[rows], noise[rows], sigma[rows], told.of(rows)),
+                size, masks)
+
+        try:
+            loss = backward(parameters.batch_size)
+        except torch.OutOfMemoryError:
+            fits = largest_that_fits(backward, parameters.batch_size)
+            raise UserError(f"train_diffusion.batch_size {parameters.batch_size} needs more memory than the "
+                            f"{device.type} has: {f'{fits} fits' if fits else 'not even 1 fits'}; change it in "
+                            "params.yaml.") from None
         if not np.isfinite(loss):
             raise UserError(f"the denoiser's loss is {loss} at step {at.step} ({at.seen} images seen): lower "
                             "train_diffusion.learning_rate in params.yaml.")
