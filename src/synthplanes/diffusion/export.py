@@ -46,8 +46,8 @@ def plain_unet(denoiser: Denoiser):
     from diffusers import UNet2DModel
     ours, embedding = denoiser.unet, denoiser.unet.class_embedding
     classes, scanners = embedding.label.num_embeddings - 1, embedding.scanner.num_embeddings
-    plain = UNet2DModel.from_config({**ours.config, "time_embedding_type": "fourier",
-                                     "num_class_embeds": classes * scanners})
+    own = {name: value for name, value in ours.config.items() if not name.startswith("_")}
+    plain = UNet2DModel(**own | {"time_embedding_type": "fourier", "num_class_embeds": classes * scanners})
     state, source = plain.state_dict(), ours.state_dict()
     for name in state.keys() - FOLDED:
         state[name].copy_(source[name])
