@@ -1,7 +1,7 @@
 """Scores, intervals and the verdict of a profile, from its prediction files and tables alone."""
 
 from synthplanes import records
-from synthplanes.classification.arms import expected_cells
+from synthplanes.classification.arms import ARMS, expected_cells, uses_synthetic
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_classes
 from synthplanes.protocol import read_profile
@@ -18,7 +18,8 @@ def main() -> None:
     predictions = [read_predictions([(arch, arguments.predictions / budget / arch) for arch in archs], classes)
                    for budget in budgets]
     settings = Settings(profile.prepare.source, profile.simulate is not None, profile.evaluate.margin,
-                        min(budgets, key=budgets.get), expected_cells(profile), profile.replication.root_seed)
+                        min(budgets, key=budgets.get), expected_cells(profile), profile.replication.root_seed,
+                        frozenset(filter(uses_synthetic, ARMS)) if profile.train_diffusion.warm_start else frozenset())
     phantom = records.read_json(arguments.simulated / "phantom.json")
     splits = records.read_table(arguments.prepared / "splits.csv", records.SPLITS)
     development = records.read_table(arguments.prepared / "development" / "index.csv", records.INDEX)

@@ -8,7 +8,7 @@ from synthplanes.data.contact_sheet import write_contact_sheet
 from synthplanes.data.packs import write_pack
 from synthplanes.data.selection import read_budget
 from synthplanes.devices import prepare_torch
-from synthplanes.diffusion.denoiser import read_denoiser
+from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
 from synthplanes.diffusion.guide import read_guide
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.protocol import read_profile
@@ -31,8 +31,10 @@ def main() -> None:
         denoiser = read_denoiser(arguments.generator / f"r{replicate}")
         index = plan(train_set, denoiser.configuration.scanners, profile.sample, arguments.budget, replicate,
                      profile.replication.root_seed)
-        images, forward, gradient = draw(denoiser, read_guide(arguments.guide / f"r{replicate}"), index,
-                                         profile.sample, device, profile.compute.processes, scratch)
+        guide = (read_early_average(arguments.generator / f"r{replicate}") if profile.sample.guidance == "auto"
+                 else read_guide(arguments.guide / f"r{replicate}"))
+        images, forward, gradient = draw(denoiser, guide, index, profile.sample, device, profile.compute.processes,
+                                         scratch, train_set)
         folder = arguments.out / f"r{replicate}"
         write_pack(folder, images, index)
         write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)

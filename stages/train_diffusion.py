@@ -13,12 +13,12 @@ from synthplanes.scratch import Scratch
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "code", "scratch", "out"))
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "code", "scratch", "adopted", "out"))
     profile = read_profile(arguments.profile)
     if arguments.budget not in profile.used_budgets():
         return records.write_cost(arguments.out, [])
 
-    device, items = prepare_torch(profile.compute.threads), []
+    device, items = prepare_torch(threads=1), []
     scratch = Scratch(arguments.scratch, arguments.code, arguments.prepared / "development",
                       arguments.prepared / "splits.csv", arguments.budget, profile.train_diffusion.model_dump(),
                       profile.replication.root_seed, profile.compute.threads, version("torch"))
@@ -26,9 +26,9 @@ def main() -> None:
         train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
         held_out = read_budget(arguments.prepared, arguments.budget, replicate, "validation")
         trained = train(train_set, held_out, profile.train_diffusion, profile.replication.root_seed, replicate, device,
-                        scratch)
+                        profile.compute.threads, scratch, f"{profile.prepare.source}, {arguments.budget}", arguments.adopted)
         folder = arguments.out / f"r{replicate}"
-        write_denoiser(folder, trained.configuration, trained.tensors)
+        write_denoiser(folder, trained.configuration, trained.tensors, trained.early)
         records.write_table(folder / "history.csv", trained.history)
         items.append(records.cost_item("generator", replicate=replicate, trained=trained.training_image_passes,
                                        forward=trained.forward_image_passes))

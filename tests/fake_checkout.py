@@ -63,7 +63,7 @@ def _index(schema: records.Schema, n: int, role: str) -> records.Table:
     return records.Table.of_rows(schema, (
         {name: value for name, value in dict(
             image_id=f"{role}-{i}", patient_id=f"{role}-p{i // 2}", label=CLASSES[(i // 2) % 2], role=role, scanner="a",
-            operator="", sub_plane="", sha256=f"{i:064d}", budget=BUDGET, replicate=0, seed=i).items()
+            operator="", sub_plane="", sha256=f"{i:064d}", budget=BUDGET, replicate=0, seed=i, source="").items()
          if name in schema.columns} for i in range(n)))
 
 

@@ -16,17 +16,17 @@ from tests import tiny_generator
 from tests.small_profile import small_profile_parameters
 from tests.tiny_generator import squares
 
-# Long enough to be killed in.
+# Long enough to be killed in, and with everything that a kill must not change.
 NETWORK = tiny_generator.PARAMETERS.network.model_copy(update=dict(channels=[32, 32]))
-PARAMETERS = tiny_generator.PARAMETERS.model_copy(update=dict(network=NETWORK, images_seen=2400,
-                                                              held_out_every_images=320))
-SAMPLE = tiny_generator.SAMPLE.model_copy(update=dict(images_per_class=60, steps=6))
+PARAMETERS = tiny_generator.PARAMETERS.model_copy(update=dict(
+    network=NETWORK, images_seen=2400, held_out_every_images=320, coarse_share=0.3, early_average_share=0.3))
+SAMPLE = tiny_generator.SAMPLE.model_copy(update=dict(images_per_class=60, steps=6, solver="ancestral"))
 
 
 def denoiser(scratch: Path, out: Path) -> None:
-    found = train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"),
-                  Scratch(scratch, "denoiser", seconds_between_states=0.05))
-    write_denoiser(out, found.configuration, found.tensors)
+    found = train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"), threads=2,
+                  scratch=Scratch(scratch, "denoiser", seconds_between_states=0.05))
+    write_denoiser(out, found.configuration, found.tensors, found.early)
     records.write_table(out / "history.csv", found.history)
     records.write_json(out / "counts.json", [found.training_image_passes, found.forward_image_passes])
 

@@ -5,11 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from ruamel.yaml import YAML
 from tests.small_profile import PARAMS, ROLES, small_profile_parameters
 
 from synthplanes import cli
+from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
 
 
@@ -91,6 +93,21 @@ def test_a_small_phantom_in_the_official_layout(project, capsys):
     YAML().dump(whole, project / "params.yaml")
     assert cli.main(["phantom-layout", "layout", "--profile", "tiny"]) == 0
     assert (project / "layout" / "FETAL_PLANES_DB_data.csv").is_file()
+
+
+def test_a_generator_is_adopted_and_exported(project, capsys):
+    torch.manual_seed(0)
+    denoiser = Denoiser(Configuration(16, 2, (32, 32), 1, (), 0.1, ("a", "b"), (), -0.6, 0.4))
+    write_denoiser(project / "g", denoiser.configuration, denoiser.state_dict())
+    assert cli.main(["adopt", "g"]) == 0
+    name, digest = capsys.readouterr().out.split()
+    assert name == "train_diffusion.warm_start:" and (project / "artifacts" / "adopted" / digest / "config.json").exists()
+    assert cli.main(["export", "g", "plain", "--profile", "tiny"]) == 0
+    assert {path.name for path in (project / "plain").iterdir()} == {"unet", "scheduler", "conditions.json"}
+    (project / "g" / "weights.safetensors").unlink()
+    for words in (["adopt", "g"], ["export", "g", "other", "--profile", "tiny"]):
+        with pytest.raises(UserError, match="weights.safetensors does not exist"):
+            cli.main(words)
 
 
 def test_help_does_not_load_what_it_does_not_need():

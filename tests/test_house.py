@@ -108,7 +108,7 @@ def test_what_stages_really_import_lies_within_their_reach():
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_gets_its_paths_from_dvc_yaml_and_declares_them(stage):
     entry = pipeline()[stage]
-    given = set(re.findall(r"--(?!scratch)\w+ ((?:artifacts|metrics)/\S+)", entry["cmd"]))  # scratch: see scratch.py
+    given = set(re.findall(r"--(?!scratch|adopted)\w+ ((?:artifacts|metrics)/\S+)", entry["cmd"]))  # pinned by digests
     flat = [next(iter(item)) if isinstance(item, dict) else item
             for key in ("deps", "outs", "metrics") for item in entry.get(key, [])]
     for path in given:

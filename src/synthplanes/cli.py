@@ -37,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--profile", required=True, help="the profile of params.yaml that will use them")
     fetch.add_argument("--from", dest="from_path", type=Path, metavar="PATH",
                        help="a folder (linked) or zip (unpacked) that is already here, instead of a download")
+    adopt = command("adopt", _adopt, "keep a trained generator for warm starts and print the digest that names it")
+    adopt.add_argument("folder", type=Path, metavar="FOLDER", help="holds config.json and weights.safetensors")
+    export = command("export", _export, "write a trained generator as a folder that plain diffusers loads")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="holds config.json and weights.safetensors")
+    export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    export.add_argument("--profile", required=True, help="whose noise levels and steps the scheduler gets")
     inspect = command("inspect", _inspect, "look for faults in a profile's images: missing, damaged, twice, misplaced")
     inspect.add_argument("--profile", required=True)
     track = command("track", _track, "show this checkout's results in the local MLflow store (artifacts/mlflow)")
@@ -70,6 +76,16 @@ def _fetch(arguments: argparse.Namespace) -> None:
         raise UserError(f"the profile '{arguments.profile}' reads the source '{profile.prepare.source}': fetch that "
                         "one, or change prepare.source in params.yaml.")
     fetch(arguments.source, Path("artifacts/raw") / arguments.profile, arguments.from_path)
+
+
+def _adopt(arguments: argparse.Namespace) -> None:
+    from synthplanes.diffusion.warm_start import adopt
+    print(f"train_diffusion.warm_start: {adopt(arguments.folder, Path('artifacts/adopted'))}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from synthplanes.diffusion.export import export
+    export(arguments.folder, arguments.out, read_profile(arguments.profile).sample)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

@@ -26,5 +26,5 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"synthplanes: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("synthplanes: interrupted; the same command starts this stage again.", file=sys.stderr)
+        print("synthplanes: interrupted; the same command goes on.", file=sys.stderr)
         sys.exit(130)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, arms_of, seeds_of, updates_of
+from synthplanes.classification.arms import ARMS, arms_of, seeds_of, updates_of, uses_synthetic
 from synthplanes.errors import UserError
 from synthplanes.protocol import Profile
 
@@ -125,21 +125,17 @@ def _arm(items: Mapping[tuple[str, str, str], Work], budget: str, name: str) -> 
             "total": (own + first + synthesis).as_dict()}
 
 
-def uses_synthetic(arm: str) -> bool:
-    """Whether an arm sees synthetic images, so that it pays for their making."""
-    return bool({ARMS[arm].stage_1, ARMS[arm].stage_2} & {"synthetic", "poison", "mixed"})
-
-
 def expected(profile: Profile, n_classes: int) -> list[dict]:
     """What one `dvc repro` of a profile will cost, from its parameters alone.
 
     One record per budget, stage and architecture: {"budget", "stage", "arch", "runs", ...passes}. With G
     generators, S seeds for each, P and T updates of stage 1 and 2, batches of B images and K classes:
 
-    - train_diffusion: G runs of `images_seen` training passes
+    - train_diffusion: G runs of `images_seen` training passes, those at half the size counted as quarters
     - train_guide: G runs of updates x B training passes, B of the guide
-    - sample: G x K x images_per_class images x `steps` forward passes; with guidance as many again at most (outside
-      the guidance interval they are saved), forward through the generator or, there and back, through the guide
+    - sample: G x K x images_per_class images (or those of the plan) x `steps` forward passes, with Heun's method nearly
+      twice as many; with guidance as many again at most (outside the guidance interval they are saved), forward through
+      the generator or, there and back, through the guide
     - audit: G runs of updates x B training passes of its judge
     - baseline, pretrain, finetune, joint: for every arm made there G x its seeds x its updates x B training passes
       (arms_of, seeds_of and updates_of in classification/arms.py); finetune trains T updates, because P were
@@ -150,12 +146,16 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
     """
     recipe, sample = profile.recipe, profile.sample
     generators, seeds = profile.replication.generators, profile.replication.seeds
-    evaluations = n_classes * sample.images_per_class * sample.steps
+    planned = sum(sum(scanners.values()) for scanners in sample.plan.values())
+    drawn = planned + (n_classes - len(sample.plan)) * sample.images_per_class
+    evaluations = drawn * (2 * sample.steps - 1 if sample.solver == "heun" else sample.steps)
+    diffusion = profile.train_diffusion
+    coarse = diffusion.coarse_share * diffusion.images_seen
     once = {
-        "train_diffusion": Work(generators, generators * profile.train_diffusion.images_seen),
+        "train_diffusion": Work(generators, generators * round(diffusion.images_seen - 0.75 * coarse)),
         "train_guide": Work(generators, generators * profile.train_guide.updates * profile.train_guide.batch_size),
         "sample": Work(generators, generators * evaluations * (sample.guidance == "classifier"),
-                       generators * evaluations * (2 if sample.guidance == "classifier_free" else 1)),
+                       generators * evaluations * (2 if sample.guidance in ("classifier_free", "auto") else 1)),
         "audit": Work(generators, generators * profile.audit.updates * profile.audit.batch_size),
     }
     rows = []

@@ -35,7 +35,7 @@ INDEX = Schema("index.csv", dict(image_id=str, patient_id=str, label=str, role=s
                                  operator=str, sub_plane=str, sha256=str))
 # One row per synthetic image, in the order of its `images.npy`.
 SYNTHETIC = Schema("synthetic index.csv", dict(image_id=str, label=str, scanner=str, budget=str,
-                                               replicate=int, seed=int))
+                                               replicate=int, seed=int, source=str))
 # Which images belong to a budget, and on which side: role is train | validation.
 SPLITS = Schema("splits.csv", dict(budget=str, replicate=int, image_id=str, role=str))
 # One row per classifier: the first axis of `probabilities.npy` [runs, images, classes].

@@ -96,6 +96,7 @@ class TrainDiffusion(Section):
     """Training of the class-conditional denoiser."""
 
     network: Network
+    warm_start: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None
     images_seen: Count
     batch_size: Count
     learning_rate: Positive
@@ -103,6 +104,8 @@ class TrainDiffusion(Section):
     ema_halflife_images: Count
     noise_mean: float
     noise_deviation: Positive
+    coarse_share: Share
+    early_average_share: Share
     condition_dropout: Share
     scanner_condition: bool
     class_balance: Share
@@ -130,10 +133,14 @@ class Sample(Section):
     """How synthetic images are drawn."""
 
     images_per_class: Count
-    guidance: Literal["none", "classifier", "classifier_free"]
+    plan: dict[str, dict[str, Natural]]
+    start: Literal["noise", "real"]
+    start_noise: Positive
+    guidance: Literal["none", "classifier", "classifier_free", "auto"]
     guidance_scale: NotNegative
     guidance_interval: Annotated[list[NotNegative], Field(min_length=2, max_length=2)]
     scanners: Literal["as_in_class", "uniform"]
+    solver: Literal["multistep", "heun", "ancestral"]
     steps: Annotated[int, Field(ge=2)]
     sigma_min: Positive
     sigma_max: Positive
@@ -144,6 +151,8 @@ class Sample(Section):
     def _levels_fall(self):
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
+        if not self.sigma_min < self.start_noise <= self.sigma_max:
+            raise ValueError(f"start_noise {self.start_noise} must lie between sigma_min and sigma_max")
         low, high = self.guidance_interval
         if low > high:
             raise ValueError(f"guidance_interval {self.guidance_interval} must be [lowest, highest]")

@@ -18,6 +18,13 @@ class LinearDenoiser(torch.nn.Module):
         return torch.where(conditions.label.view(-1, 1, 1, 1) < 2, x / 2, x / 4)
 
 
+class EarlyDenoiser(torch.nn.Module):
+    """D' = x / 3, an earlier and poorer estimate."""
+
+    def forward(self, x, sigma, conditions):
+        return x / 3
+
+
 class LinearGuide(torch.nn.Module):
     """Two classes with log-odds (sum of pixels, 0)."""
 
@@ -31,12 +38,18 @@ def image():
 
 
 def guided(kind, scale=3.0, interval=(0.0, 10.0)):
-    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, LinearGuide())
+    guide = EarlyDenoiser() if kind == "auto" else LinearGuide()
+    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, guide)
 
 
 def test_classifier_free_extrapolates():
     x = image()
     assert torch.allclose(guided("classifier_free")(x, 1.0), x / 4 + 3.0 * (x / 2 - x / 4))
+
+
+def test_auto_extrapolates_from_the_early_average():
+    x = image()
+    assert torch.allclose(guided("auto")(x, 1.0), x / 3 + 3.0 * (x / 2 - x / 3))
 
 
 def test_classifier_adds_sigma_squared_times_the_gradient():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from synthplanes.diffusion.solvers import heun, multistep, noise_levels
+from synthplanes.diffusion.solvers import ancestral, heun, multistep, noise_levels
 
 MEANS, DEVIATION = torch.tensor([-1.0, 1.5]), 0.2
 
@@ -63,6 +63,16 @@ def test_multistep_draws_the_mixture():
     for mean, part in zip(MEANS.tolist(), (found[~right], found[right])):
         assert abs(part.mean().item() - mean) < 0.02
         assert abs(part.std().item() - DEVIATION) < 0.02
+
+
+def test_ancestral_draws_the_mixture():
+    n, generator = 10_000, torch.Generator().manual_seed(4)
+    draw = lambda: torch.randn(n, generator=generator, dtype=torch.float64)  # noqa: E731
+    found = ancestral(mixture_denoise, 40.0 * draw(), noise_levels(400, 0.01, 40.0, 7.0), draw)
+    right = found > 0.25
+    assert abs(right.double().mean().item() - 0.5) < 0.02
+    for mean, part in zip(MEANS.tolist(), (found[~right], found[right])):
+        assert abs(part.mean().item() - mean) < 0.02 and abs(part.std().item() - DEVIATION) < 0.02
 
 
 def test_noise_levels_fall_to_zero():

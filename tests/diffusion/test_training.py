@@ -10,6 +10,7 @@ from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.errors import UserError
 
+
 @pytest.fixture(scope="module")
 def trained():
     torch.set_num_threads(1)
@@ -42,6 +43,68 @@ def test_samples_do_not_depend_on_the_batch_size(trained):
     assert np.abs(six.astype(int) - one.astype(int)).max() <= 1
     assert index["label"].tolist() == ["a"] * 3 + ["b"] * 3 and set(index["scanner"].tolist()) <= {"x", "y"}
     assert passes == 6 * 4 * 2
+
+
+def drawn(trained, sample, **more):
+    denoiser = Denoiser(trained.configuration)
+    denoiser.load_state_dict(trained.tensors)
+    index = plan(squares(), denoiser.configuration.scanners, sample, "scarce", 0, root_seed=1)
+    return index, draw(denoiser, more.pop("guide", None), index, sample, torch.device("cpu"), **more)
+
+
+def test_the_plan_is_a_table_of_class_and_scanner(trained):
+    index, (images, *_) = drawn(trained, SAMPLE.model_copy(update=dict(plan={"b": {"x": 2, "": 1}})))
+    rows = [(row["label"], row["scanner"]) for row in index.rows() if row["label"] == "b"]
+    assert rows == [("b", "x"), ("b", "x"), ("b", "")] and index["label"].tolist().count("a") == 3
+    for wrong in ({"c": {"x": 1}}, {"a": {"z": 1}}):
+        with pytest.raises(UserError, match="sample.plan in params.yaml names '[cz]'"):
+            plan(squares(), ("x", "y"), SAMPLE.model_copy(update=dict(plan=wrong)), "scarce", 0, 1)
+
+
+def test_a_little_noise_leaves_the_real_image_and_its_name(trained):
+    near = SAMPLE.model_copy(update=dict(start="real", start_noise=0.03, scanners="as_in_class", guidance="none"))
+    index, (images, *_) = drawn(trained, near, real=squares())
+    place = {image_id: row for row, image_id in enumerate(squares().image_ids)}
+    sources = [place[source] for source in index["source"]]
+    assert [("a", "b")[label] for label in squares().labels[sources]] == index["label"].tolist()
+    assert [squares().scanners[row] for row in sources] == index["scanner"].tolist()
+    assert np.abs(images.astype(int) - squares().images[sources]).mean() < 15
+    far, (others, *_) = drawn(trained, near.model_copy(update=dict(start_noise=20.0)), real=squares())
+    assert np.abs(others.astype(int) - squares().images[sources]).mean() > 30
+    assert drawn(trained, SAMPLE)[0]["source"].tolist() == [""] * 6
+
+
+def test_every_solver_and_the_early_average_draw(trained):
+    early = Denoiser(trained.configuration)
+    early.load_state_dict(trained.early)
+    assert any(not torch.equal(trained.early[name], trained.tensors[name]) for name in trained.tensors)
+    for solver, passes in (("multistep", 4), ("heun", 7), ("ancestral", 4)):
+        sample = SAMPLE.model_copy(update=dict(solver=solver, guidance="none"))
+        assert drawn(trained, sample)[1][1] == 6 * passes
+    auto = SAMPLE.model_copy(update=dict(guidance="auto"))
+    assert drawn(trained, auto, guide=early)[1][1] == 6 * 4 * 2
+    with pytest.raises(UserError, match="no early average was kept"):
+        drawn(trained, auto)
+
+
+def test_coarse_images_cost_a_quarter():
+    half = PARAMETERS.model_copy(update=dict(coarse_share=0.5, early_average_share=0.0))
+    found = training.train(squares(), squares(6), half, 1, 0, torch.device("cpu"))
+    assert found.training_image_passes == 128 + 128 // 4 and found.early == {}
+    assert found.history["images_seen"].tolist() == [64, 128, 192, 256]
+
+
+def test_out_of_memory_names_the_batch_that_fits(monkeypatch):
+    real = training.loss_per_image
+
+    def small_memory(denoiser, clean, *others):
+        if len(clean) > 5:
+            raise torch.OutOfMemoryError
+        return real(denoiser, clean, *others)
+
+    monkeypatch.setattr(training, "loss_per_image", small_memory)
+    with pytest.raises(UserError, match="batch_size 16 needs more memory than the cpu has: 4 fits"):
+        training.train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"))
 
 
 def test_balanced_draws():

@@ -45,6 +45,7 @@ def test_equivalence_is_judged_by_the_90_percent_interval():
 
 
 REFUSED = {
+    "other information": dict(why_other_information="a warm start"),
     "undertrained":     dict(why_undertrained="it still gains"),
     "unpaired":         dict(why_unpaired="a seed is missing"),
     "too few patients": dict(interval=an_interval(.03, .05, n_effective_patients=19.9)),
@@ -58,8 +59,8 @@ def test_refusals_precede_any_finding(word):
 
 
 def test_refusals_have_an_order_and_need_no_interval():
-    assert judge(Evidence(None, MARGIN, "it still gains", "a seed is missing")).word == "undertrained"
-    assert judge(Evidence(None, MARGIN, "", "a seed is missing")).word == "unpaired"
+    assert judge(Evidence(None, MARGIN, "", "it still gains", "a seed is missing")).word == "undertrained"
+    assert judge(Evidence(None, MARGIN, "", "", "a seed is missing")).word == "unpaired"
 
 
 def test_too_few_patients_names_the_constant():

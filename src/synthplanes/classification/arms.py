@@ -45,6 +45,11 @@ ARMS = {arm.name: arm for arm in (
 )}
 
 
+def uses_synthetic(arm: str) -> bool:
+    """Whether an arm sees synthetic images, so that it pays for their making and holds what their generator held."""
+    return bool({ARMS[arm].stage_1, ARMS[arm].stage_2} & {"synthetic", "poison", "mixed"})
+
+
 def arms_of(stage: str, arch: str, recipe: Recipe) -> list[Arm]:
     """The arms that a pipeline stage makes for an architecture role: controls only where the recipe has them."""
     return [arm for arm in ARMS.values() if arm.stage == stage

@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from synthplanes import records, weights
-from synthplanes.sections import GROUPS
-from synthplanes.torchvision_operators import declare_missing
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
+from synthplanes.diffusion.parts import with_own_dropout
+from synthplanes.sections import GROUPS
+from synthplanes.torchvision_operators import declare_missing
 
 SIGMA_D = 0.5
 
@@ -35,6 +36,7 @@ class Configuration:
     scanners: tuple[str, ...]
     data_mean: float           # of the training images in [-1, 1]
     data_deviation: float
+    learned_from: tuple[str, ...] = ()  # the sets of images behind the weights, a warm start's included
 
 
 class Denoiser(nn.Module):
@@ -54,6 +56,7 @@ class Denoiser(nn.Module):
             up_block_types=tuple("AttnUpBlock2D" if i in c.attention_at else "UpBlock2D"
                                  for i in reversed(levels)),
             attention_head_dim=32, norm_num_groups=GROUPS)
+        with_own_dropout(self.unet)
         # diffusers' own class embedding knows one condition; its forward calls whatever stands here.
         self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), N_AUGMENTATIONS,
                                                        4 * c.channels[0])
@@ -91,10 +94,13 @@ def loss_per_image(denoiser, clean: torch.Tensor, noise: torch.Tensor, sigma: to
     return weight * (denoised - clean).square().mean(dim=(1, 2, 3))
 
 
-def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str, torch.Tensor]) -> None:
-    """Write config.json and weights.safetensors."""
+def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str, torch.Tensor],
+                   early: dict[str, torch.Tensor] | None = None) -> None:
+    """Write config.json, weights.safetensors and, where there is one, the early average early.safetensors."""
     records.write_json(Path(folder) / "config.json", asdict(configuration))
     weights.write_weights(Path(folder) / "weights.safetensors", tensors)
+    if early:
+        weights.write_weights(Path(folder) / "early.safetensors", early)
 
 
 def read_configuration(folder: Path) -> Configuration:
@@ -104,8 +110,13 @@ def read_configuration(folder: Path) -> Configuration:
                             for key, value in content.items()})
 
 
-def read_denoiser(folder: Path) -> Denoiser:
+def read_denoiser(folder: Path, file: str = "weights.safetensors") -> Denoiser:
     """A denoiser in evaluation mode on the CPU."""
     denoiser = Denoiser(read_configuration(folder))
-    denoiser.load_state_dict(weights.read_weights(Path(folder) / "weights.safetensors"))
+    denoiser.load_state_dict(weights.read_weights(Path(folder) / file))
     return denoiser.eval()
+
+
+def read_early_average(folder: Path) -> Denoiser | None:
+    """The average of an earlier moment of the same training, the guide of autoguidance, or None where none was kept."""
+    return read_denoiser(folder, "early.safetensors") if (Path(folder) / "early.safetensors").exists() else None

@@ -1,7 +1,8 @@
-"""Ways to ask for a class: three denoise functions over the same network.
+"""Ways to ask for a class: denoise functions over the same network.
 
 none             D(x; sigma, y)
 classifier_free  D(x; sigma) + s (D(x; sigma, y) - D(x; sigma))                 (Ho & Salimans 2022)
+auto             D'(x; sigma, y) + s (D(x; sigma, y) - D'(x; sigma, y))         (Karras 2024; D' an early average)
 classifier       D(x; sigma, y) + s sigma^2 grad_x log p(y | x; sigma)          (Dhariwal & Nichol 2021)
 
 Inside the interval of noise levels only (Kynkaanniemi 2024); outside it, and at a scale that changes
@@ -23,10 +24,10 @@ class GuidedDenoiser:
 
     denoiser: Denoiser
     conditions: Conditions
-    kind: str                        # none | classifier | classifier_free
+    kind: str                        # none | classifier | classifier_free | auto
     scale: float                     # s
     interval: tuple[float, float]    # noise levels, lowest and highest
-    guide: Guide | None = None
+    guide: Guide | Denoiser | None = None  # classifier: the noise-aware classifier; auto: the early average
     forward_image_passes: int = 0
     gradient_image_passes: int = 0   # through the guide, forward and backward
 
@@ -43,6 +44,10 @@ class GuidedDenoiser:
                 self.forward_image_passes += len(x)
                 free = self.denoiser(x, level, unknown)
                 return free + self.scale * (denoised - free)
+            if self.kind == "auto":
+                self.forward_image_passes += len(x)
+                early = self.guide(x, level, self.conditions)
+                return early + self.scale * (denoised - early)
         self.gradient_image_passes += len(x)
         return denoised + self.scale * sigma ** 2 * self.gradient(x, level)
 

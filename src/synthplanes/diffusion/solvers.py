@@ -1,6 +1,7 @@
 """From noise to images: the probability-flow equation dx/dsigma = (x - D(x; sigma)) / sigma, solved.
 
-A `denoise` is any function (x [N, ...], sigma float) -> D(x; sigma) of the same shape.
+A `denoise` is any function (x [N, ...], sigma float) -> D(x; sigma) of the same shape. `ancestral` solves the
+stochastic equation in its place, and alone calls `noise`.
 """
 
 import math
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 Denoise = Callable[[torch.Tensor, float], torch.Tensor]
+Noise = Callable[[], torch.Tensor]  # standard normal numbers of x's shape, new ones at every call
 
 
 def noise_levels(steps: int, sigma_min: float, sigma_max: float, rho: float) -> list[float]:
@@ -17,7 +19,7 @@ def noise_levels(steps: int, sigma_min: float, sigma_max: float, rho: float) -> 
     return [(high + i / (steps - 1) * (low - high)) ** rho for i in range(steps)] + [0.0]
 
 
-def multistep(denoise: Denoise, x: torch.Tensor, levels: list[float]) -> torch.Tensor:
+def multistep(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise | None = None) -> torch.Tensor:
     """DPM-Solver++(2M) (Lu 2022, algorithm 2): second order at one evaluation a step.
 
     `x` is drawn at levels[0]; with the last level 0 the result is the last denoised estimate.
@@ -37,7 +39,7 @@ def multistep(denoise: Denoise, x: torch.Tensor, levels: list[float]) -> torch.T
     return x
 
 
-def heun(denoise: Denoise, x: torch.Tensor, levels: list[float]) -> torch.Tensor:
+def heun(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise | None = None) -> torch.Tensor:
     """Heun's second-order method (Karras 2022, algorithm 1): the reference, two evaluations a step."""
     for sigma, sigma_next in zip(levels, levels[1:]):
         slope = (x - denoise(x, sigma)) / sigma
@@ -47,3 +49,21 @@ def heun(denoise: Denoise, x: torch.Tensor, levels: list[float]) -> torch.Tensor
         slope_next = (euler - denoise(euler, sigma_next)) / sigma_next
         x = x + (sigma_next - sigma) * (slope + slope_next) / 2
     return x
+
+
+def ancestral(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise) -> torch.Tensor:
+    """Ancestral sampling (Ho 2020, algorithm 2, in Karras' variables): each step draws from q(x' | x, D(x)).
+
+    Where noise only adds up, that posterior has the mean D + (s'/s)^2 (x - D) and the variance s'^2 (s^2 - s'^2) / s^2.
+    First order, for many steps: the reference.
+    """
+    for sigma, sigma_next in zip(levels, levels[1:]):
+        denoised = denoise(x, sigma)
+        ratio = (sigma_next / sigma) ** 2
+        x = denoised + ratio * (x - denoised)
+        if sigma_next > 0:
+            x = x + sigma_next * math.sqrt(1 - ratio) * noise()
+    return x
+
+
+SOLVERS = {"multistep": multistep, "heun": heun, "ancestral": ancestral}

@@ -2,15 +2,18 @@
 
 Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept, and a killed
 training goes on from its last state to the same bytes.
+The first images may be seen at half the size (coarse to fine: the U-Net is convolutional, and so takes both).
 Batches are drawn with a stated share of class balance; the weights are averaged (EMA), and the last average
 is kept: the loss on the budget's validation patients is recorded as a curve and decides nothing.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from synthplanes import records, seeds
 from synthplanes.data.images import to_float
@@ -18,7 +21,9 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
+from synthplanes.diffusion.parts import Parts, largest_that_fits
 from synthplanes.diffusion.training_state import Counters, as_state, from_state
+from synthplanes.diffusion.warm_start import begin_from
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.scratch import NothingKept
@@ -35,21 +40,29 @@ class Trained:
 
     configuration: Configuration
     tensors: dict[str, torch.Tensor]  # the last averaged weights
+    early: dict[str, torch.Tensor]    # those of an earlier moment, for autoguidance; empty where none were asked for
     history: records.Table            # GENERATOR_HISTORY
     training_image_passes: int
     forward_image_passes: int
 
 
 def train(train_set: LabelledImages, held_out: LabelledImages, parameters: TrainDiffusion, root_seed: int,
-          replicate: int, device: torch.device, scratch: NothingKept = NothingKept()) -> Trained:
+          replicate: int, device: torch.device, threads: int = 1, scratch: NothingKept = NothingKept(),
+          origin: str = "", adopted: Path = Path()) -> Trained:
     """Train a denoiser on a budget's training images, from the state in `scratch` if there is one.
+
+    On a CPU every batch is computed in `threads` parts, a core for each; their number changes the last bits.
+    `origin` names these images for the generator's `learned_from`; a warm start is looked for in `adopted`.
 
     Raises `UserError` when the loss is not finite; the state before stays in `scratch`.
     """
     scanners = tuple(sorted(set(train_set.scanners.tolist()) - {""})) if parameters.scanner_condition else ()
     configuration = configure(train_set, parameters, scanners)
     torch.manual_seed(seeds.derive(root_seed, "denoiser initialisation", replicate))
-    denoiser = Denoiser(configuration).to(device)
+    denoiser = Denoiser(configuration)
+    before = begin_from(denoiser, parameters.warm_start, adopted) if parameters.warm_start else ()
+    configuration = replace(configuration, learned_from=tuple(dict.fromkeys((*before, origin))))
+    denoiser = denoiser.to(device)
     average = copy.deepcopy(denoiser).eval()
     optimiser = torch.optim.AdamW(denoiser.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.99),
                                   weight_decay=0.0, fused=True)
@@ -60,27 +73,43 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     held_out_conditions = Conditions(torch.from_numpy(held_out.labels), _positions(held_out.scanners, scanners),
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
+    parts = Parts(threads if device.type == "cpu" else 1)
     progress = Progress("denoiser", parameters.images_seen, "images seen")
     kept = scratch.read_state(f"r{replicate}")
-    at = from_state(*kept, denoiser, average, optimiser) if kept else Counters()
+    at, early = from_state(*kept, denoiser, average, optimiser) if kept else (Counters(), {})
     progress(at.seen)
     while at.seen < parameters.images_seen:
-        # One update. Torch's global generator serves dropout alone.
+        # One update. Torch's global generator serves dropout on a GPU alone.
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, at.step))
         torch.manual_seed(seeds.derive(root_seed, "denoiser dropout", replicate, at.step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
         batch, augmentation = augment(images[rows], parameters.augmentation, generator)
+        if at.seen < parameters.coarse_share * parameters.images_seen:
+            batch, at.coarse = functional.avg_pool2d(batch, 2), at.coarse + len(batch)
         drop = torch.rand(2, parameters.batch_size, generator=generator) < parameters.condition_dropout
         conditions = Conditions(torch.where(drop[0], len(configuration.classes), labels[rows]),
                                 torch.where(drop[1], len(scanners), scanner[rows]), augmentation)
         sigma = stratified_noise(parameters.batch_size, parameters, generator)
         noise = torch.randn(batch.shape, generator=generator)
-        loss = loss_per_image(denoiser, denoiser.normalise(batch.to(device)), noise.to(device),
-                              sigma.to(device), conditions.to(device)).mean()
-        if not torch.isfinite(loss):
-            raise UserError(f"the denoiser's loss is {loss.item()} at step {at.step} ({at.seen} images seen): lower "
+        clean, noise, sigma, told = (denoiser.normalise(batch.to(device)), noise.to(device), sigma.to(device),
+                                     conditions.to(device))
+        masks = [seeds.derive(root_seed, f"denoiser dropout {part}", replicate, at.step) for part in range(parts.n)]
+
+        def backward(size: int) -> float:
+            return parts.backward(
+                denoiser, lambda rows: loss_per_image(denoiser, clean[rows], noise[rows], sigma[rows], told.of(rows)),
+                size, masks)
+
+        try:
+            loss = backward(parameters.batch_size)
+        except torch.OutOfMemoryError:
+            fits = largest_that_fits(backward, parameters.batch_size)
+            raise UserError(f"train_diffusion.batch_size {parameters.batch_size} needs more memory than the "
+                            f"{device.type} has: {f'{fits} fits' if fits else 'not even 1 fits'}; change it in "
+                            "params.yaml.") from None
+        if not np.isfinite(loss):
+            raise UserError(f"the denoiser's loss is {loss} at step {at.step} ({at.seen} images seen): lower "
                             "train_diffusion.learning_rate in params.yaml.")
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), GRADIENT_NORM)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(at.seen, parameters)
@@ -89,12 +118,15 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
         before, at.seen, at.step = at.seen, at.seen + parameters.batch_size, at.step + 1
         halflife = min(parameters.ema_halflife_images, EMA_RAMP_SHARE * at.seen)
         move_average(average, denoiser, 0.5 ** (parameters.batch_size / halflife))
-        at.since.append(loss.item())
+        if before < parameters.early_average_share * parameters.images_seen <= at.seen:
+            early = copy.deepcopy(average.state_dict())
+        at.since.append(loss)
         progress(at.seen)
 
         finished = at.seen >= parameters.images_seen
         if finished or at.seen // parameters.held_out_every_images > before // parameters.held_out_every_images:
-            held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device)
+            held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device,
+                                         parts)
             at.forward += HELD_OUT_LEVELS * len(held_out)
             mean = float(np.mean(at.since))
             at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6),
@@ -102,11 +134,16 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
             at.since = []
             progress(at.seen, f"loss {mean:.4f}, held out {held_out_now:.4f}")
         if finished or scratch.due():
-            scratch.write_state(f"r{replicate}", at.step, *as_state(denoiser, average, optimiser, at))
+            scratch.write_state(f"r{replicate}", at.step, *as_state(denoiser, average, early, optimiser, at))
 
-    tensors = {name: tensor.detach().cpu() for name, tensor in average.state_dict().items()}
     history = records.Table.of_rows(records.GENERATOR_HISTORY, at.history)
-    return Trained(configuration, tensors, history, at.seen, at.forward)
+    # A coarse image has a quarter of the pixels, and costs a quarter of the work.
+    return Trained(configuration, on_cpu(average.state_dict()), on_cpu(early), history,
+                   at.seen - at.coarse * 3 // 4, at.forward)
+
+
+def on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
 def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:
@@ -114,9 +151,10 @@ def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: t
     network = parameters.network
     size = train_set.images.shape[1]
     reduction = network.unshuffle * 2 ** (len(network.channels) - 1)
+    reduction *= 2 if parameters.coarse_share else 1
     if size % reduction:
-        raise UserError(f"image_size {size} is no multiple of {reduction} (unshuffle x 2^levels): change "
-                        "train_diffusion.network or prepare.image_size in params.yaml.")
+        raise UserError(f"image_size {size} is no multiple of {reduction} (unshuffle x 2^levels, twice that with "
+                        "coarse_share): change train_diffusion or prepare.image_size in params.yaml.")
     pixels = to_float(train_set.images).astype(np.float64)
     return Configuration(size, network.unshuffle, tuple(network.channels), network.layers_per_block,
                          tuple(network.attention_at), network.dropout, train_set.classes, scanners,
@@ -150,22 +188,25 @@ def move_average(average: torch.nn.Module, model: torch.nn.Module, keep: float) 
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-@torch.no_grad()
 def held_out_loss(denoiser: Denoiser, images: torch.Tensor, conditions: Conditions, parameters: TrainDiffusion,
-                  root_seed: int, device: torch.device) -> float:
+                  root_seed: int, device: torch.device, parts: Parts) -> float:
     """The training loss on held-out images at HELD_OUT_LEVELS fixed levels and with fixed noise."""
     quantiles = (torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS
     levels = (parameters.noise_mean + parameters.noise_deviation * torch.special.ndtri(quantiles)).exp().float()
-    total = 0.0
-    for number, level in enumerate(levels):
+
+    @torch.no_grad()
+    def at_level(number: int) -> float:
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "held-out noise", number))
-        noise = torch.randn(images.shape, generator=generator)
+        noise, total = torch.randn(images.shape, generator=generator), 0.0
         for start in range(0, len(images), parameters.batch_size):
             rows = slice(start, start + parameters.batch_size)
             clean = denoiser.normalise(images[rows].to(device))
-            total += loss_per_image(denoiser, clean, noise[rows].to(device), level.expand(len(clean)).to(device),
+            total += loss_per_image(denoiser, clean, noise[rows].to(device),
+                                    levels[number].expand(len(clean)).to(device),
                                     conditions.of(rows).to(device)).sum().item()
-    return total / (HELD_OUT_LEVELS * len(images))
+        return total
+
+    return sum(parts.map(at_level, range(HELD_OUT_LEVELS))) / (HELD_OUT_LEVELS * len(images))
 
 
 def _positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:

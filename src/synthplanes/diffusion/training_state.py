@@ -16,24 +16,26 @@ class Counters:
 
     seen: int = 0                                       # images
     step: int = 0
+    coarse: int = 0                                     # images seen at half the size
     forward: int = 0                                    # forward passes of held-out images
     history: list[dict] = field(default_factory=list)   # rows of records.GENERATOR_HISTORY
     since: list[float] = field(default_factory=list)    # losses since the last row
 
 
-def as_state(denoiser: Denoiser, average: Denoiser, optimiser: torch.optim.Optimizer, counters: Counters
-             ) -> tuple[dict[str, torch.Tensor], dict]:
+def as_state(denoiser: Denoiser, average: Denoiser, early: dict[str, torch.Tensor], optimiser: torch.optim.Optimizer,
+             counters: Counters) -> tuple[dict[str, torch.Tensor], dict]:
     """(named tensors, facts that JSON can hold); floats survive JSON exactly."""
     tensors = {f"denoiser.{name}": tensor for name, tensor in denoiser.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
+    tensors |= {f"early.{name}": tensor for name, tensor in early.items()}
     for number, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
     return tensors, asdict(counters)
 
 
 def from_state(tensors: dict[str, torch.Tensor], facts: dict, denoiser: Denoiser, average: Denoiser,
-               optimiser: torch.optim.Optimizer) -> Counters:
-    """Put a state back into freshly built networks and optimiser; returns its counters."""
+               optimiser: torch.optim.Optimizer) -> tuple[Counters, dict[str, torch.Tensor]]:
+    """Put a state back into freshly built networks and optimiser; returns its counters and the early average."""
     denoiser.load_state_dict(_part(tensors, "denoiser."))
     average.load_state_dict(_part(tensors, "average."))
     moments: dict[int, dict] = {}
@@ -41,7 +43,7 @@ def from_state(tensors: dict[str, torch.Tensor], facts: dict, denoiser: Denoiser
         number, moment = name.split(".", 1)
         moments.setdefault(int(number), {})[moment] = tensor
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Counters(**facts)
+    return Counters(**facts), _part(tensors, "early.")
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -56,7 +56,7 @@ class BudgetVerdict:
         for row, scope, _, pairing in self.pairings():
             for metric in self.weightings:
                 interval = self._interval(pairing, metric)
-                found = self._judge(interval, row.gated, pairing.why_unpaired, scope)
+                found = self._judge(interval, row.gated, pairing.why_unpaired, scope, row.arm, row.reference)
                 records.append({
                     "source": self.settings.source, "budget": self.budget, "arch": scope, "metric": metric,
                     "contrast": row.name, "arm": row.arm, "reference_arm": row.reference, "role": row.role,
@@ -127,16 +127,19 @@ class BudgetVerdict:
         why = next((pairing.why_unpaired for pairing in pairings if pairing.why_unpaired), "")
         both = [self._interval(pairing, PRIMARY_METRIC) for pairing in pairings]
         interval = None if why else weaker(*both)
-        return self._judge(interval, True, why, scope), interval, pairings[0]
+        return self._judge(interval, True, why, scope, arm, contrasts.REFERENCES[0]), interval, pairings[0]
 
     def _interval(self, pairing: contrasts.Pairing, metric: str) -> Interval | None:
         if pairing.why_unpaired:
             return None
         return contrast(pairing.arm, pairing.reference, self.weightings[metric], self.patients)
 
-    def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str, scope: str) -> Judgement:
+    def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str, scope: str, arm: str,
+               reference: str) -> Judgement:
         why_undertrained = self.plateau.why_undertrained(scope) if gated else ""
-        return judge(Evidence(interval, self.settings.margin, why_undertrained, why_unpaired))
+        warm = {arm, reference} & self.settings.warm_started
+        why_other = f"the generator behind `{min(warm)}` had learned from other images before" if len(warm) == 1 else ""
+        return judge(Evidence(interval, self.settings.margin, why_other, why_undertrained, why_unpaired))
 
     def _words(self, found: Judgement) -> dict:
         return {"verdict": on_simulated(found.word, self.settings.simulated), "word": found.word,

@@ -17,3 +17,4 @@ class Settings:
     scarce_budget: str          # where the one confirmatory hypothesis is tested
     expected: frozenset[Cell]   # every run that the protocol asks for, over all budgets
     root_seed: int              # of the bootstrap's draws
+    warm_started: frozenset[str] = frozenset()  # arms whose generator had learned from other images before

@@ -20,6 +20,7 @@ class Evidence:
 
     interval: Interval | None    # None where no pair of runs could be formed
     margin: float                # fraction: 0.02 is two points
+    why_other_information: str = ""  # a reason, empty where both arms rest on the same images
     why_undertrained: str = ""   # a reason, empty where the plateau gate is met or does not apply
     why_unpaired: str = ""       # a reason, empty where every run has its partner
 
@@ -32,6 +33,10 @@ class Judgement:
     @property
     def refused(self) -> bool:
         return bool(self.reason)
+
+
+def other_information(evidence: Evidence) -> str:
+    return evidence.why_other_information
 
 
 def undertrained(evidence: Evidence) -> str:
@@ -74,6 +79,7 @@ def no_worthwhile_gain(evidence: Evidence) -> bool:
 
 
 REFUSALS = (
+    ("other information",  other_information),  # one arm rests on images that the other never had
     ("undertrained",       undertrained),       # more updates of real training might give the same gain
     ("unpaired",           unpaired),           # the two arms were not drawn with the same seeds
     ("too few patients",   too_few_patients),

@@ -1,0 +1,154 @@
+"""What each way of training and drawing is worth, on a phantom population of another root seed.
+
+    python tests/benchmarks/generator_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3]
+
+It takes the profile's scarce budget from a population of its own root seed, so that the profile's test rows stay
+unopened, trains the profile's generator and one that sees half of its images at half the size, draws from them in
+several ways, and for every way tells
+
+- label fidelity: how many labels a judge recognises that learned from fresh patients,
+- `synthetic` and `synthetic_then_real` of the first control architecture, by the profile's recipe, on the
+  population's test patients, beside `real` at equal updates.
+
+What is asked of a generator is the second; the first and the eye mislead. Writes metrics/generator_yardsticks.json:
+about 35 minutes on two CPU cores.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+from phantom_yardsticks import population, score, world
+
+from synthplanes import records
+from synthplanes.classification.arms import ARMS
+from synthplanes.classification.judging import judge
+from synthplanes.classification.runs import Task, train_one
+from synthplanes.command import run
+from synthplanes.data.phantom import VERSION
+from synthplanes.data.selection import LabelledImages, read_budget, read_classes
+from synthplanes.devices import prepare_torch
+from synthplanes.diffusion.denoiser import Denoiser
+from synthplanes.diffusion.guide import Guide, train_guide
+from synthplanes.diffusion.sampling import draw, plan
+from synthplanes.diffusion.training import Trained, train
+from synthplanes.fidelity.label_fidelity import label_fidelity
+from synthplanes.progress import Progress
+from synthplanes.protocol import Profile, read_profile
+
+OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "generator_yardsticks.json"
+EARLY = 0.2  # of the images seen: when the early average is kept
+GENERATORS = {"from scratch": {}, "coarse to fine": {"coarse_share": 0.5}}
+WAYS = (  # generator, changes of the profile's sample section
+    ("from scratch", dict(guidance="none")),
+    ("from scratch", dict(guidance="classifier", guidance_scale=0.5)),
+    ("from scratch", dict(guidance="classifier", guidance_scale=1.0)),
+    ("from scratch", dict(guidance="classifier", guidance_scale=2.0)),
+    ("from scratch", dict(guidance="classifier", guidance_scale=4.0)),
+    ("from scratch", dict(guidance="classifier_free", guidance_scale=1.5)),
+    ("from scratch", dict(guidance="auto", guidance_scale=1.5)),
+    ("from scratch", dict(guidance="none", start="real", start_noise=0.3)),
+    ("from scratch", dict(guidance="none", start="real", start_noise=0.7)),
+    ("coarse to fine", dict(guidance="classifier", guidance_scale=1.0)),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="phantom")
+    parser.add_argument("--root-seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images-per-class", type=int, default=250)
+    parser.add_argument("--out", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    profile, root = read_profile(arguments.profile), arguments.root_seed
+    device = prepare_torch(threads=1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        population(profile, root, folder / "population")
+        classes = read_classes(folder / "population")
+        pools = world(profile, folder / "population", classes)
+        held_out = read_budget(folder / "population", next(iter(profile.used_budgets())), 0, "validation")
+        trained = {name: generator(profile, pools["real"], held_out, root, device, changes)
+                   for name, changes in GENERATORS.items()}
+        guides = {name: guide_of(profile, pools["real"], one, root, device) for name, one in trained.items()}
+        sets = [drawn(profile, pools["real"], trained[name], guides[name], changes, root, arguments.images_per_class,
+                      device) for name, changes in WAYS]
+        prepare_torch(profile.compute.threads)
+        judged = judge(pools["fresh"], [one.images for one in (*sets, pools["test"])], profile.audit, profile.recipe,
+                       root, 0, device)
+        scores = classifiers(profile, pools, sets, classes, root, arguments.seeds, folder)
+    ways = [dict(generator=name, **changes, **fidelity(probabilities, one), **arms)
+            for (name, changes), one, probabilities, arms in zip(WAYS, sets, judged, scores)]
+    records.write_json(arguments.out, dict(
+        profile=arguments.profile, phantom_version=VERSION, root_seed=root, images_per_class=arguments.images_per_class,
+        seeds=arguments.seeds, n={name: len(images) for name, images in pools.items()}, ways=ways,
+        real=scores[-1]["real"],
+        label_fidelity_of_test_images=fidelity(judged[-1], pools["test"])["label_fidelity"],
+        generators={name: dict(images_seen=int(one.history["images_seen"][-1]), held_out_loss=float(
+            one.history["held_out_loss"][-1]), training_image_passes=one.training_image_passes)
+            for name, one in trained.items()}))
+    for way in ways:
+        print(way)
+
+
+def generator(profile: Profile, real: LabelledImages, held_out: LabelledImages, root: int, device: torch.device,
+              changes: dict) -> Trained:
+    parameters = profile.train_diffusion.model_copy(update=dict(early_average_share=EARLY) | changes)
+    return train(real, held_out, parameters, root, 0, device, profile.compute.threads)
+
+
+def guide_of(profile: Profile, real: LabelledImages, trained: Trained, root: int, device: torch.device) -> Guide:
+    tensors, description = train_guide(real, trained.configuration, profile.train_guide, profile.train_diffusion, root,
+                                       0, device)
+    guide = Guide(tuple(description["channels"]), description["n_classes"], description["unshuffle"])
+    guide.load_state_dict(tensors)
+    return guide.eval()
+
+
+def drawn(profile: Profile, real: LabelledImages, trained: Trained, guide: Guide, changes: dict, root: int,
+          images_per_class: int, device: torch.device) -> LabelledImages:
+    """The synthetic set of one way."""
+    sample = profile.sample.model_copy(update=dict(images_per_class=images_per_class) | changes)
+    denoiser, early = Denoiser(trained.configuration), Denoiser(trained.configuration)
+    denoiser.load_state_dict(trained.tensors)
+    early.load_state_dict(trained.early)
+    index = plan(real, trained.configuration.scanners, sample, "scarce", 0, root)
+    helper = {"classifier": guide, "auto": early.eval()}.get(sample.guidance)
+    images, _, _ = draw(denoiser, helper, index, sample, device, profile.compute.processes, real=real)
+    labels = np.array([real.classes.index(name) for name in index["label"].tolist()])
+    return LabelledImages(images, labels, index["scanner"], index["image_id"], real.classes)
+
+
+def fidelity(probabilities: np.ndarray, images: LabelledImages) -> dict:
+    found = label_fidelity(probabilities, images.labels, images.classes)
+    return dict(label_fidelity=round(found["mean_over_classes"], 4),
+                label_fidelity_per_class={name: round(value, 4) for name, value in found["per_class"].items()})
+
+
+def classifiers(profile: Profile, pools: dict, sets: list[LabelledImages], classes: tuple[str, ...], root: int,
+                seeds: int, folder: Path) -> list[dict]:
+    """Per set {"synthetic", "synthetic_then_real"}, and at the end {"real"}: balanced accuracy, mean and SD."""
+    arch = profile.recipe.control_archs[0]
+    tasks = [(f"{number}", Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root,
+                                dict(pools, synthetic=one), None, folder / f"{number}-{arm}-{seed}.safetensors"))
+             for number, one in enumerate(sets) for arm in ("synthetic", "synthetic_then_real")
+             for seed in range(seeds)]
+    tasks += [("real", Task(ARMS["real"], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root, pools, None,
+                            folder / f"real-{seed}.safetensors")) for seed in range(seeds)]
+    progress = Progress("yardsticks", len(tasks), "classifiers")
+    done = joblib.Parallel(n_jobs=profile.compute.processes, return_as="generator")(
+        joblib.delayed(train_one)(task) for _, task in tasks)
+    for number, _ in enumerate(done, start=1):
+        progress(number)
+    names = [*(f"{number}" for number in range(len(sets))), "real"]
+    rows = score(profile, tasks, {name: pools["test"] for name in names}, classes)
+    return [{row["arm"]: {key: row[key] for key in ("mean", "deviation", "n")} for row in rows if row["world"] == name}
+            for name in names]
+
+
+if __name__ == "__main__":
+    run(main)
