@@ -26,6 +26,6 @@ def small_profile_parameters(archs=("residual",), budgets=("scarce",), guidance=
     whole["sample"] |= {"images_per_class": 3, "steps": 5, "guidance": guidance}
     whole["audit"] |= {"updates": 10, "batch_size": 8}
     whole["recipe"] |= {"stage_1_updates": 40, "stage_2_updates": 20, "batch_size": 8, "plateau_seeds": 2,
-                        "controls": list(controls), "control_archs": [archs[0]]}
+                        "mixed_archs": list(archs), "controls": list(controls), "control_archs": [archs[0]]}
     whole["evaluate"]["margin"] = 0.02
     return whole

@@ -49,9 +49,9 @@ class Profile(Section):
                                  f"{name} with unshuffle {self.train_diffusion.network.unshuffle} reduces it")
         if self.sample.scanners == "uniform" and not self.train_diffusion.scanner_condition:
             raise ValueError("sample.scanners 'uniform' needs train_diffusion.scanner_condition")
-        unknown = set(self.recipe.control_archs) - {role for role, arch in self.archs.items() if arch}
-        if unknown:
-            raise ValueError(f"recipe.control_archs names {sorted(unknown)}, which archs does not use")
+        for key in ("mixed_archs", "control_archs"):
+            if unknown := set(getattr(self.recipe, key)) - set(self.used_archs()):
+                raise ValueError(f"recipe.{key} names {sorted(unknown)}, which archs does not use")
         if self.recipe.plateau_seeds > self.replication.seeds:
             raise ValueError("recipe.plateau_seeds is larger than replication.seeds")
         return self

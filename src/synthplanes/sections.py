@@ -190,6 +190,7 @@ class Recipe(Section):
     augmentation: Share
     rehearsal_share: Share
     mixed_synthetic_share: Share
+    mixed_archs: list[str]
     plateau_seeds: Count
     controls: list[Control]
     control_archs: list[str]

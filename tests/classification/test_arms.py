@@ -28,9 +28,13 @@ def test_one_stage_and_two_stages_spend_the_same_integral_of_the_learning_rate(p
     assert single_stage_ratio(r) * (r.stage_1_updates + r.stage_2_updates) == pytest.approx(two)
 
 
-def test_controls_run_where_the_recipe_says(phantom):
-    assert {arm.name for arm in arms_of("pretrain", "residual", phantom.recipe)} == {"synthetic", "oracle", "null", "poison"}
-    assert {arm.name for arm in arms_of("pretrain", "transformer", phantom.recipe)} == {"synthetic"}
+def test_controls_and_mixed_run_where_the_recipe_says(phantom):
+    recipe = phantom.recipe.model_copy(update=dict(controls=["oracle", "poison"], control_archs=["residual"],
+                                                   mixed_archs=["convolutional"]))
+    assert {arm.name for arm in arms_of("pretrain", "residual", recipe)} == {"synthetic", "oracle", "poison"}
+    assert {arm.name for arm in arms_of("pretrain", "transformer", recipe)} == {"synthetic"}
+    assert [arm.name for arm in arms_of("joint", "convolutional", recipe)] == ["mixed"]
+    assert not arms_of("joint", "residual", recipe)
 
 
 def test_every_fine_tuned_arm_has_a_first_stage():
@@ -44,4 +48,5 @@ def test_expected_cells(phantom):
     seeds = phantom.replication.seeds
     assert sum(cell[0] == "real" for cell in cells) == seeds * len(phantom.used_archs())
     assert sum(cell[0] == "real_long" for cell in cells) == phantom.recipe.plateau_seeds * len(phantom.used_archs())
-    assert sum(cell[0] == "poison_then_real" for cell in cells) == seeds
+    assert sum(cell[0] == "oracle_then_real" for cell in cells) == seeds * len(phantom.recipe.control_archs)
+    assert sum(cell[0] == "mixed" for cell in cells) == seeds * len(phantom.recipe.mixed_archs)

@@ -15,7 +15,7 @@ from synthplanes.sections import Architecture, Recipe
 RECIPE = Recipe.model_validate(dict(
     stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,
     weight_decay=0.05, label_smoothing=0.0, warmup_fraction=0.1, ema_halflife_updates=4, augmentation=0.3,
-    rehearsal_share=0.0, mixed_synthetic_share=0.5, plateau_seeds=1, controls=[], control_archs=[]))
+    rehearsal_share=0.0, mixed_synthetic_share=0.5, mixed_archs=[], plateau_seeds=1, controls=[], control_archs=[]))
 
 
 def squares(n: int = 48, brightness: int = 200) -> LabelledImages:

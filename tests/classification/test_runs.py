@@ -76,3 +76,9 @@ def test_a_cell_twice_gives_the_same_bytes_for_any_number_of_processes(smoke, tm
     p = predict(trained, Architecture(model="test_resnet", learning_rate=0.003, options={}), 3, POOLS["real"].images, torch.device("cpu"))
     assert p.shape == (2, 30, 3) and p.dtype == np.float32 and np.allclose(p.sum(axis=2), 1, atol=1e-5)
     assert not np.array_equal(p[0], p[1])
+
+
+def test_a_cell_of_no_arms_is_an_empty_history(smoke, tmp_path):
+    nothing = smoke.model_copy(update=dict(recipe=smoke.recipe.model_copy(update=dict(mixed_archs=[]))))
+    assert train_cell("joint", nothing, "residual", [POOLS], tmp_path) == {}
+    assert [path.name for path in (tmp_path / "r0").iterdir()] == ["history.csv"]

@@ -51,9 +51,10 @@ def uses_synthetic(arm: str) -> bool:
 
 
 def arms_of(stage: str, arch: str, recipe: Recipe) -> list[Arm]:
-    """The arms that a pipeline stage makes for an architecture role: controls only where the recipe has them."""
+    """The arms that a pipeline stage makes for an architecture role: `mixed` and controls only where the recipe has them."""
     return [arm for arm in ARMS.values() if arm.stage == stage
-            and (arm.control is None or (arm.control in recipe.controls and arch in recipe.control_archs))]
+            and (arm.control is None or (arm.control in recipe.controls and arch in recipe.control_archs))
+            and (arm.name != "mixed" or arch in recipe.mixed_archs)]
 
 
 def seeds_of(arm: Arm, recipe: Recipe, seeds: int) -> range:
