@@ -10,7 +10,8 @@ from synthplanes.data.selection import read_budget
 from synthplanes.devices import prepare_torch
 from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
 from synthplanes.diffusion.guide import read_guide
-from synthplanes.diffusion.sampling import draw, plan
+from synthplanes.diffusion.processes import joined
+from synthplanes.diffusion.sampling import draw, plan, share_of
 from synthplanes.protocol import read_profile
 from synthplanes.scratch import Scratch
 
@@ -22,7 +23,13 @@ def main() -> None:
     if arguments.budget not in profile.used_budgets():
         return records.write_cost(arguments.out, [])
 
-    device, items = prepare_torch(threads=1), []
+    device = prepare_torch(threads=1)
+    with joined(device) as processes:
+        draw_all(arguments, profile, device, processes)
+
+
+def draw_all(arguments, profile, device, processes) -> None:
+    items = []
     scratch = Scratch(arguments.scratch, arguments.code, arguments.prepared / "development",
                       arguments.prepared / "splits.csv", arguments.generator, arguments.guide, arguments.budget,
                       profile.sample.model_dump(), profile.replication.root_seed, version("torch"))
@@ -33,14 +40,23 @@ def main() -> None:
                      profile.replication.root_seed)
         guide = (read_early_average(arguments.generator / f"r{replicate}") if profile.sample.guidance == "auto"
                  else read_guide(arguments.guide / f"r{replicate}"))
-        images, forward, gradient = draw(denoiser, guide, index, profile.sample, device, profile.compute.processes,
-                                         scratch, train_set)
+
+        def drawn(rows):
+            return draw(denoiser, guide, rows, profile.sample, device, profile.compute.processes, scratch, train_set)
+
+        if processes.count > 1:  # each leaves its share in the scratch folder, and the first takes them up
+            drawn(share_of(index, profile.sample.batch_size, processes))
+            processes.wait()
+        if not processes.first:
+            continue
+        images, forward, gradient = drawn(index)
         folder = arguments.out / f"r{replicate}"
         write_pack(folder, images, index)
         write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)
         items.append(records.cost_item("sampling", replicate=replicate, forward=forward, trained=gradient))
-    records.write_cost(arguments.out, items)
-    scratch.clear()
+    if processes.first:
+        records.write_cost(arguments.out, items)
+        scratch.clear()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A batch in equal parts, each on a thread and a core of its own.
+"""A batch in equal parts, each on a core of its own: a thread's, or another process's.
 
 Several threads that share one convolution of small images wait for one another after every operation; parts do not.
 Gradients are added in the order of the parts and each part draws its dropout from a generator of its own, so the bytes
-depend on the number of parts and on nothing else.
+depend on the number of parts and on nothing else: not on how many processes compute them.
 """
 
 import threading
@@ -12,6 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import nn
 from torch.nn import functional
+
+from synthplanes.diffusion.processes import ALONE, Processes
+from synthplanes.errors import UserError
 
 _own = threading.local()  # .generator: the dropout of the part that this thread computes
 
@@ -47,11 +50,17 @@ def with_own_dropout(network: nn.Module) -> None:
 
 
 class Parts:
-    """`n` threads of one core each."""
+    """`n` parts, divided evenly among processes; those of one process are threads of one core each.
 
-    def __init__(self, n: int):
-        self.n = n
-        self._pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
+    Raises `UserError` when the processes do not divide them.
+    """
+
+    def __init__(self, n: int, processes: Processes = ALONE):
+        if n % processes.count:
+            raise UserError(f"a batch of {n} parts (compute.threads in params.yaml) cannot be divided among "
+                            f"{processes.count} processes: start a number of processes that divides it.")
+        self.n, self._processes = n, processes
+        self._pool = ThreadPoolExecutor(n // processes.count, initializer=torch.set_num_threads, initargs=(1,))
 
     def map(self, function: Callable, items: Iterable) -> list:
         """`function` of every item, in their order; items are computed side by side."""
@@ -67,17 +76,34 @@ class Parts:
 
         def one(part: int) -> tuple[float, tuple[torch.Tensor, ...]]:
             _own.generator = torch.Generator().manual_seed(seeds[part])
+            if parameters[0].is_cuda:
+                torch.cuda.manual_seed(seeds[part])
             rows = slice(size * part // self.n, size * (part + 1) // self.n)
             loss = losses(rows).sum() / size
             return loss.item(), torch.autograd.grad(loss, parameters)
 
-        found = self.map(one, range(self.n))
+        found = self._gathered(self.map(one, range(self._processes.rank, self.n, self._processes.count)))
         total = list(found[0][1])
         for _, gradients in found[1:]:
             torch._foreach_add_(total, gradients)
         for parameter, gradient in zip(parameters, total):
             parameter.grad = gradient
         return sum(loss for loss, _ in found)
+
+
+    def _gathered(self, mine: list[tuple[float, tuple[torch.Tensor, ...]]]) -> list[tuple]:
+        """All parts in their order, from those that this process computed."""
+        if self._processes.count == 1:
+            return mine
+        found = []
+        for loss, gradients in mine:
+            flat = torch.cat([torch.full((1,), loss).to(gradients[0]), *(one.flatten() for one in gradients)])
+            for other in self._processes.gather(flat):
+                pieces = other[1:].split([one.numel() for one in gradients])
+                # In the strides of autograd's own: norms are summed in memory's order.
+                found.append((other[0].item(), [torch.empty_like(one).copy_(piece.view_as(one))
+                                                for piece, one in zip(pieces, gradients)]))
+        return found
 
 
 def largest_that_fits(attempt: Callable[[int], object], size: int) -> int:

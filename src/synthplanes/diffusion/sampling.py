@@ -15,6 +15,7 @@ from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.guidance import GuidedDenoiser
 from synthplanes.diffusion.guide import Guide
+from synthplanes.diffusion.processes import Processes
 from synthplanes.diffusion.solvers import SOLVERS, noise_levels
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
@@ -57,6 +58,11 @@ def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, b
                              scanner=scanner, source=source,
                              seed=seeds.derive(root_seed, "sampling noise", replicate, index)))
     return records.Table.of_rows(records.SYNTHETIC, rows)
+
+
+def share_of(index: records.Table, batch_size: int, processes: Processes) -> records.Table:
+    """The batches of this process: whole ones of the same bounds, every so many."""
+    return index.select(np.flatnonzero(np.arange(len(index)) // batch_size % processes.count == processes.rank))
 
 
 def draw(denoiser: Denoiser, guide: Guide | Denoiser | None, index: records.Table, parameters: Sample,

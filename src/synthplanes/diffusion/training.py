@@ -22,6 +22,7 @@ from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
 from synthplanes.diffusion.parts import Parts, largest_that_fits
+from synthplanes.diffusion.processes import ALONE, Processes
 from synthplanes.diffusion.training_state import Counters, as_state, from_state
 from synthplanes.diffusion.warm_start import begin_from
 from synthplanes.errors import UserError
@@ -48,10 +49,11 @@ class Trained:
 
 def train(train_set: LabelledImages, held_out: LabelledImages, parameters: TrainDiffusion, root_seed: int,
           replicate: int, device: torch.device, threads: int = 1, scratch: NothingKept = NothingKept(),
-          origin: str = "", adopted: Path = Path()) -> Trained:
+          origin: str = "", adopted: Path = Path(), processes: Processes = ALONE) -> Trained:
     """Train a denoiser on a budget's training images, from the state in `scratch` if there is one.
 
-    On a CPU every batch is computed in `threads` parts, a core for each; their number changes the last bits.
+    On a CPU every batch is computed in `threads` parts, a core for each, on GPUs in one part for each; their number
+    changes the last bits, and the number of processes they are divided among does not.
     `origin` names these images for the generator's `learned_from`; a warm start is looked for in `adopted`.
 
     Raises `UserError` when the loss is not finite; the state before stays in `scratch`.
@@ -73,15 +75,13 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     held_out_conditions = Conditions(torch.from_numpy(held_out.labels), _positions(held_out.scanners, scanners),
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
-    parts = Parts(threads if device.type == "cpu" else 1)
+    parts = Parts(threads if device.type == "cpu" else processes.count, processes)
     progress = Progress("denoiser", parameters.images_seen, "images seen")
     kept = scratch.read_state(f"r{replicate}")
     at, early = from_state(*kept, denoiser, average, optimiser) if kept else (Counters(), {})
     progress(at.seen)
     while at.seen < parameters.images_seen:
-        # One update. Torch's global generator serves dropout on a GPU alone.
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, at.step))
-        torch.manual_seed(seeds.derive(root_seed, "denoiser dropout", replicate, at.step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
         batch, augmentation = augment(images[rows], parameters.augmentation, generator)
         if at.seen < parameters.coarse_share * parameters.images_seen:
@@ -133,7 +133,7 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
                                    held_out_loss=round(held_out_now, 6)))
             at.since = []
             progress(at.seen, f"loss {mean:.4f}, held out {held_out_now:.4f}")
-        if finished or scratch.due():
+        if processes.first and (finished or scratch.due()):
             scratch.write_state(f"r{replicate}", at.step, *as_state(denoiser, average, early, optimiser, at))
 
     history = records.Table.of_rows(records.GENERATOR_HISTORY, at.history)
