@@ -40,7 +40,7 @@ class Scratch(NothingKept):
     def __init__(self, root: Path, *identity, seconds_between_states: float = SECONDS_BETWEEN_STATES):
         """`identity` is whatever the result depends on: files and folders (`Path`: their bytes count), and anything
         that JSON can hold."""
-        self.root = Path(root)
+        self.root = Path(root).resolve()  # workers may stand elsewhere
         self.folder = self.root / digest(*identity)
         self._seconds, self._last = seconds_between_states, time.monotonic()
         if self.root.is_dir():

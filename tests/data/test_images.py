@@ -93,6 +93,13 @@ def test_frame_masks_before_it_pads():
     assert frame[5:10].max() == 0 and frame[10:15].min() == 255
 
 
+def test_mean_and_deviation_are_those_of_all_pixels():
+    frames = np.random.default_rng(0).integers(0, 256, (5, 7, 7)).astype(np.uint8)
+    pixels = images.to_float(frames).astype(np.float64)
+    assert images.mean_and_deviation(frames) == (pytest.approx(pixels.mean()), pytest.approx(pixels.std()))
+    assert images.mean_and_deviation(frames[:1] * 0 + 255) == (1, 0)
+
+
 def test_floats_and_bytes_are_inverse():
     levels = np.arange(256, dtype=np.uint8)
     floats = images.to_float(levels)

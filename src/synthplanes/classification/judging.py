@@ -6,7 +6,7 @@ import torch
 from synthplanes import seeds
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build
-from synthplanes.data.images import to_float
+from synthplanes.data.images import mean_and_deviation, to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.sections import Audit, Recipe
 
@@ -16,10 +16,9 @@ BATCH = 256  # images; changes nothing but memory
 def judge(train_set: LabelledImages, others: list[np.ndarray], parameters: Audit, recipe: Recipe, root_seed: int,
           replicate: int, device: torch.device) -> list[np.ndarray]:
     """Train the judge on `train_set`; its probabilities float32 [N, K] for each of `others` (uint8 [N, H, W])."""
-    pixels = to_float(train_set.images).astype(np.float64)
     torch.manual_seed(seeds.derive(root_seed, "judge initialisation", replicate))
-    network = build(parameters.judge, len(train_set.classes), train_set.images.shape[1], float(pixels.mean()),
-                    float(pixels.std()))
+    network = build(parameters.judge, len(train_set.classes), train_set.images.shape[1],
+                    *mean_and_deviation(train_set.images))
     state, _ = fit(network, [Portion(train_set, parameters.batch_size, True)], parameters.updates, parameters.judge.learning_rate,
                    recipe, seeds.derive(root_seed, "judge batches", replicate), device)
     network.load_state_dict(state)

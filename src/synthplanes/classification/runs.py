@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 
@@ -11,13 +10,14 @@ from synthplanes import records, seeds
 from synthplanes.classification.arms import Arm, arms_of, seeds_of, single_stage_ratio, updates_of
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build, load_weights
-from synthplanes.data.images import to_float
+from synthplanes.data.images import mean_and_deviation
 from synthplanes.data.selection import LabelledImages
 from synthplanes.devices import prepare_torch
 from synthplanes.progress import Progress
 from synthplanes.protocol import Profile
 from synthplanes.scratch import NothingKept
 from synthplanes.sections import Architecture, Recipe
+from synthplanes.side_by_side import side_by_side
 from synthplanes.weights import write_weights
 
 THREADS_PER_RUN = 1  # runs go side by side; one thread each wastes nothing and fixes the bytes
@@ -54,18 +54,17 @@ def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, La
     recipe = profile.recipe
     arms = arms_of(stage, arch, recipe)
     architecture = profile.used_archs()[arch]
-    folder_of = [Path(out) / f"r{replicate}" for replicate in range(profile.replication.generators)]
+    folder_of = [Path(out).resolve() / f"r{replicate}" for replicate in range(profile.replication.generators)]
     tasks = [Task(arm, seed, replicate, arch, architecture, recipe, profile.replication.root_seed,
                   pools[replicate],
-                  pretrained and pretrained / f"r{replicate}" / f"{stage_1_arm(arm)}-s{seed}.safetensors",
+                  pretrained and pretrained.resolve() / f"r{replicate}" / f"{stage_1_arm(arm)}-s{seed}.safetensors",
                   folder_of[replicate] / f"{arm.name}-s{seed}.safetensors", scratch)
              for replicate in range(profile.replication.generators) for arm in arms
              for seed in seeds_of(arm, recipe, profile.replication.seeds)]
     progress = Progress(f"{stage}, {architecture.model}", len(tasks), "classifiers")
     progress(0)
     rows: list[list[dict]] = [[] for _ in folder_of]
-    runs = joblib.Parallel(n_jobs=profile.compute.processes, return_as="generator")(
-        joblib.delayed(train_one)(task) for task in tasks)
+    runs = side_by_side(train_one, tasks, profile.compute.processes)
     for done, (task, history) in enumerate(zip(tasks, runs), start=1):
         rows[task.replicate] += history
         progress(done)
@@ -86,11 +85,9 @@ def train_one(task: Task) -> list[dict]:
         return kept[1]["history"]
     device = prepare_torch(THREADS_PER_RUN)
     recipe, real = task.recipe, task.pools["real"]
-    pixels = to_float(real.images).astype(np.float64)
     # Seeds know nothing of the arm: arms are paired by initialisation and, on the same images, by batch order.
     torch.manual_seed(seeds.derive(task.root_seed, "classifier initialisation", task.arch, task.replicate, task.seed))
-    network = build(task.architecture, len(real.classes), real.images.shape[1], float(pixels.mean()),
-                    float(pixels.std()))
+    network = build(task.architecture, len(real.classes), real.images.shape[1], *mean_and_deviation(real.images))
     peak = task.architecture.learning_rate
     stages = []
     if task.arm.stage_1 and task.start is None:

@@ -71,13 +71,13 @@ def train_guide(train_set: LabelledImages, configuration: Configuration, paramet
     optimiser = torch.optim.AdamW(guide.parameters(), lr=parameters.learning_rate,
                                   weight_decay=parameters.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, parameters.learning_rate, parameters.updates)
-    images = torch.from_numpy(to_float(train_set.images)).unsqueeze(1)
     labels, chances = torch.from_numpy(train_set.labels), draw_chances(train_set.labels, class_balance=1.0)
     progress = Progress("guide", parameters.updates, "updates")
     for step in range(parameters.updates):
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "guide batch", replicate, step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
-        batch, _ = augment(images[rows], diffusion.augmentation, generator)
+        images = torch.from_numpy(to_float(train_set.images[rows.numpy()])).unsqueeze(1)
+        batch, _ = augment(images, diffusion.augmentation, generator)
         sigma = stratified_noise(parameters.batch_size, diffusion, generator)
         clean = (batch - configuration.data_mean) * (SIGMA_D / configuration.data_deviation)
         noisy = clean + sigma.view(-1, 1, 1, 1) * torch.randn(batch.shape, generator=generator)

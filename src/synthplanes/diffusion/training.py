@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from synthplanes import records, seeds
-from synthplanes.data.images import to_float
+from synthplanes.data.images import mean_and_deviation, to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
 from synthplanes.diffusion.conditions import Conditions
@@ -68,10 +68,8 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     average = copy.deepcopy(denoiser).eval()
     optimiser = torch.optim.AdamW(denoiser.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.99),
                                   weight_decay=0.0, fused=True)
-    images = torch.from_numpy(to_float(train_set.images)).unsqueeze(1)         # float32 [N, 1, H, W], [-1, 1]
     labels, scanner = torch.from_numpy(train_set.labels), _positions(train_set.scanners, scanners)
     chances = draw_chances(train_set.labels, parameters.class_balance)
-    held_out_images = torch.from_numpy(to_float(held_out.images)).unsqueeze(1)
     held_out_conditions = Conditions(torch.from_numpy(held_out.labels), _positions(held_out.scanners, scanners),
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
@@ -83,7 +81,8 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     while at.seen < parameters.images_seen:
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, at.step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
-        batch, augmentation = augment(images[rows], parameters.augmentation, generator)
+        images = torch.from_numpy(to_float(train_set.images[rows.numpy()])).unsqueeze(1)  # float32 [N, 1, H, W]
+        batch, augmentation = augment(images, parameters.augmentation, generator)
         if at.seen < parameters.coarse_share * parameters.images_seen:
             batch, at.coarse = functional.avg_pool2d(batch, 2), at.coarse + len(batch)
         drop = torch.rand(2, parameters.batch_size, generator=generator) < parameters.condition_dropout
@@ -125,7 +124,7 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
 
         finished = at.seen >= parameters.images_seen
         if finished or at.seen // parameters.held_out_every_images > before // parameters.held_out_every_images:
-            held_out_now = held_out_loss(average, held_out_images, held_out_conditions, parameters, root_seed, device,
+            held_out_now = held_out_loss(average, held_out.images, held_out_conditions, parameters, root_seed, device,
                                          parts)
             at.forward += HELD_OUT_LEVELS * len(held_out)
             mean = float(np.mean(at.since))
@@ -155,10 +154,10 @@ def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: t
     if size % reduction:
         raise UserError(f"image_size {size} is no multiple of {reduction} (unshuffle x 2^levels, twice that with "
                         "coarse_share): change train_diffusion or prepare.image_size in params.yaml.")
-    pixels = to_float(train_set.images).astype(np.float64)
+    mean, deviation = mean_and_deviation(train_set.images)
     return Configuration(size, network.unshuffle, tuple(network.channels), network.layers_per_block,
                          tuple(network.attention_at), network.dropout, train_set.classes, scanners,
-                         round(float(pixels.mean()), 6), round(float(pixels.std()), 6))
+                         round(mean, 6), round(deviation, 6))
 
 
 def draw_chances(labels: np.ndarray, class_balance: float) -> torch.Tensor:
@@ -188,19 +187,19 @@ def move_average(average: torch.nn.Module, model: torch.nn.Module, keep: float) 
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-def held_out_loss(denoiser: Denoiser, images: torch.Tensor, conditions: Conditions, parameters: TrainDiffusion,
+def held_out_loss(denoiser: Denoiser, images: np.ndarray, conditions: Conditions, parameters: TrainDiffusion,
                   root_seed: int, device: torch.device, parts: Parts) -> float:
-    """The training loss on held-out images at HELD_OUT_LEVELS fixed levels and with fixed noise."""
+    """The training loss on held-out images (uint8 [N, H, W]) at HELD_OUT_LEVELS fixed levels and with fixed noise."""
     quantiles = (torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS
     levels = (parameters.noise_mean + parameters.noise_deviation * torch.special.ndtri(quantiles)).exp().float()
 
     @torch.no_grad()
     def at_level(number: int) -> float:
         generator = torch.Generator().manual_seed(seeds.derive(root_seed, "held-out noise", number))
-        noise, total = torch.randn(images.shape, generator=generator), 0.0
+        noise, total = torch.randn((len(images), 1, *images.shape[1:]), generator=generator), 0.0
         for start in range(0, len(images), parameters.batch_size):
             rows = slice(start, start + parameters.batch_size)
-            clean = denoiser.normalise(images[rows].to(device))
+            clean = denoiser.normalise(torch.from_numpy(to_float(images[rows])).unsqueeze(1).to(device))
             total += loss_per_image(denoiser, clean, noise[rows].to(device),
                                     levels[number].expand(len(clean)).to(device),
                                     conditions.of(rows).to(device)).sum().item()

@@ -1,0 +1,43 @@
+"""Independent calls side by side: in processes of this machine, or on a Dask cluster.
+
+The environment variable DASK_SCHEDULER_ADDRESS (Dask's own) names a cluster's scheduler. Its workers see this checkout's
+files under the same paths and have one thread each: torch's random state belongs to a whole process.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import joblib
+
+from synthplanes.errors import UserError
+
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+_SECONDS_TO_CONNECT = 30
+
+
+def side_by_side(function: Callable, items: Sequence, processes: int) -> Iterator:
+    """`function` of every item, in their order, `processes` at a time here or as many as the cluster has workers."""
+    if address := os.environ.get(ADDRESS):
+        yield from _on_cluster(function, items, address)
+    else:
+        yield from joblib.Parallel(n_jobs=processes, return_as="generator")(
+            joblib.delayed(function)(item) for item in items)
+
+
+def _on_cluster(function: Callable, items: Sequence, address: str) -> Iterator:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError(f"{ADDRESS} is set, and the package 'distributed' is not installed: pip install -c "
+                        "requirements.lock -e '.[cluster]', or unset it.") from None
+    try:
+        client = Client(address, timeout=_SECONDS_TO_CONNECT)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {ADDRESS}={address} ({error}): start it or unset the "
+                        "variable.") from None
+    with client:
+        if several := [name for name, threads in client.nthreads().items() if threads > 1]:
+            raise UserError(f"the Dask worker {several[0]} has more than one thread, and runs would share torch's random "
+                            "state: start workers with --nthreads 1.")
+        for future in client.map(function, items, pure=False):
+            yield future.result()
