@@ -111,6 +111,8 @@ class TrainDiffusion(Section):
     class_balance: Share
     augmentation: Share
     held_out_every_images: Count
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
 
 
 class TrainGuide(Section):

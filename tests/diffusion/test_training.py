@@ -6,6 +6,7 @@ import torch
 from tests.tiny_generator import PARAMETERS, SAMPLE, squares
 
 from synthplanes.diffusion import training
+from synthplanes.diffusion.batches import draw_chances
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.errors import UserError
@@ -109,9 +110,9 @@ def test_out_of_memory_names_the_batch_that_fits(monkeypatch):
 
 def test_balanced_draws():
     labels = np.array([0] * 90 + [1] * 10)
-    chances = training.draw_chances(labels, class_balance=1.0)
+    chances = draw_chances(labels, class_balance=1.0)
     assert chances[labels == 1].sum().item() == pytest.approx(0.5) and chances.sum().item() == pytest.approx(1.0)
-    assert torch.allclose(training.draw_chances(labels, 0.0), torch.full((100,), 0.01, dtype=torch.float64))
+    assert torch.allclose(draw_chances(labels, 0.0), torch.full((100,), 0.01, dtype=torch.float64))
 
 
 def test_faults_are_one_sentence():
@@ -125,3 +126,12 @@ def test_faults_are_one_sentence():
         denoiser = Denoiser(training.configure(squares(), PARAMETERS, ()))
         draw(denoiser, None, plan(squares(), (), SAMPLE, "scarce", 0, 1),
              SAMPLE.model_copy(update=dict(guidance="classifier")), torch.device("cpu"))
+
+
+def test_half_the_precision_trains_and_rounds():
+    rough = training.train(squares(), squares(6), PARAMETERS.model_copy(update=dict(precision="bfloat16")), 1, 0,
+                           torch.device("cpu"))
+    exact = training.train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"))
+    a, b = rough.history["held_out_loss"], exact.history["held_out_loss"]
+    assert not np.array_equal(a, b) and np.allclose(a, b, rtol=0.05)
+    assert all(tensor.dtype == torch.float32 for tensor in rough.tensors.values())

@@ -35,7 +35,8 @@ def augment(images: torch.Tensor, share: float, generator: torch.Generator
     theta[:, 0, 0], theta[:, 0, 1] = scale * flip * torch.cos(angle), -scale * torch.sin(angle)
     theta[:, 1, 0], theta[:, 1, 1] = scale * flip * torch.sin(angle), scale * torch.cos(angle)
     theta[:, 0, 2], theta[:, 1, 2] = 2 * SHIFT * parameters[:, 1], 2 * SHIFT * parameters[:, 2]
+    theta = theta.to(images.device)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    gain = torch.exp(GAIN * parameters[:, 5]).view(-1, 1, 1, 1)
+    gain = torch.exp(GAIN * parameters[:, 5]).view(-1, 1, 1, 1).to(images.device)
     moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return (moved * gain).clamp(0, 2) - 1, parameters

@@ -13,8 +13,8 @@ from synthplanes import records, seeds, weights
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import augment
+from synthplanes.diffusion.batches import draw_chances, stratified_noise
 from synthplanes.diffusion.denoiser import SIGMA_D, Configuration
-from synthplanes.diffusion.training import draw_chances, stratified_noise
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.sections import GROUPS, TrainDiffusion, TrainGuide

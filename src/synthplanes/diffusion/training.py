@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from synthplanes import records, seeds
 from synthplanes.data.images import mean_and_deviation, to_float
 from synthplanes.data.selection import LabelledImages
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
+from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
+from synthplanes.diffusion.batches import Batches, positions
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
 from synthplanes.diffusion.parts import Parts, largest_that_fits
@@ -66,11 +66,12 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     configuration = replace(configuration, learned_from=tuple(dict.fromkeys((*before, origin))))
     denoiser = denoiser.to(device)
     average = copy.deepcopy(denoiser).eval()
+    if parameters.compile:
+        denoiser.unet.compile(dynamic=False)  # in place: its weights keep their names
     optimiser = torch.optim.AdamW(denoiser.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.99),
                                   weight_decay=0.0, fused=True)
-    labels, scanner = torch.from_numpy(train_set.labels), _positions(train_set.scanners, scanners)
-    chances = draw_chances(train_set.labels, parameters.class_balance)
-    held_out_conditions = Conditions(torch.from_numpy(held_out.labels), _positions(held_out.scanners, scanners),
+    batches = Batches(train_set, scanners, parameters, device)
+    held_out_conditions = Conditions(torch.from_numpy(held_out.labels), positions(held_out.scanners, scanners),
                                      torch.zeros(len(held_out), N_AUGMENTATIONS))
 
     parts = Parts(threads if device.type == "cpu" else processes.count, processes)
@@ -79,25 +80,19 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     at, early = from_state(*kept, denoiser, average, optimiser) if kept else (Counters(), {})
     progress(at.seen)
     while at.seen < parameters.images_seen:
-        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "denoiser batch", replicate, at.step))
-        rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
-        images = torch.from_numpy(to_float(train_set.images[rows.numpy()])).unsqueeze(1)  # float32 [N, 1, H, W]
-        batch, augmentation = augment(images, parameters.augmentation, generator)
-        if at.seen < parameters.coarse_share * parameters.images_seen:
-            batch, at.coarse = functional.avg_pool2d(batch, 2), at.coarse + len(batch)
-        drop = torch.rand(2, parameters.batch_size, generator=generator) < parameters.condition_dropout
-        conditions = Conditions(torch.where(drop[0], len(configuration.classes), labels[rows]),
-                                torch.where(drop[1], len(scanners), scanner[rows]), augmentation)
-        sigma = stratified_noise(parameters.batch_size, parameters, generator)
-        noise = torch.randn(batch.shape, generator=generator)
-        clean, noise, sigma, told = (denoiser.normalise(batch.to(device)), noise.to(device), sigma.to(device),
-                                     conditions.to(device))
+        coarse = at.seen < parameters.coarse_share * parameters.images_seen
+        batch = batches(seeds.derive(root_seed, "denoiser batch", replicate, at.step), coarse)
+        clean = denoiser.normalise(batch.images)
+        at.coarse += coarse * parameters.batch_size
         masks = [seeds.derive(root_seed, f"denoiser dropout {part}", replicate, at.step) for part in range(parts.n)]
 
+        def losses(rows: slice) -> torch.Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=parameters.precision == "bfloat16"):
+                return loss_per_image(denoiser, clean[rows], batch.noise[rows], batch.sigma[rows],
+                                      batch.conditions.of(rows))
+
         def backward(size: int) -> float:
-            return parts.backward(
-                denoiser, lambda rows: loss_per_image(denoiser, clean[rows], noise[rows], sigma[rows], told.of(rows)),
-                size, masks)
+            return parts.backward(denoiser, losses, size, masks)
 
         try:
             loss = backward(parameters.batch_size)
@@ -160,20 +155,6 @@ def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: t
                          round(mean, 6), round(deviation, 6))
 
 
-def draw_chances(labels: np.ndarray, class_balance: float) -> torch.Tensor:
-    """Each image's chance per draw, float64 [N]: uniform over images at 0, uniform over classes at 1."""
-    counts = np.bincount(labels)
-    balanced = 1 / (counts[labels] * np.count_nonzero(counts))
-    return torch.from_numpy(class_balance * balanced + (1 - class_balance) / len(labels))
-
-
-def stratified_noise(n: int, parameters: TrainDiffusion, generator: torch.Generator) -> torch.Tensor:
-    """Log-normal noise levels, float32 [n]: one from each of n equally likely strata, in random order."""
-    quantiles = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n
-    normal = torch.special.ndtri(quantiles.double().clamp(1e-6, 1 - 1e-6))
-    return (parameters.noise_mean + parameters.noise_deviation * normal).exp().float()
-
-
 def learning_rate(seen: int, parameters: TrainDiffusion) -> float:
     """Linear warm-up, then a half cosine down to a tenth."""
     warm = min(1.0, (seen + parameters.batch_size) / max(parameters.warmup_images, 1))
@@ -206,9 +187,3 @@ def held_out_loss(denoiser: Denoiser, images: np.ndarray, conditions: Conditions
         return total
 
     return sum(parts.map(at_level, range(HELD_OUT_LEVELS))) / (HELD_OUT_LEVELS * len(images))
-
-
-def _positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:
-    """int64 [N]: each name's position among the known ones, or their number where it is not known."""
-    position = {name: number for number, name in enumerate(known)}
-    return torch.tensor([position.get(name, len(known)) for name in names.tolist()], dtype=torch.int64)
