@@ -11,7 +11,7 @@ from synthplanes.devices import prepare_torch
 from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
 from synthplanes.diffusion.guide import read_guide
 from synthplanes.diffusion.processes import joined
-from synthplanes.diffusion.sampling import draw, plan, share_of
+from synthplanes.diffusion.sampling import draw_together, plan
 from synthplanes.protocol import read_profile
 from synthplanes.scratch import Scratch
 
@@ -41,15 +41,11 @@ def draw_all(arguments, profile, device, processes) -> None:
         guide = (read_early_average(arguments.generator / f"r{replicate}") if profile.sample.guidance == "auto"
                  else read_guide(arguments.guide / f"r{replicate}"))
 
-        def drawn(rows):
-            return draw(denoiser, guide, rows, profile.sample, device, profile.compute.processes, scratch, train_set)
-
-        if processes.count > 1:  # each leaves its share in the scratch folder, and the first takes them up
-            drawn(share_of(index, profile.sample.batch_size, processes))
-            processes.wait()
-        if not processes.first:
+        drawn = draw_together(processes, denoiser, guide, index, profile.sample, device, profile.compute.processes,
+                              scratch, train_set)
+        if drawn is None:
             continue
-        images, forward, gradient = drawn(index)
+        images, forward, gradient = drawn
         folder = arguments.out / f"r{replicate}"
         write_pack(folder, images, index)
         write_contact_sheet(folder / "grid.png", images, index["label"], train_set.classes)

@@ -9,7 +9,7 @@ from tests.tiny_generator import PARAMETERS, SAMPLE, squares
 from synthplanes.data.packs import write_pack
 from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
 from synthplanes.diffusion.processes import joined
-from synthplanes.diffusion.sampling import draw, plan, share_of
+from synthplanes.diffusion.sampling import draw_together, plan
 from synthplanes.diffusion.training import configure, train
 from synthplanes.scratch import Scratch
 
@@ -26,12 +26,8 @@ def train_and_draw(rank: int, count: int, port: int, folder: Path) -> None:
         network, scratch = Denoiser(configure(squares(), PARAMETERS, ("x", "y"))), Scratch(folder / "scratch", "sampling")
         sample = SAMPLE.model_copy(update=dict(images_per_class=10))
         index = plan(squares(), ("x", "y"), sample, "scarce", 0, root_seed=1)
-        if processes.count > 1:
-            draw(network, None, share_of(index, sample.batch_size, processes), sample, device, scratch=scratch)
-            processes.wait()
-        if processes.first:
+        drawn = draw_together(processes, network, None, index, sample, device, 1, scratch)
+        if drawn is not None:
             write_denoiser(folder / "out", found.configuration, found.tensors, found.early)
-            states = len(list((folder / "scratch").rglob("*.json")))
-            images, *passes = draw(network, None, index, sample, device, scratch=scratch)
-            write_pack(folder / "out", images, index)
-            (folder / "passes").write_text(f"{states} {passes}")
+            write_pack(folder / "out", drawn[0], index)
+            (folder / "passes").write_text(f"{drawn[1:]}")

@@ -40,8 +40,7 @@ def test_two_processes_make_the_bytes_of_one(tmp_path):
     together(2, tmp_path / "two")
     assert len(files(tmp_path / "one" / "out")) == 5  # config, weights, early average, images, index
     assert files(tmp_path / "one" / "out") == files(tmp_path / "two" / "out")
-    (alone, counted), (shared, again) = ((tmp_path / name / "passes").read_text().split(" ", 1) for name in ("one", "two"))
-    assert (alone, shared) == ("0", "4") and counted == again  # all four batches lay ready, and are counted once
+    assert (tmp_path / "one" / "passes").read_text() == (tmp_path / "two" / "passes").read_text()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -57,8 +57,8 @@ class Parts:
 
     def __init__(self, n: int, processes: Processes = ALONE):
         if n % processes.count:
-            raise UserError(f"a batch of {n} parts (compute.threads in params.yaml) cannot be divided among "
-                            f"{processes.count} processes: start a number of processes that divides it.")
+            raise UserError(f"a batch of {n} parts, one for each thread of the profile's compute section, cannot be divided "
+                            f"among {processes.count} processes: start a number of processes that divides it.")
         self.n, self._processes = n, processes
         self._pool = ThreadPoolExecutor(n // processes.count, initializer=torch.set_num_threads, initargs=(1,))
 

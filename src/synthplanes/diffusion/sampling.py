@@ -60,6 +60,18 @@ def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, b
     return records.Table.of_rows(records.SYNTHETIC, rows)
 
 
+def draw_together(processes: Processes, denoiser: Denoiser, guide: Guide | Denoiser | None, index: records.Table,
+                  parameters: Sample, device: torch.device, workers: int, scratch: NothingKept,
+                  real: LabelledImages | None = None) -> tuple[np.ndarray, int, int] | None:
+    """What `draw` returns, made by several processes: each leaves its share of the batches in `scratch`, which all see,
+    and the first takes them up; the others return None."""
+    if processes.count > 1:
+        share = share_of(index, parameters.batch_size, processes)
+        draw(denoiser, guide, share, parameters, device, workers, scratch, real)
+        processes.wait()
+    return draw(denoiser, guide, index, parameters, device, workers, scratch, real) if processes.first else None
+
+
 def share_of(index: records.Table, batch_size: int, processes: Processes) -> records.Table:
     """The batches of this process: whole ones of the same bounds, every so many."""
     return index.select(np.flatnonzero(np.arange(len(index)) // batch_size % processes.count == processes.rank))
