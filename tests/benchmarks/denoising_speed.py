@@ -3,14 +3,17 @@
     python tests/benchmarks/denoising_speed.py [--profile phantom] [--root-seed 1]
 
 Both train the profile's network on its scarce budget (a phantom population of another root seed), each in a process of
-one thread, side by side; ours sees as many images as the script does. The peer is the loop of diffusers' examples/unconditional_image_generation/
-train_unconditional.py at its defaults (batch 16, 100 epochs, AdamW 1e-4 with betas .95 and .999, 500 steps of warm-up
-and a cosine, 1,000 linear steps, epsilon, average of the weights), told the class and the scanner as ours is. Reading
-and scaling images from files is left out, in its favour, and of its weights and their average the better ones count.
+one thread, side by side; ours sees as many images as the script does. The peer is the loop of diffusers'
+examples/unconditional_image_generation/train_unconditional.py at its defaults (batch 16, 100 epochs, AdamW 1e-4 with
+betas .95 and .999, 500 steps of warm-up and a cosine, 1,000 linear steps, epsilon, average of the weights), told the
+class and the scanner as ours is. Reading and scaling images from files is left out, in its favour, and of its weights
+and their average the better ones count.
 
 Judged on the images of patients that neither has seen: squared error of the denoised image (an estimate of epsilon is
-turned into one) at noise levels spread evenly over the logarithm, the same images, levels and noise for both; one
-number is their geometric mean. The clock stands still while this is measured. About 15 minutes.
+turned into one) at noise levels spread evenly over the logarithm, the same images, levels and noise for both. Told is
+when ours is as good in the geometric mean over levels, and when it is as good at every single one: an estimate of
+epsilon is poor at high levels by its nature, so the mean alone would flatter. The clock stands still while this is
+measured. About 15 minutes.
 """
 
 import argparse
@@ -35,6 +38,7 @@ from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
 from synthplanes.protocol import Profile, read_profile
+from synthplanes.torchvision_operators import declare_missing
 
 EPOCHS, BATCH, RATE, WARM_UP_STEPS, STEPS = 100, 16, 1e-4, 500, 1000  # the script's defaults
 LEVELS = np.geomspace(0.05, 10, 8)  # of noise, where images lie in [-1, 1]
@@ -104,20 +108,21 @@ def main() -> None:
 
 
 def compared(ours: Trajectory, theirs: Trajectory) -> dict:
-    target, score = float(theirs.score().min()), ours.score()
-    reached = np.flatnonzero(score <= target)
+    """Where each stands at the script's best moment and when ours was first as good, in the mean and at every level."""
     at = int(theirs.score().argmin())
-    first = int(reached[0]) if len(reached) else None
-    found = dict(
-        error_of_the_script=round(target, 6), error_of_ours_at_the_end=round(float(score[-1]), 6),
-        script=dict(image_passes=theirs.image_passes[at], seconds=round(theirs.seconds[at], 1),
-                    error_per_level=[round(error, 6) for error in theirs.errors[at]]),
-        ours=None if first is None else dict(
+    errors = np.array(ours.errors)
+    as_good = {"in_the_geometric_mean": ours.score() <= theirs.score()[at],
+               "at_every_level": (errors <= np.array(theirs.errors[at])).all(axis=1)}
+    found = dict(script=dict(image_passes=theirs.image_passes[at], seconds=round(theirs.seconds[at], 1),
+                             error_per_level=[round(error, 6) for error in theirs.errors[at]]),
+                 ours_at_its_end=dict(image_passes=ours.image_passes[-1], seconds=round(ours.seconds[-1], 1),
+                                      error_per_level=[round(error, 6) for error in ours.errors[-1]]))
+    for name, reached in as_good.items():
+        first = int(reached.argmax())
+        found[f"ours_as_good_{name}"] = None if not reached.any() else dict(
             image_passes=ours.image_passes[first], seconds=round(ours.seconds[first], 1),
-            error_per_level=[round(error, 6) for error in ours.errors[first]]))
-    if first is not None:
-        found |= dict(times_less_time=round(theirs.seconds[at] / ours.seconds[first], 2),
-                      times_fewer_image_passes=round(theirs.image_passes[at] / ours.image_passes[first], 2))
+            times_less_time=round(theirs.seconds[at] / ours.seconds[first], 2),
+            times_fewer_image_passes=round(theirs.image_passes[at] / ours.image_passes[first], 2))
     print(found)
     return found
 
@@ -135,6 +140,7 @@ def judge_of(held_out: LabelledImages, scanners: tuple[str, ...]) -> Judge:
 
 def levels_of_steps() -> torch.Tensor:
     """float64 [1000]: the noise level of each step of the script, in units of clean images."""
+    declare_missing()
     from diffusers import DDPMScheduler
     kept = DDPMScheduler(num_train_timesteps=STEPS).alphas_cumprod.double()
     return ((1 - kept) / kept).sqrt()
@@ -172,6 +178,7 @@ def train_ours(profile: Profile, real: LabelledImages, held_out: LabelledImages,
 
 def train_theirs(profile: Profile, real: LabelledImages, held_out: LabelledImages, root: int) -> Trajectory:
     """The example script's loop."""
+    declare_missing()
     from diffusers import DDPMScheduler
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import EMAModel

@@ -23,7 +23,8 @@ def main(command: list[str]) -> int:
         sizes = [size for one in family(process.pid) if (size := gibibytes(one)) is not None]
         together, largest = max([together, sum(sizes)]), max([largest, *sizes])
         time.sleep(INTERVAL)
-    print(f"peak memory: {together:.2f} GiB all processes together, {largest:.2f} GiB the largest of them", file=sys.stderr)
+    print(f"peak memory: {together:.2f} GiB all processes together, {largest:.2f} GiB the largest of them",
+          file=sys.stderr)
     return process.returncode
 
 
