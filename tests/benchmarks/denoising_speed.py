@@ -129,13 +129,18 @@ def compared(ours: Trajectory, theirs: Trajectory) -> dict:
 
 def judge_of(held_out: LabelledImages, scanners: tuple[str, ...]) -> Judge:
     """Levels are those of the script's steps, so that nobody has to interpolate."""
-    known = {name: number for number, name in enumerate(scanners)}
-    conditions = Conditions(torch.from_numpy(held_out.labels),
-                            torch.tensor([known.get(name, len(known)) for name in held_out.scanners.tolist()]),
-                            torch.zeros(len(held_out), N_AUGMENTATIONS))
     sigma = levels_of_steps()
     nearest = [float(sigma[(sigma.log() - np.log(level)).abs().argmin()]) for level in LEVELS]
-    return Judge(torch.from_numpy(to_float(held_out.images)).unsqueeze(1), conditions, tuple(nearest))
+    return Judge(torch.from_numpy(to_float(held_out.images)).unsqueeze(1), conditions_of(held_out, scanners),
+                 tuple(nearest))
+
+
+def conditions_of(images: LabelledImages, scanners: tuple[str, ...]) -> Conditions:
+    """What both are told about these images."""
+    known = {name: number for number, name in enumerate(scanners)}
+    return Conditions(torch.from_numpy(images.labels),
+                      torch.tensor([known.get(name, len(known)) for name in images.scanners.tolist()]),
+                      torch.zeros(len(images), N_AUGMENTATIONS))
 
 
 def levels_of_steps() -> torch.Tensor:
@@ -190,10 +195,7 @@ def train_theirs(profile: Profile, real: LabelledImages, held_out: LabelledImage
     denoiser = Denoiser(replace(training.configure(real, profile.train_diffusion, scanners), dropout=0.0))
     shuffle, model = denoiser.configuration.unshuffle, denoiser.unet
     images = torch.from_numpy(to_float(real.images)).unsqueeze(1)
-    known = {name: number for number, name in enumerate(scanners)}
-    told = Conditions(torch.from_numpy(real.labels),
-                      torch.tensor([known.get(name, len(known)) for name in real.scanners.tolist()]),
-                      torch.zeros(len(real), N_AUGMENTATIONS))
+    told = conditions_of(real, scanners)
     scheduler = DDPMScheduler(num_train_timesteps=STEPS)
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
     per_epoch = -(-len(images) // BATCH)
