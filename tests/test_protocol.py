@@ -48,7 +48,7 @@ def test_the_committed_protocol_is_valid(repository):
     ("channels: [64, 128, 128]", "channels: [64, 100, 128]", "multiples of 16"),
     ("      fresh_images: 2400", "      fresh_images: 0", "oracle"),
     ("profile: [phantom]", "profile: [fantom]", "fantom"),
-    ("archs: [residual, convolutional, transformer]", "archs: [residual, convolutional]", "archs"),
+    ("archs: [residual, convolutional, attention]", "archs: [residual, convolutional]", "archs"),
     ("      source: phantom ", "      source: table ", "simulate must be given"),
 ])
 def test_every_fault_is_named(text, tmp_path, old, new, named):
