@@ -7,7 +7,7 @@ from synthplanes.protocol import read_profile
 
 def main() -> None:
     arguments = stage_arguments(__doc__, "profile", "budget", "arch",
-                                paths=("prepared", "baseline", "pretrain", "finetune", "joint", "out"))
+                                paths=("plan", "prepared", "baseline", "pretrain", "finetune", "joint", "out"))
     predict_and_record(arguments, read_profile(arguments.profile))
 
 

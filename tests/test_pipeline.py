@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from checkout import ROOT, copy_project, dvc  # noqa: E402
 
 CELLS = {"fingerprint": 1, "simulate": 1, "prepare": 1, "train_diffusion": 1, "train_guide": 1, "sample": 1, "audit": 1, "baseline": 3,
-         "pretrain": 3, "finetune": 3, "joint": 3, "predict": 3, "evaluate": 1, "report": 1}
+         "pretrain": 3, "finetune": 3, "joint": 3, "plan": 1, "predict": 3, "evaluate": 1, "report": 1}
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,15 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## What the words mean", table(("word", "means"), [(word, meaning) for word, meaning in _WORDS]),
         f"The margin is {points(profile.evaluate.margin).lstrip('+')} points of balanced accuracy, fixed before any "
         "run. An interval holds the uncertainty of the test patients and of the repetitions together.",
+        _openings(verdict["analysis_plan"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _openings(plan: dict) -> str:
+    return (f"The analysis plan was written before test images were opened (analysis_plan.json, SHA-256 "
+            f"{plan['digest'][:12]}). By the ledger openings.csv, test images were opened {plan['openings']} time(s), "
+            f"under {plan['plans']} plan(s).")
 
 
 def _without_repetition(verdict: dict, profile: Profile) -> dict:

@@ -46,7 +46,7 @@ APART = 2 * MARGIN                        # how far the second reference lies be
 REFERENCES = ("one", "equal", "apart")
 PATIENTS, UNITS, CLASSES = (60, 270, 900), (3, 6, 20), ("fetal_planes", "balanced")
 COVERAGE, FALSE_HELPS = (.935, .965), .035
-WORDS = (*(word for word, _ in REFUSALS), *(word for word, _ in FINDINGS), OTHERWISE)
+WORDS = (*(word for word, *_ in REFUSALS), *(word for word, *_ in FINDINGS), OTHERWISE)
 # Where a word says what is not so; an effect on the border of a claim is outside it.
 FALSE = {"hurts": lambda effect: effect >= 0, "helps": lambda effect: effect <= 0,
          "helps, negligibly": lambda effect: not 0 < effect < MARGIN,

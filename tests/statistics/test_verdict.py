@@ -121,8 +121,8 @@ def test_the_sentence():
 def test_every_word_has_a_sentence():
     limits = {"hurts": (-.05, -.01), "helps": (.01, .05), "helps, negligibly": (.001, .015),
               "equivalent": (-.01, .01), "no worthwhile gain": (-.06, .01), "inconclusive": (-.06, .06)}
-    assert set(limits) == {word for word, _ in FINDINGS} | {OTHERWISE}
-    assert set(REFUSED) == {word for word, _ in REFUSALS}
+    assert set(limits) == {word for word, *_ in FINDINGS} | {OTHERWISE}
+    assert set(REFUSED) == {word for word, *_ in REFUSALS}
     texts = {word: say(*limits[word], simulated=False) for word in limits}
     assert len({text.split(":")[0] for text in texts.values()}) == len(limits)
     assert texts["inconclusive"].startswith("Whether this synthetic set helps remains open: ")

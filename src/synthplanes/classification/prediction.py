@@ -17,6 +17,7 @@ from synthplanes.devices import prepare_torch
 from synthplanes.progress import Progress
 from synthplanes.protocol import Profile
 from synthplanes.sections import Architecture
+from synthplanes.statistics.openings import digest
 
 BATCH = 256  # images; changes nothing but memory
 
@@ -58,7 +59,7 @@ def predict_and_record(arguments: Namespace, profile: Profile) -> None:
     architecture = profile.used_archs().get(arguments.arch)
     used = architecture is not None and arguments.budget in profile.used_budgets()
     records.write_json(arguments.out / "cell.json", dict(profile=arguments.profile, budget=arguments.budget,
-                                                         arch=arguments.arch,
+                                                         arch=arguments.arch, analysis_plan=digest(arguments.plan),
                                                          model=architecture.model if used else None))
     if not used:
         return records.write_cost(arguments.out, [])

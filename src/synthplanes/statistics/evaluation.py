@@ -16,11 +16,10 @@ from synthplanes.records import SCORES, Table
 from synthplanes.statistics import contrasts, metadata_baselines, scores, slices, training_sets
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
-from synthplanes.statistics.settings import Settings
+from synthplanes.statistics.settings import FAMILY_LEVEL, Settings
 from synthplanes.statistics.uncertainty import resampling, variance_components
 from synthplanes.statistics.verdict import OTHERWISE, on_simulated
 
-LEVEL = 0.05  # of the whole family of secondary contrasts
 DECIMALS = 6  # so that the files under version control are stable
 
 
@@ -88,7 +87,7 @@ def _adjust(records: list[dict], simulated: bool) -> None:
         record["p_value_holm"] = record["p_value"]
     for record, adjusted in zip(family, holm([record["p_value"] for record in family])):
         record["p_value_holm"] = adjusted
-        if adjusted > LEVEL and (record["word"] == "hurts" or record["word"].startswith("helps")):
+        if adjusted > FAMILY_LEVEL and (record["word"] == "hurts" or record["word"].startswith("helps")):
             record["word"], record["verdict"] = OTHERWISE, on_simulated(OTHERWISE, simulated)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from synthplanes.statistics.predictions import Cell
 
 PRIMARY_METRIC = "balanced_accuracy"
+FAMILY_LEVEL = 0.05  # of the whole family of secondary contrasts
 
 
 @dataclass(frozen=True)

@@ -79,27 +79,28 @@ def no_worthwhile_gain(evidence: Evidence) -> bool:
 
 
 REFUSALS = (
-    ("other information",  other_information),  # one arm rests on images that the other never had
-    ("undertrained",       undertrained),       # more updates of real training might give the same gain
-    ("unpaired",           unpaired),           # the two arms were not drawn with the same seeds
-    ("too few patients",   too_few_patients),
+    ("other information",  other_information,  "one arm rests on images that the other never had"),
+    ("undertrained",       undertrained,       "more updates of real training might give the same gain"),
+    ("unpaired",           unpaired,           "the two arms were not drawn with the same seeds"),
+    ("too few patients",   too_few_patients,   f"the test patients weigh as much as fewer than {MIN_EFFECTIVE_PATIENTS} "
+                                               f"equal ones, or a class has fewer than {MIN_PATIENTS_PER_CLASS}"),
 )
 FINDINGS = (
-    ("hurts",              hurts),              # upper limit < 0
-    ("helps",              helps),              # lower limit > 0, upper limit > margin
-    ("helps, negligibly",  helps_negligibly),   # lower limit > 0, upper limit <= margin
-    ("equivalent",         equivalent),         # 90 % interval within +- margin
-    ("no worthwhile gain", no_worthwhile_gain), # upper limit < margin
+    ("hurts",              hurts,              "upper limit < 0"),
+    ("helps",              helps,              "lower limit > 0 and upper limit > margin"),
+    ("helps, negligibly",  helps_negligibly,   "lower limit > 0"),
+    ("equivalent",         equivalent,         "90 % interval within -margin to margin"),
+    ("no worthwhile gain", no_worthwhile_gain, "upper limit < margin"),
 )
 OTHERWISE = "inconclusive"
 
 
 def judge(evidence: Evidence) -> Judgement:
     """The word of the first rule that holds."""
-    for word, rule in REFUSALS:
+    for word, rule, _ in REFUSALS:
         if reason := rule(evidence):
             return Judgement(word, reason)
-    return Judgement(next((word for word, rule in FINDINGS if rule(evidence)), OTHERWISE), "")
+    return Judgement(next((word for word, rule, _ in FINDINGS if rule(evidence)), OTHERWISE), "")
 
 
 def described(found: Interval | None, why_no_number: str = "") -> dict:
