@@ -21,6 +21,16 @@ def copy_project(target: Path, profile: str) -> Path:
     return target
 
 
+def run_smoke(target: Path) -> Path:
+    """A copy of the project in which `smoke` was run from nothing."""
+    target.mkdir(parents=True, exist_ok=True)
+    folder = copy_project(target, "smoke")
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    result = dvc(folder, "repro")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return folder
+
+
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run dvc in `folder` with the copy's own sources and this interpreter first on the path."""
     environment = dict(os.environ, PYTHONPATH=str(folder / "src"), DVC_NO_ANALYTICS="1",

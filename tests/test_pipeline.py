@@ -4,36 +4,23 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
 from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).parent))
-from checkout import ROOT, copy_project, dvc  # noqa: E402
+from checkout import ROOT, copy_project, dvc, run_smoke  # noqa: E402
 
 CELLS = {"fingerprint": 1, "simulate": 1, "prepare": 1, "train_diffusion": 1, "train_guide": 1, "sample": 1, "audit": 1, "baseline": 3,
          "pretrain": 3, "finetune": 3, "joint": 3, "plan": 1, "predict": 3, "evaluate": 1, "report": 1}
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two copies of the project in which `smoke` was run from nothing."""
-    folders = []
-    for name in ("one", "two"):
-        folder = copy_project(tmp_path_factory.mktemp(name), "smoke")
-        (folder / "dvc.lock").unlink(missing_ok=True)
-        result = dvc(folder, "repro")
-        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-        folders.append(folder)
-    return folders
-
-
-def test_twice_the_same_lock(runs):
-    one, two = ((folder / "dvc.lock").read_text(encoding="utf-8") for folder in runs)
+def test_twice_the_same_lock(smoke, tmp_path):
+    again = run_smoke(tmp_path / "two")
+    one, two = ((folder / "dvc.lock").read_text(encoding="utf-8") for folder in (smoke, again))
     assert one == two
 
 
-def test_every_stage_ran_in_every_cell(runs):
-    cells = YAML(typ="safe", pure=True).load((runs[0] / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+def test_every_stage_ran_in_every_cell(smoke):
+    cells = YAML(typ="safe", pure=True).load((smoke / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     found = {}
     for cell in cells:
         stage = cell.split("@")[0]
@@ -41,14 +28,15 @@ def test_every_stage_ran_in_every_cell(runs):
     assert found == CELLS
 
 
-def test_a_second_repro_runs_nothing(runs):
-    result = dvc(runs[0], "repro")
+def test_a_second_repro_runs_nothing(smoke):
+    result = dvc(smoke, "repro")
     assert result.returncode == 0 and "Running stage" not in result.stdout
 
 
-def test_metrics_hold_what_they_promise(runs):
-    metrics = runs[0] / "metrics" / "smoke"
-    assert {path.name for path in metrics.iterdir()} == {"data.json", "scores.csv", "verdict.json", "cost.json", "report.md"}
+def test_metrics_hold_what_they_promise(smoke):
+    metrics = smoke / "metrics" / "smoke"
+    assert {path.name for path in metrics.iterdir()} == {"data.json", "analysis_plan.json", "openings.csv", "scores.csv",
+                                                         "verdict.json", "cost.json", "report.md"}
     verdict = json.loads((metrics / "verdict.json").read_text(encoding="utf-8"))
     promised = {"source", "budget", "arch", "metric", "contrast", "reference_arm", "estimate", "low", "high", "p_value",
                 "n_seeds", "n_generators", "n_patients", "n_images", "smallest_visible_effect", "verdict"}
@@ -58,17 +46,18 @@ def test_metrics_hold_what_they_promise(runs):
     assert verdict["overall"]["sentence"].rstrip(".") in report
 
 
-def test_no_trace_of_the_machine_in_tracked_files(runs):
-    for path in [runs[0] / "dvc.lock", *(runs[0] / "metrics" / "smoke").iterdir()]:
+def test_no_trace_of_the_machine_in_tracked_files(smoke):
+    for path in [smoke / "dvc.lock", *(smoke / "metrics" / "smoke").iterdir()]:
         text = path.read_text(encoding="utf-8")
-        assert str(runs[0]) not in text and str(ROOT) not in text, path
+        assert str(smoke) not in text and str(ROOT) not in text, path
 
 
-def test_a_broken_parameter_stops_with_one_sentence(runs):
-    params = runs[1] / "params.yaml"
+def test_a_broken_parameter_stops_with_one_sentence(tmp_path):
+    folder = copy_project(tmp_path, "smoke")
+    params = folder / "params.yaml"
     text = params.read_text(encoding="utf-8").replace("      margin: 0.02 ", "      margins: 0.02\n      margin: 0.02 ")
     params.write_text(text, encoding="utf-8")
-    result = dvc(runs[1], "repro")
+    result = dvc(folder, "repro")
     assert result.returncode != 0 and "margins: is not a known key" in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--stages", nargs="+", metavar="STAGE", help="only these, on inputs restored from the DVC cache")
     verify.add_argument("--restore", action="store_true", help="run nothing: restore the outputs and compute their digests")
     verify.add_argument("--json", type=Path, metavar="FILE", help="write the outcome there as well")
+    publish = command("publish", _publish, "send all that the committed results need to a DVC remote, and tag the commit")
+    publish.add_argument("tag", metavar="TAG", help="the name of a new annotated tag")
+    publish.add_argument("--remote", metavar="NAME", help="of `dvc remote list` (default: the default one)")
     trace = command("trace", _trace, "say where a number of scores.csv or verdict.json comes from, back to the first input")
     trace.add_argument("number", metavar="NUMBER", help="arm/architecture/budget/rREPLICATE/sSEED/metric, "
                        "contrast/architecture/budget/metric, or overall")
@@ -108,6 +111,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         records.write_json(arguments.json, found.as_dict())
     print("\n".join(found.lines()))
     return found.status
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from synthplanes.checkout import find_root
+    from synthplanes.reproduction.publication import publish
+    print("\n".join(publish(find_root(), arguments.tag, arguments.remote)))
 
 
 def _trace(arguments: argparse.Namespace) -> None:

@@ -48,22 +48,24 @@ def copy_files(root: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> None
             shutil.copy(source, folder / part)
 
 
-def prepare(root: Path, folder: Path, profile: str, shared_cache: bool) -> None:
-    """Make `profile` the only active one in `folder`, link its raw images, and give it a DVC cache.
+def prepare(root: Path, folder: Path, profiles: list[str], shared_cache: bool) -> None:
+    """Make `profiles` the only active ones in `folder`, link their raw images, and give it a DVC cache.
 
     `shared_cache`: the cache of `root`, to restore outputs from; otherwise a new one, so that nothing is reused.
     """
     params = (folder / "params.yaml").read_text(encoding="utf-8")
-    if not re.search(rf"(?m)^  {re.escape(profile)}:", params):
-        raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
-    (folder / "params.yaml").write_text(re.sub(r"(?m)^profile:.*$", f"profile: [{profile}]", params, count=1), encoding="utf-8")
-    here, there = root / "artifacts" / "raw" / profile, folder / "artifacts" / "raw" / profile
-    if here.exists() and not there.exists():
-        there.parent.mkdir(parents=True, exist_ok=True)
-        there.symlink_to(here.resolve(), target_is_directory=True)
+    for profile in profiles:
+        if not re.search(rf"(?m)^  {re.escape(profile)}:", params):
+            raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
+        here, there = root / "artifacts" / "raw" / profile, folder / "artifacts" / "raw" / profile
+        if here.exists() and not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.symlink_to(here.resolve(), target_is_directory=True)
+    active = f"profile: [{', '.join(profiles)}]"
+    (folder / "params.yaml").write_text(re.sub(r"(?m)^profile:.*$", active, params, count=1), encoding="utf-8")
     settings = [] if (folder / ".git").exists() else ["[core]", "    no_scm = true"]
     if shared_cache:
-        place = _run([sys.executable, "-m", "dvc", "cache", "dir"], root, "DVC's cache was not found").strip()
+        place = run_dvc(root, "cache", "dir").strip()
         settings += ["[cache]", f"    dir = {(root / place).resolve()}"]
     (folder / ".dvc" / "config.local").write_text("\n".join(settings) + "\n", encoding="utf-8")
 
@@ -95,6 +97,16 @@ def environment_differences(folder: Path) -> list[str]:
         if here.split("+")[0] != locked.split("+")[0]:
             found.append(f"{name} {locked}, here {here}")
     return found
+
+
+def run_dvc(root: Path, *arguments: str) -> str:
+    """What a command of dvc prints in the checkout `root`."""
+    return _run([sys.executable, "-m", "dvc", *arguments], root, f"`dvc {' '.join(arguments)}` failed")
+
+
+def git(root: Path, *arguments: str, trouble: str = "git failed") -> str:
+    """What a command of git prints in the checkout `root`."""
+    return _run(["git", *arguments], root, trouble)
 
 
 def _run(command: list[str], folder: Path, trouble: str) -> str:

@@ -1,0 +1,172 @@
+"""Faults that really happen to a run: each ends well or with one sentence, and nothing good is lost."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from checkout import dvc  # noqa: E402
+
+from synthplanes.checkout import md5, read_checkout  # noqa: E402
+
+STAGES = ("simulate", "prepare", "train_guide", "sample", "baseline", "predict", "evaluate", "report")
+
+
+def cell_of(root: Path, stage: str):
+    found = [cell for cell in read_checkout(root).cells.values() if cell.stage == stage]
+    return next((cell for cell in found if cell.arch in ("", "residual")), None)
+
+
+@pytest.fixture
+def copied(smoke, tmp_path):
+    """A copy of the finished run that a test may damage, with a cache of its own."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(smoke, folder, symlinks=True)
+    return folder
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {path: md5(root / path) for cell in read_checkout(root).cells.values() for path in cell.outs}
+
+
+# ---- a full or read-only disk --------------------------------------------------------------------------------
+
+def on_a_disk(folder: Path, options: str, command: str) -> subprocess.CompletedProcess:
+    """Run `command` in `folder` with a file system of its own at `folder`/disk, in a mount namespace of its own."""
+    (folder / "disk").mkdir(exist_ok=True)
+    script = f"mount -t tmpfs {options} tmpfs disk && {command}"
+    environment = dict(os.environ, PYTHONPATH=str(folder / "src"),
+                       PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return subprocess.run(["unshare", "--map-root-user", "--mount", "sh", "-c", script], cwd=folder, env=environment,
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def needs_mounts(folder: Path) -> None:
+    if shutil.which("unshare") is None or on_a_disk(folder, "-o size=64k", "true").returncode:
+        pytest.skip("this system does not let a process mount a file system of its own, so no disk can be filled")
+
+
+def elsewhere(command: str) -> str:
+    """The command of a stage with everything that it writes on the other disk."""
+    command = re.sub(r"--(out|scratch|figures) \S+", r"--\1 disk/\1", " ".join(command.split()))
+    return re.sub(r"--counts \S+", "--counts disk/counts.json", command)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_disk_is_one_sentence_and_the_same_command_succeeds_with_room(smoke, stage):
+    needs_mounts(smoke)
+    command = elsewhere(cell_of(smoke, stage).cmd)
+    if stage == "report":
+        command = command.replace("--metrics metrics/smoke", "--metrics disk/metrics")
+        command = f"mkdir disk/metrics && cp metrics/smoke/*.json metrics/smoke/*.csv disk/metrics && {command}"
+        pages = [-(-path.stat().st_size // 4096) for path in (smoke / "metrics" / "smoke").glob("*.[jc]s*")]
+        small = f"-o size={4 * (sum(pages) + 8)}k"  # room for its inputs and little more
+    else:
+        small = "-o size=4k"
+    result = on_a_disk(smoke, small, command)
+    said = result.stderr.strip().splitlines()
+    assert result.returncode == 1, result.stderr[-2000:]
+    assert "Traceback" not in result.stderr and said[-1].startswith("synthplanes: ")
+    assert "could not be written" in said[-1] and "free" in said[-1]
+    result = on_a_disk(smoke, "-o size=100m", command)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+# ---- damaged, deleted, touched --------------------------------------------------------------------------------
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    replace(path, bytes(content))
+
+
+def truncate(path: Path) -> None:
+    replace(path, path.read_bytes()[:path.stat().st_size // 2])
+
+
+def replace(path: Path, content: bytes) -> None:
+    path.unlink()  # the file may be a link into DVC's cache
+    path.write_bytes(content)
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGE = (
+    (flip, "artifacts/synthetic/smoke/scarce/r0/images.npy"),
+    (truncate, "artifacts/synthetic/smoke/scarce/r0/index.csv"),
+    (flip, "artifacts/generator/smoke/scarce/r0/weights.safetensors"),
+    (truncate, "artifacts/baseline/smoke/scarce/residual/r0/real-s0.safetensors"),
+    (flip, "artifacts/synthetic/smoke/scarce/r0/grid.png"),
+    (delete, "artifacts/predictions/smoke/scarce/residual/probabilities.npy"),
+    (delete, "artifacts/prepared/smoke/development/images.npy"),
+    (truncate, "metrics/smoke/scores.csv"),
+)
+
+
+def test_damaged_and_deleted_outputs_come_back_with_their_bytes(copied):
+    before, lock = digests(copied), (copied / "dvc.lock").read_bytes()
+    for damage, path in DAMAGE:
+        damage(copied / path)
+    assert digests_differ(copied, before) >= 6
+    result = dvc(copied, "repro")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert digests(copied) == before and (copied / "dvc.lock").read_bytes() == lock
+
+
+def digests_differ(root: Path, before: dict[str, str]) -> int:
+    return sum(digest != before[path] for path, digest in digests(root).items())
+
+
+@pytest.mark.parametrize("damage, path, stage", [
+    (truncate, "artifacts/prepared/smoke/development/images.npy", "baseline"),
+    (truncate, "artifacts/prepared/smoke/splits.csv", "baseline"),
+    (truncate, "artifacts/generator/smoke/scarce/r0/weights.safetensors", "sample"),
+    (truncate, "artifacts/predictions/smoke/scarce/residual/probabilities.npy", "evaluate"),
+    (truncate, "artifacts/prepared/smoke/classes.json", "evaluate"),
+    (delete, "artifacts/predictions/smoke/scarce/residual/images.csv", "evaluate"),
+    (truncate, "metrics/smoke/verdict.json", "report"),
+])
+def test_a_stage_refuses_damaged_input_in_a_sentence(copied, damage, path, stage):
+    damage(copied / path)
+    environment = dict(os.environ, PYTHONPATH=str(copied / "src"))
+    words = shlex.split(cell_of(copied, stage).cmd)
+    result = subprocess.run([sys.executable, *words[1:]], cwd=copied, env=environment, capture_output=True, text=True,
+                            stdin=subprocess.DEVNULL)
+    assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr[-2000:]
+    assert Path(path).name in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_clock_set_back_or_forward_runs_nothing(copied):
+    for number, cell in enumerate(read_checkout(copied).cells.values()):
+        for out in cell.outs:
+            for path in [copied / out, *(copied / out).rglob("*")]:
+                moment = time.time() + (1 if number % 2 else -1) * 86_400 * 3650
+                os.utime(path, (moment, moment))
+    result = dvc(copied, "repro")
+    assert result.returncode == 0 and "Running stage" not in result.stdout, result.stdout[-2000:]
+
+
+def test_two_runs_at_once_on_one_checkout(copied):
+    """The second is told so or waits its turn; what is there afterwards is the undisturbed run's."""
+    before, lock = digests(copied), (copied / "dvc.lock").read_bytes()
+    environment = dict(os.environ, PYTHONPATH=str(copied / "src"), DVC_NO_ANALYTICS="1",
+                       PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    both = [subprocess.Popen([sys.executable, "-m", "dvc", "repro", "--force", "prepare@smoke"], cwd=copied,
+                             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             stdin=subprocess.DEVNULL) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    statuses = sorted(process.returncode != 0 for process in both)
+    assert statuses in ([False, False], [False, True]), said
+    if statuses[1]:
+        assert any("lock" in text and "Traceback" not in text for text in said), said
+    assert dvc(copied, "repro").returncode == 0
+    assert digests(copied) == before and (copied / "dvc.lock").read_bytes() == lock
