@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from synthplanes.checkout import read_checkout
 from synthplanes.code_digests import imported_names, reach
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,6 +155,15 @@ def test_the_sections_that_a_stage_reads_are_its_params(stage):
     if any("compute.threads" in text for text in texts):
         assert "compute" in declared
     assert read - UNTRACKED <= declared, sorted(read - declared)
+
+
+def test_dvc_lock_holds_no_cell_that_the_protocol_has_given_up():
+    """DVC keeps the entries of renamed roles and deleted profiles; `verify` and `publish` would look for their outputs."""
+    protocol = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for cell in read_checkout(ROOT).cells.values():
+        assert cell.profile in protocol["profiles"], cell.name
+        assert not cell.budget or cell.budget in protocol["budgets"], cell.name
+        assert not cell.arch or cell.arch in protocol["archs"], cell.name
 
 
 def test_the_lock_agrees_with_the_direct_dependencies():
