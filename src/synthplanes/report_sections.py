@@ -64,9 +64,9 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
 
 
 def _openings(plan: dict) -> str:
-    return (f"The analysis plan was written before test images were opened (analysis_plan.json, SHA-256 "
-            f"{plan['digest'][:12]}). By the ledger openings.csv, test images were opened {plan['openings']} time(s), "
-            f"under {plan['plans']} plan(s).")
+    return (f"Test images were predicted under the analysis plan of SHA-256 {plan['digest'][:12]} (analysis_plan.json). "
+            f"The ledger openings.csv, which knows of nothing before its first row, counts {plan['openings']} "
+            f"opening(s) under {plan['plans']} plan(s).")
 
 
 def _without_repetition(verdict: dict, profile: Profile) -> dict:
