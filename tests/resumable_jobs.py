@@ -19,7 +19,8 @@ from tests.tiny_generator import squares
 # Long enough to be killed in, and with everything that a kill must not change.
 NETWORK = tiny_generator.PARAMETERS.network.model_copy(update=dict(channels=[32, 32]))
 PARAMETERS = tiny_generator.PARAMETERS.model_copy(update=dict(
-    network=NETWORK, images_seen=2400, held_out_every_images=320, coarse_share=0.3, early_average_share=0.3))
+    network=NETWORK, images_seen=2400, held_out_every_images=320, coarse_share=0.3, early_average_share=0.3,
+    patience_images=2000))
 SAMPLE = tiny_generator.SAMPLE.model_copy(update=dict(images_per_class=60, steps=6, solver="ancestral"))
 
 

@@ -1,5 +1,7 @@
 """How commands end: one sentence and a status, or our own traceback."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -24,6 +26,24 @@ def test_statuses(main, status, words, capsys):
         run(main)
     assert caught.value.code == status
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_refusal_of_the_machine_is_one_sentence(number, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(raising(OSError(number, os.strerror(number), "/somewhere/file.npy")))
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and said.count("\n") == 1
+    assert "/somewhere/file.npy" in said and os.strerror(number) in said
+
+
+def test_a_reader_may_stop_reading():
+    many = "from synthplanes.command import run\nrun(lambda: print('a line\\n' * 100_000))"
+    with subprocess.Popen([sys.executable, "-c", many], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
+        assert one.stdout.readline() == "a line\n"
+        one.stdout.close()
+        assert one.stderr.read() == ""
+        assert one.wait() == 141
 
 
 def test_our_own_faults_keep_their_traceback():

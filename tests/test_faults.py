@@ -79,6 +79,22 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_succeeds_with_room(smo
     assert result.returncode == 0, result.stderr[-2000:]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_read_only_place_is_one_sentence(smoke, stage):
+    needs_mounts(smoke)
+    command = elsewhere(cell_of(smoke, stage).cmd)
+    if stage == "report":  # whose place holds its inputs, too
+        command = command.replace("--metrics metrics/smoke", "--metrics disk/metrics")
+        command = f"mkdir disk/metrics && cp metrics/smoke/*.json metrics/smoke/*.csv disk/metrics && {{}} && {command}"
+    else:
+        command = f"{{}} && {command}"
+    result = on_a_disk(smoke, "-o size=10m", command.format("mount -o remount,ro disk"))
+    said = result.stderr.strip().splitlines()
+    assert result.returncode == 1, result.stderr[-2000:]
+    assert "Traceback" not in result.stderr and said[-1].startswith("synthplanes: ")
+    assert "Read-only file system" in said[-1] and "disk/" in said[-1]
+
+
 # ---- damaged, deleted, touched --------------------------------------------------------------------------------
 
 def flip(path: Path) -> None:

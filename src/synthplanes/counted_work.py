@@ -131,7 +131,8 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
     One record per budget, stage and architecture: {"budget", "stage", "arch", "runs", ...passes}. With G
     generators, S seeds for each, P and T updates of stage 1 and 2, batches of B images and K classes:
 
-    - train_diffusion: G runs of `images_seen` training passes, those at half the size counted as quarters
+    - train_diffusion: G runs of `images_seen` training passes (fewer where patience ends them), those at half the size
+      counted as quarters
     - train_guide: G runs of updates x B training passes, B of the guide
     - sample: G x K x images_per_class images (or those of the plan) x `steps` forward passes, with Heun's method nearly
       twice as many; with guidance as many again at most (outside the guidance interval they are saved), forward through

@@ -9,7 +9,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,13 +176,14 @@ def read_array(path: Path) -> np.ndarray:
 def replacing(path: Path):
     """Yields a neighbour of `path` to write to; moves it into place only if the block succeeds."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path} could not be written ({error.strerror or error}): free or mend the disk, "
                         "then run the same command again.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that could not be made, a disk gone: the error above says enough
+            temporary.unlink(missing_ok=True)

@@ -111,6 +111,7 @@ class TrainDiffusion(Section):
     class_balance: Share
     augmentation: Share
     held_out_every_images: Count
+    patience_images: Count | None
     precision: Literal["float32", "bfloat16"]
     compile: bool
 

@@ -43,7 +43,6 @@ GENERATORS = {"from scratch": {}, "coarse to fine": {"coarse_share": 0.5}}
 WAYS = (  # generator, changes of the profile's sample section
     ("from scratch", dict(guidance="none")),
     ("from scratch", dict(guidance="classifier", guidance_scale=1.0)),
-    ("from scratch", dict(guidance="classifier", guidance_scale=4.0)),
     ("from scratch", dict(guidance="classifier_free", guidance_scale=1.5)),
     ("from scratch", dict(guidance="auto", guidance_scale=1.5)),
     ("from scratch", dict(guidance="classifier", guidance_scale=1.0, scanners="uniform")),
@@ -86,8 +85,8 @@ def main() -> None:
         seeds=arguments.seeds, n={name: len(images) for name, images in pools.items()}, ways=ways,
         real=scores[-1]["real"],
         label_fidelity_of_test_images=fidelity(judged[-1], pools["test"])["label_fidelity"],
-        generators={name: dict(images_seen=int(one.history["images_seen"][-1]), held_out_loss=float(
-            one.history["held_out_loss"][-1]), training_image_passes=one.training_image_passes)
+        generators={name: dict(images_seen=one.history["images_seen"].tolist(), held_out_loss=one.history[
+            "held_out_loss"].tolist(), training_image_passes=one.training_image_passes)
             for name, one in trained.items()}))
     for way in ways:
         print(way)

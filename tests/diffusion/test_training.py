@@ -108,6 +108,24 @@ def test_out_of_memory_names_the_batch_that_fits(monkeypatch):
         training.train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"))
 
 
+def test_with_patience_it_ends_where_the_held_out_loss_no_longer_falls(monkeypatch, trained):
+    def after(patience: int, *curve: float) -> training.Trained:
+        told = iter(curve)
+        monkeypatch.setattr(training, "held_out_loss", lambda *_: next(told))
+        return training.train(squares(), squares(6), PARAMETERS.model_copy(update=dict(patience_images=patience)), 1, 0,
+                              torch.device("cpu"))
+
+    def same(a: training.Trained, b: training.Trained) -> bool:
+        return all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
+
+    ended = after(64, .5, .3, .4)
+    assert ended.history["images_seen"].tolist() == [64, 128, 192] and ended.training_image_passes == 192
+    waited = after(192, .5, .3, .4, .6)
+    assert waited.training_image_passes == 256
+    assert same(ended, waited) and not same(waited, trained)  # both kept the average of 128 images
+    assert same(after(64, .5, .4, .3, .2), trained)           # the last was the best
+
+
 def test_balanced_draws():
     labels = np.array([0] * 90 + [1] * 10)
     chances = draw_chances(labels, class_balance=1.0)

@@ -3,8 +3,9 @@
 Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept, and a killed
 training goes on from its last state to the same bytes.
 The first images may be seen at half the size (coarse to fine: the U-Net is convolutional, and so takes both).
-Batches are drawn with a stated share of class balance; the weights are averaged (EMA), and the last average
-is kept: the loss on the budget's validation patients is recorded as a curve and decides nothing.
+Batches are drawn with a stated share of class balance; the weights are averaged (EMA). The loss on the budget's
+validation patients is recorded as a curve; with `patience_images` it also ends the training once it has stopped
+falling, and the average of its lowest point is kept in place of the last one.
 """
 
 import copy
@@ -40,7 +41,7 @@ class Trained:
     """What a training run leaves."""
 
     configuration: Configuration
-    tensors: dict[str, torch.Tensor]  # the last averaged weights
+    tensors: dict[str, torch.Tensor]  # averaged weights: the last ones, or with patience the best
     early: dict[str, torch.Tensor]    # those of an earlier moment, for autoguidance; empty where none were asked for
     history: records.Table            # GENERATOR_HISTORY
     training_image_passes: int
@@ -77,9 +78,9 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     parts = Parts(threads if device.type == "cpu" else processes.count, processes)
     progress = Progress("denoiser", parameters.images_seen, "images seen")
     kept = scratch.read_state(f"r{replicate}")
-    at, early = from_state(*kept, denoiser, average, optimiser) if kept else (Counters(), {})
+    at, early, best = from_state(*kept, denoiser, average, optimiser) if kept else (Counters(), {}, {})
     progress(at.seen)
-    while at.seen < parameters.images_seen:
+    while not is_over(at, parameters):
         coarse = at.seen < parameters.coarse_share * parameters.images_seen
         batch = batches(seeds.derive(root_seed, "denoiser batch", replicate, at.step), coarse)
         clean = denoiser.normalise(batch.images)
@@ -117,8 +118,8 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
         at.since.append(loss)
         progress(at.seen)
 
-        finished = at.seen >= parameters.images_seen
-        if finished or at.seen // parameters.held_out_every_images > before // parameters.held_out_every_images:
+        every = parameters.held_out_every_images
+        if at.seen >= parameters.images_seen or at.seen // every > before // every:
             held_out_now = held_out_loss(average, held_out.images, held_out_conditions, parameters, root_seed, device,
                                          parts)
             at.forward += HELD_OUT_LEVELS * len(held_out)
@@ -126,14 +127,23 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
             at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6),
                                    held_out_loss=round(held_out_now, 6)))
             at.since = []
+            if parameters.patience_images and (at.best_loss is None or held_out_now < at.best_loss):
+                at.best_loss, at.best_seen = held_out_now, at.seen
+                best = copy.deepcopy(average.state_dict())
             progress(at.seen, f"loss {mean:.4f}, held out {held_out_now:.4f}")
-        if processes.first and (finished or scratch.due()):
-            scratch.write_state(f"r{replicate}", at.step, *as_state(denoiser, average, early, optimiser, at))
+        if processes.first and (is_over(at, parameters) or scratch.due()):
+            scratch.write_state(f"r{replicate}", at.step, *as_state(denoiser, average, early, best, optimiser, at))
 
     history = records.Table.of_rows(records.GENERATOR_HISTORY, at.history)
     # A coarse image has a quarter of the pixels, and costs a quarter of the work.
-    return Trained(configuration, on_cpu(average.state_dict()), on_cpu(early), history,
+    return Trained(configuration, on_cpu(best or average.state_dict()), on_cpu(early), history,
                    at.seen - at.coarse * 3 // 4, at.forward)
+
+
+def is_over(at: Counters, parameters: TrainDiffusion) -> bool:
+    """Whether all images were seen, or the held-out loss has not fallen for `patience_images`."""
+    waited = at.seen - at.best_seen if parameters.patience_images and at.best_loss is not None else 0
+    return at.seen >= parameters.images_seen or waited >= (parameters.patience_images or 1)
 
 
 def on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
