@@ -21,11 +21,12 @@ N_TEST, N_VALIDATION, N_SYNTHETIC = 120, 24, 6
 STAGES = ("baseline", "pretrain", "finetune", "joint")
 # Right answers on validation: real s1 is the best there, while synthetic_then_real is the best on test.
 RIGHT_ON_VALIDATION = {("real", 1): 1.0}
-RIGHT_ON_TEST = {"synthetic_then_real": 0.95, "real_short": 0.6, "oracle": 0.99}
+RIGHT_ON_TEST = {"synthetic_then_real": 0.95, "real_short": 0.6, "oracle": 0.99, "real_augmented": 1.0}
 
 
 def tiny_profile() -> Profile:
-    parameters = small_profile_parameters(archs=(ARCH,), controls=("oracle", "null", "poison"))
+    parameters = small_profile_parameters(archs=(ARCH,), controls=("oracle", "null", "poison"),
+                                          rivals=("augmented", "distilled"))
     parameters["replication"]["seeds"] = 2
     return Profile.model_validate(parameters)
 

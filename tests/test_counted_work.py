@@ -83,6 +83,22 @@ def test_the_forecast_follows_its_formula():
     assert rows["joint"]["forward_equivalents"] == 3 * 8 * 6 * 60
 
 
+def test_a_pupil_pays_for_its_teacher(tmp_path):
+    profile = small_profile(archs=BOTH, rivals=("augmented", "distilled"))
+    rows = {(row["stage"], row["arch"]): row for row in counted_work.expected(profile, n_classes=6)}
+    plain = 8 * (6 * (20 + 60 + 60) + 2 * 120)
+    assert rows["baseline", "residual"]["training_image_passes"] == plain + 8 * 6 * 2 * 60
+    assert rows["baseline", "residual"]["forward_image_passes"] == 8 * 6 * 60  # what the teachers say
+    assert rows["baseline", "transformer"]["training_image_passes"] == plain  # rivals run on the first architecture
+    assert rows["baseline", "transformer"]["forward_image_passes"] == 0
+    folders = write_costs(tmp_path)
+    path = tmp_path / "baseline/scarce/residual/cost.json"
+    records.write_json(path, {"items": [*records.read_json(path)["items"], item("real_distilled", "residual")]})
+    arms = {row["arm"]: row for row in counted_work.collect(profile, folders)["arms"]}
+    real = next(one for one in records.read_json(path)["items"] if one["item"] == "real")
+    assert arms["real_distilled"]["first_stage"]["training_image_passes"] == real["training_image_passes"]
+
+
 @pytest.mark.parametrize("guidance, forward, gradient", [("none", 5, 0), ("classifier_free", 10, 0), ("classifier", 5, 5)])
 def test_guidance_evaluates_twice(guidance, forward, gradient):
     rows = {row["stage"]: row for row in counted_work.expected(small_profile(guidance=guidance), 6)}

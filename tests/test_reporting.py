@@ -28,7 +28,7 @@ def test_the_page_opens_with_the_verdict_and_holds_every_part(checkout):
     first = page.splitlines()[2]
     assert first.startswith("**") and verdict["overall"]["sentence"][:40] in first
     for part in ("Real beside synthetic", "naive contrast", "uncertainty comes from", "resampled", "Plateau",
-                 "Controls", "Audit", "Cost", "Data", "words mean"):
+                 "Controls", "Rivals", "Audit", "Cost", "Data", "words mean"):
         assert re.search(rf"^## .*{part}", page, re.MULTILINE), part
     level = next(row for row in verdict["levels"] if (row["arm"], row["arch"], row["metric"]) ==
                  ("synthetic_then_real", "mean", "balanced_accuracy"))
@@ -53,6 +53,25 @@ def test_what_never_decides_stands_beside_what_does(checkout):
                  if {**place, "component": "image"}.items() <= row.items())
     assert f"{100 * image['standard_deviation']:.1f} ({100 * image['share']:.0f} %)" in page
     assert re.search(r"^\| `real` \| scarce \| mean \| unknown \|", page, re.MULTILINE)  # one generator
+
+
+def test_rivals_stand_beside_the_synthetic_set(checkout):
+    page, verdict = report(checkout), records.read_json(checkout / "metrics" / NAME / "verdict.json")
+    own, over = (next(row for row in verdict["records"] if (row["contrast"], row["arch"], row["metric"]) ==
+                      (name, "mean", "balanced_accuracy")) for name in ("by_augmentation", "over_augmented"))
+    assert own["arm"] == over["reference_arm"] == "real_augmented" and own["role"] == over["role"] == "rival"
+    assert own["estimate"] > 0 > over["estimate"]
+    assert (f"| `real_augmented` | a strong augmentation policy | scarce | mean | {points(own['estimate'])} "
+            f"({points(own['low'])} to {points(own['high'])}) | {points(over['estimate'])}") in page
+    assert re.search(r"^\| `real_distilled` \| half of every target from .*\| (yes|no|unknown) \|$", page, re.MULTILINE)
+    assert "real_by_patient" not in page
+    for row in verdict["records"]:
+        row["reason"] = "of this"
+    records.write_json(checkout / "metrics" / NAME / "verdict.json", verdict)
+    assert re.search(r"^\| `real_augmented` \| a strong .*\| unknown \|$", report(checkout), re.MULTILINE)
+    verdict["records"] = [row for row in verdict["records"] if row["role"] != "rival"]
+    records.write_json(checkout / "metrics" / NAME / "verdict.json", verdict)
+    assert "This profile runs no rivals." in report(checkout)
 
 
 def test_numbers_that_nobody_knows_are_called_unknown(checkout):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, arms_of, seeds_of, updates_of, uses_synthetic
+from synthplanes.classification.arms import ARMS, arms_of, needed_by, seeds_of, updates_of, uses_synthetic
 from synthplanes.errors import UserError
 from synthplanes.protocol import Profile
 
@@ -80,7 +80,7 @@ def collect(profile: Profile, folders: Mapping[str, Path]) -> dict:
     counted and a missing one raises `UserError`.
 
     "items" has one record per budget, item and architecture, "arms" one per budget and arm: the arm's own
-    training (`classifier`), its first stage where that is another item's (`first_stage`), generator, guide and
+    training (`classifier`), the other arm that it starts or learns from (`first_stage`), generator, guide and
     sampling where it uses synthetic images (`synthesis`), and their sum (`total`).
     """
     items: dict[tuple[str, str, str], Work] = {}
@@ -118,7 +118,8 @@ def _arm(items: Mapping[tuple[str, str, str], Work], budget: str, name: str) -> 
 
     archs = sorted({arch for (at, item, arch) in items if at == budget and item == name})
     own = of(name)
-    first = of(name.removesuffix("_then_real")) if ARMS[name].stage == "finetune" else Work()
+    first = total(work for (at, item, arch), work in items.items()
+                  if at == budget and arch in archs and item == needed_by(ARMS[name]))
     synthesis = of(*SYNTHESIS) if uses_synthetic(name) else Work()
     return {"budget": budget, "arm": name, "archs": archs, "classifier": own.as_dict(),
             "first_stage": first.as_dict(), "synthesis": synthesis.as_dict(),
@@ -168,7 +169,8 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
                 for arm in arms_of(stage, arch, recipe):
                     runs = generators * len(seeds_of(arm, recipe, seeds))
                     updates = recipe.stage_2_updates if stage == "finetune" else updates_of(arm, recipe)
-                    work += Work(runs, runs * updates * recipe.batch_size)
+                    passes = runs * updates * recipe.batch_size
+                    work += Work(runs, passes, passes if arm.teacher else 0)
                 rows.append({"budget": budget, "stage": stage, "arch": arch, **work.as_dict()})
     return rows
 

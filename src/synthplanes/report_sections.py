@@ -10,10 +10,11 @@ from synthplanes.markdown import code, count, escaped, p_value, percent, points,
 from synthplanes.protocol import Profile
 from synthplanes.records import Table
 from synthplanes.report_inputs import cost_of_arms, images, information
+from synthplanes.report_rivals import rivals
 from synthplanes.report_slices import metadata_baselines, slices
 
 METRIC = "balanced_accuracy"
-_ROLES = ("naive", "confirmatory", "secondary", "control")
+_ROLES = ("naive", "confirmatory", "secondary", "rival", "control")
 _FURTHER_METRICS = ("accuracy", "macro_f1", "macro_auroc", "calibration_error")
 _WORDS = (
     ("undertrained", "refused: `real` still gains from more updates, so any difference may be one of training time"),
@@ -49,6 +50,7 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## The same differences resampled", *report_uncertainty.resampling(verdict, _main(verdict)),
         "## Plateau", _plateau(verdict),
         "## Controls", *_controls(verdict),
+        "## Rivals", *rivals(_main(verdict)),
         "## For whom: slices of the test images", *slices(verdict, budgets),
         "## Without looking at a pixel", *metadata_baselines(verdict),
         "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],

@@ -15,6 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Policy = Literal["error", "drop_from_train", "keep"]
 Control = Literal["oracle", "null", "poison"]
+Rival = Literal["augmented", "by_patient", "distilled"]
 GROUPS = 16  # of the group normalisations in denoiser and guide
 
 
@@ -197,6 +198,8 @@ class Recipe(Section):
     plateau_seeds: Count
     controls: list[Control]
     control_archs: list[str]
+    rivals: list[Rival]
+    rival_archs: list[str]
 
     @model_validator(mode="after")
     def _batches_hold_both(self):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from synthplanes.classification.arms import ARMS, arms_of, expected_cells, single_stage_ratio, updates_of
-from synthplanes.classification.runs import stage_1_arm
+from synthplanes.classification.arms import ARMS, arms_of, expected_cells, needed_by, single_stage_ratio, updates_of
 from synthplanes.protocol import read_profile
 
 STAGES = ("baseline", "pretrain", "finetune", "joint")
@@ -16,7 +15,7 @@ def phantom(repository):
 
 def test_all_full_arms_spend_the_same_updates(phantom):
     whole = phantom.recipe.stage_1_updates + phantom.recipe.stage_2_updates
-    for name in ("real", "real_two_stage", "synthetic_then_real", "mixed", "oracle_then_real", "null_then_real",
+    for name in ("real", "real_augmented", "real_by_patient", "real_distilled", "real_two_stage", "synthetic_then_real", "mixed", "oracle_then_real", "null_then_real",
                  "poison_then_real"):
         assert updates_of(ARMS[name], phantom.recipe) == whole
     assert updates_of(ARMS["real_long"], phantom.recipe) == 2 * whole
@@ -37,10 +36,18 @@ def test_controls_and_mixed_run_where_the_recipe_says(phantom):
     assert not arms_of("joint", "residual", recipe)
 
 
+def test_rivals_run_where_the_recipe_says_and_after_their_teachers(phantom):
+    recipe = phantom.recipe.model_copy(update=dict(rivals=["distilled", "augmented"], rival_archs=["residual"]))
+    names = [arm.name for arm in arms_of("baseline", "residual", recipe)]
+    assert {"real_distilled", "real_augmented"} <= set(names) and "real_by_patient" not in names
+    assert names.index(needed_by(ARMS["real_distilled"])) < names.index("real_distilled")
+    assert not [arm for arm in arms_of("baseline", "convolutional", recipe) if arm.rival]
+
+
 def test_every_fine_tuned_arm_has_a_first_stage():
     for arm in ARMS.values():
         if arm.stage == "finetune":
-            assert ARMS[stage_1_arm(arm)].stage == "pretrain" and ARMS[stage_1_arm(arm)].stage_1 == arm.stage_1
+            assert ARMS[needed_by(arm)].stage == "pretrain" and ARMS[needed_by(arm)].stage_1 == arm.stage_1
 
 
 def test_expected_cells(phantom):

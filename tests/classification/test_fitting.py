@@ -1,12 +1,16 @@
 """`fit`: learning, pairing by seed, separate batch-norm statistics, the schedule, equal learning-rate integrals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from synthplanes.classification.augmentation import augment
-from synthplanes.classification.fitting import Portion, batch_norm_statistics, class_balanced, fit, schedule
+from synthplanes.classification.augmentation import ERASED, augment, augment_strongly
+from synthplanes.classification.fitting import (Portion, batch_norm_statistics, class_balanced, fit, patient_balanced,
+                                                 schedule)
 from synthplanes.classification.networks import build
+from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
 from synthplanes.protocol import read_profile
@@ -15,7 +19,8 @@ from synthplanes.sections import Architecture, Recipe
 RECIPE = Recipe.model_validate(dict(
     stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,
     weight_decay=0.05, label_smoothing=0.0, warmup_fraction=0.1, ema_halflife_updates=4, augmentation=0.3,
-    rehearsal_share=0.0, mixed_synthetic_share=0.5, mixed_archs=[], plateau_seeds=1, controls=[], control_archs=[]))
+    rehearsal_share=0.0, mixed_synthetic_share=0.5, mixed_archs=[], plateau_seeds=1, controls=[], control_archs=[],
+    rivals=[], rival_archs=[]))
 
 
 def squares(n: int = 48, brightness: int = 200) -> LabelledImages:
@@ -67,6 +72,43 @@ def test_schedule_rises_then_falls_to_zero():
 def test_class_balance():
     labels = np.array([0] * 9 + [2])
     assert class_balanced(labels)[labels == 2].sum() == pytest.approx(0.5)
+
+
+def test_patient_balance():
+    """Of class a patient p has three images and q one; class b has one patient with two images."""
+    images = replace(squares(6), labels=np.array([0, 0, 0, 0, 1, 1]), patient_ids=np.array(list("pppqqq")))
+    assert np.allclose(patient_balanced(images), [1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 4, 1 / 4])
+    assert np.allclose(patient_balanced(replace(images, patient_ids=None)), class_balanced(images.labels))
+    assert np.allclose(Portion(images, 4, True, by_patient=True).chances, patient_balanced(images))
+
+
+def test_half_of_the_target_comes_from_the_teacher():
+    """On images of which a sure teacher always says `b`, the pupil ends between label and teacher."""
+    class Sure(torch.nn.Module):
+        def forward(self, images):
+            return torch.tensor([[-20.0, 20.0]]).expand(len(images), 2)
+
+    only_a = replace(squares(), labels=np.zeros(48, dtype=np.int64))
+    alone, pupil = network(), network()
+    fit(alone, [Portion(only_a, 16, True)], 60, 3e-3, RECIPE, 7, torch.device("cpu"))
+    fit(pupil, [Portion(only_a, 16, True)], 60, 3e-3, RECIPE, 7, torch.device("cpu"), teacher=Sure())
+    images = torch.from_numpy(to_float(only_a.images)).unsqueeze(1)
+    with torch.no_grad():
+        sure, torn = (net.train()(images).softmax(dim=1)[:, 0].mean().item() for net in (alone, pupil))
+    assert sure > 0.9 and torn == pytest.approx(0.5, abs=0.1)
+
+
+def test_strong_augmentation_does_more_and_erases_some(repository):
+    images = torch.full((400, 1, 32, 32), 0.2)
+    mild, strong = (change(images, 1.0, torch.Generator().manual_seed(0)) for change in (augment, augment_strongly))
+    assert torch.equal(augment_strongly(images, 0.0, torch.Generator()), images)
+    assert strong.min() >= -1 and strong.max() <= 1 and strong.isfinite().all()
+    inner = (slice(None), 0, slice(12, 20), slice(12, 20))  # no warp of these sizes moves the border so far in
+    assert (mild[inner] > -1).all()
+    erased = (strong[inner].amin(dim=(1, 2)) == -1).float().mean().item()
+    assert 0 < erased < ERASED
+    level = [change[inner].amax(dim=(1, 2)) for change in (mild, strong)]
+    assert level[1].std() > 1.5 * level[0].std()
 
 
 def test_augmentation_keeps_range_and_is_off_at_zero():

@@ -1,5 +1,7 @@
 """Runs of a cell: the pools behind the controls, files on disk, pairing across arms, and prediction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task, images_of, second_stage, train_cell, train_one
 from synthplanes.data.selection import LabelledImages
 from synthplanes.protocol import read_profile
+from synthplanes.records import CLASSIFIER_HISTORY, read_table
 from synthplanes.sections import Architecture
 from synthplanes.weights import read_weights
 
@@ -76,6 +79,23 @@ def test_a_cell_twice_gives_the_same_bytes_for_any_number_of_processes(smoke, tm
     p = predict(trained, Architecture(model="test_resnet", learning_rate=0.003, options={}), 3, POOLS["real"].images, torch.device("cpu"))
     assert p.shape == (2, 30, 3) and p.dtype == np.float32 and np.allclose(p.sum(axis=2), 1, atol=1e-5)
     assert not np.array_equal(p[0], p[1])
+
+
+def test_a_pupil_learns_from_the_teacher_of_its_seed(smoke, tmp_path):
+    for processes in (1, 2):
+        profile = smoke.model_copy(update=dict(compute=smoke.compute.model_copy(update=dict(processes=processes))))
+        train_cell("baseline", profile, "residual", [POOLS], tmp_path / str(processes))
+    one, two = (tmp_path / str(processes) / "r0" for processes in (1, 2))
+    names = sorted(path.name for path in one.iterdir())
+    assert {f"real_{rival}-s1.safetensors" for rival in ("augmented", "by_patient", "distilled")} <= set(names)
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+    history = read_table(one / "history.csv", CLASSIFIER_HISTORY)
+    assert history["arm"][-1] == "real_distilled"  # after the others, its teacher among them
+    pupil = task(smoke, "real_distilled", tmp_path / "pupil-s0.safetensors")
+    train_one(replace(pupil, root_seed=smoke.replication.root_seed, teacher=one / "real-s0.safetensors"))
+    taught, (a, b) = read_weights(one / "real_distilled-s0.safetensors"), (
+        read_weights(tmp_path / "pupil-s0.safetensors"), read_weights(one / "real-s0.safetensors"))
+    assert all(torch.equal(taught[k], a[k]) for k in a) and not all(torch.equal(taught[k], b[k]) for k in b)
 
 
 def test_a_cell_of_no_arms_is_an_empty_history(smoke, tmp_path):

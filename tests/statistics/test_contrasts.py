@@ -18,7 +18,7 @@ def drop(predictions, **where):
 def test_the_table_is_in_order():
     assert len({row.name for row in CONTRASTS}) == len(CONTRASTS)
     assert [row.reference for row in CONTRASTS if row.role == "confirmatory"] == list(REFERENCES)
-    assert {row.role for row in CONTRASTS} == {"naive", "confirmatory", "secondary", "control"}
+    assert {row.role for row in CONTRASTS} == {"naive", "confirmatory", "secondary", "rival", "control"}
     assert {row.name for row in CONTRASTS if not row.gated} == {"naive", "longer"}
 
 

@@ -2,9 +2,8 @@
 
 P and T are recipe.stage_1_updates and recipe.stage_2_updates. A schedule (warm-up, then a half cosine to
 zero) spans each stage. Stage 2 has its own peak learning rate (recipe.stage_2_learning_rate_ratio) where a
-first stage went before; the
-single stage of `real`, `mixed` and `real_long` has the peak at which the integral of the learning rate per
-update equals that of the two-stage arms.
+first stage went before; the single stage of `real`, its rivals, `mixed` and `real_long` has the peak at which the
+integral of the learning rate per update equals that of the two-stage arms.
 """
 
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ class Arm:
     length: Literal["P", "T", "P+T", "2(P+T)"]
     control: str | None = None
     question: str = ""
+    rival: str | None = None    # what is done with the same real images in place of making more
+    teacher: str | None = None  # the arm whose finished classifier of the same seed gives half of every target
 
 
 ARMS = {arm.name: arm for arm in (
@@ -33,6 +34,12 @@ ARMS = {arm.name: arm for arm in (
     Arm("real",                "baseline", "real",      None,    "P+T",    None,     "the strong simple baseline"),
     Arm("real_two_stage",      "baseline", "real",      "real",  "P+T",    None,     "two stages without synthetic images"),
     Arm("real_long",           "baseline", "real",      None,    "2(P+T)", None,     "the plateau gate"),
+    Arm("real_augmented",      "baseline", "real",      None,    "P+T",    None,     "rival: a strong augmentation policy",
+        "augmented"),
+    Arm("real_by_patient",     "baseline", "real",      None,    "P+T",    None,     "rival: patients equally likely, not images",
+        "by_patient"),
+    Arm("real_distilled",      "baseline", "real",      None,    "P+T",    None,     "rival: half of every target from `real`",
+        "distilled", "real"),
     Arm("synthetic",           "pretrain", "synthetic", None,    "P",      None,     "train on synthetic, test on real"),
     Arm("oracle",              "pretrain", "fresh",     None,    "P",      "oracle", "as many fresh phantom patients' images"),
     Arm("null",                "pretrain", "null",      None,    "P",      "null",   "a resample of the arm's own real images"),
@@ -51,10 +58,19 @@ def uses_synthetic(arm: str) -> bool:
 
 
 def arms_of(stage: str, arch: str, recipe: Recipe) -> list[Arm]:
-    """The arms that a pipeline stage makes for an architecture role: `mixed` and controls only where the recipe has them."""
+    """The arms that a pipeline stage makes for an architecture role, an arm's teacher before it.
+
+    `mixed`, controls and rivals are among them only where the recipe has them.
+    """
     return [arm for arm in ARMS.values() if arm.stage == stage
             and (arm.control is None or (arm.control in recipe.controls and arch in recipe.control_archs))
+            and (arm.rival is None or (arm.rival in recipe.rivals and arch in recipe.rival_archs))
             and (arm.name != "mixed" or arch in recipe.mixed_archs)]
+
+
+def needed_by(arm: Arm) -> str | None:
+    """The arm whose finished classifiers this one starts from or learns from."""
+    return arm.name.removesuffix("_then_real") if arm.stage == "finetune" else arm.teacher
 
 
 def seeds_of(arm: Arm, recipe: Recipe, seeds: int) -> range:

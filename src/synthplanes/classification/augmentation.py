@@ -1,4 +1,5 @@
-"""What every arm does to its training images: one affine warp, a flip and a change of gain per image."""
+"""What is done to training images: by every arm one affine warp, a flip and a change of gain per image; by the rival
+`real_augmented` twice as much of it, a change of contrast, and a black rectangle."""
 
 import torch
 from torch.nn import functional
@@ -7,6 +8,11 @@ SHIFT = 0.08   # of the width, largest
 SCALE = 0.12   # relative, largest
 ANGLE = 0.20   # radians, largest
 GAIN = 0.25    # relative brightness, largest
+# of the strong policy alone
+TIMES = 2.0    # the sizes above
+CONTRAST = 0.5   # |ln gamma|, largest
+ERASED = 0.5   # chance of a black rectangle (Zhong 2020)
+SIDE = 0.25    # half of its sides, of the width, largest
 
 
 def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
@@ -24,3 +30,18 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return (moved * (1 + GAIN * amount[:, 4]).view(-1, 1, 1, 1)).clamp(0, 2) - 1
+
+
+def augment_strongly(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    """float32 [N, 1, H, W] in [-1, 1] -> the same, under the strong policy at `strength` in 0..1."""
+    if strength == 0:
+        return images
+    n, _, height, width = images.shape
+    moved = (augment(images, TIMES * strength, generator) + 1) / 2
+    gamma = torch.exp(CONTRAST * strength * (2 * torch.rand(n, 1, 1, 1, generator=generator) - 1))
+    centre, half = torch.rand(n, 2, generator=generator), SIDE * torch.rand(n, 2, generator=generator)
+    half = half * (torch.rand(n, 1, generator=generator) < ERASED * strength)
+    down, across = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
+    inside = (((down - centre[:, :1]).abs() < half[:, :1])[:, None, :, None]
+              & ((across - centre[:, 1:]).abs() < half[:, 1:])[:, None, None, :])
+    return 2 * (moved ** gamma).masked_fill(inside, 0.0) - 1

@@ -54,5 +54,6 @@ def _costs(arm: Arm, arch: str, profile: Profile) -> list[dict]:
     updates = recipe.stage_2_updates if arm.stage == "finetune" else updates_of(arm, recipe)
     n = len(seeds_of(arm, recipe, profile.replication.seeds))
     return [records.cost_item(arm.name, arch=arch, replicate=replicate, runs=n,
-                              trained=n * updates * recipe.batch_size)
+                              trained=n * updates * recipe.batch_size,
+                              forward=n * updates * recipe.batch_size if arm.teacher else 0)
             for replicate in range(profile.replication.generators)]

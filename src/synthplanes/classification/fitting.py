@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from synthplanes.classification.augmentation import augment
+from synthplanes.classification.augmentation import augment, augment_strongly
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
@@ -29,11 +29,21 @@ class Portion:
     images: LabelledImages
     size: int                  # images per batch
     keeps_statistics: bool     # whether the running batch-norm statistics come from this portion
+    strong: bool = False       # augmented by the strong policy
+    by_patient: bool = False   # within a class patients equally likely, in place of images
+
+    @property
+    def chances(self) -> np.ndarray:
+        """Each image's chance per draw, float64 [N]."""
+        return patient_balanced(self.images) if self.by_patient else class_balanced(self.images.labels)
 
 
 def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning_rate: float, recipe: Recipe,
-        order_seed: int, device: torch.device) -> tuple[dict[str, torch.Tensor], list[tuple[int, float]]]:
+        order_seed: int, device: torch.device, teacher: nn.Module | None = None
+        ) -> tuple[dict[str, torch.Tensor], list[tuple[int, float]]]:
     """Train `network` in place; returns its averaged state and (update, mean training loss since the last) pairs.
+
+    With a `teacher` half of every target is what that network says of the same augmented image.
 
     The batches depend on `order_seed` and the portions alone, so arms with the same seed and the same
     images see the same batches. Raises `UserError` when the loss is not finite.
@@ -49,7 +59,9 @@ def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning
     optimiser = torch.optim.AdamW([dict(params=decayed, weight_decay=recipe.weight_decay),
                                    dict(params=others, weight_decay=0.0)], lr=peak_learning_rate, fused=True)
     normalised = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    chances = [torch.from_numpy(class_balanced(portion.images.labels)) for portion in portions]
+    chances = [torch.from_numpy(portion.chances) for portion in portions]
+    if teacher is not None:
+        teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     total = sum(portion.size for portion in portions)
     history, since = [], []
     for update in range(updates):
@@ -59,10 +71,14 @@ def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning
         for portion, chance in zip(portions, chances):
             rows = torch.multinomial(chance, portion.size, replacement=True, generator=generator).numpy()
             images = torch.from_numpy(to_float(portion.images.images[rows])).unsqueeze(1)
-            images = augment(images, recipe.augmentation, generator).to(device, memory_format=torch.channels_last)
-            labels = torch.from_numpy(portion.images.labels[rows]).to(device)
+            change = augment_strongly if portion.strong else augment
+            images = change(images, recipe.augmentation, generator).to(device, memory_format=torch.channels_last)
+            targets = torch.from_numpy(portion.images.labels[rows]).to(device)
+            if teacher is not None:
+                told = teacher(images).softmax(dim=1)
+                targets = (functional.one_hot(targets, told.shape[1]) + told) / 2
             with batch_norm_statistics(normalised, kept=portion.keeps_statistics):
-                loss = loss + functional.cross_entropy(network(images), labels, reduction="sum",
+                loss = loss + functional.cross_entropy(network(images), targets, reduction="sum",
                                                        label_smoothing=recipe.label_smoothing) / total
         value = loss.item()
         if not np.isfinite(value):
@@ -83,6 +99,16 @@ def class_balanced(labels: np.ndarray) -> np.ndarray:
     """Each image's chance per draw, float64 [N]: every class that occurs equally likely."""
     counts = np.bincount(labels)
     return 1 / (counts[labels] * np.count_nonzero(counts))
+
+
+def patient_balanced(images: LabelledImages) -> np.ndarray:
+    """Each image's chance per draw, float64 [N]: classes equally likely, and within a class its patients."""
+    if images.patient_ids is None:
+        return class_balanced(images.labels)
+    _, held, counts = np.unique(np.stack([images.labels.astype(str), images.patient_ids]), axis=1, return_inverse=True,
+                                return_counts=True)
+    of_pair = 1 / counts[held.ravel()]
+    return of_pair / (np.bincount(images.labels, of_pair)[images.labels] * len(np.unique(images.labels)))
 
 
 def schedule(update: int, updates: int, warmup_fraction: float) -> float:

@@ -1,13 +1,14 @@
 """All classifiers of one stage cell (profile, budget, architecture): what each trains on, and where it is kept."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from synthplanes import records, seeds
-from synthplanes.classification.arms import Arm, arms_of, seeds_of, single_stage_ratio, updates_of
+from synthplanes.classification.arms import Arm, arms_of, needed_by, seeds_of, single_stage_ratio, updates_of
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build, load_weights
 from synthplanes.data.images import mean_and_deviation
@@ -38,6 +39,7 @@ class Task:
     start: Path | None                # stage-1 weights that an earlier pipeline stage made
     out: Path
     scratch: NothingKept = NothingKept()  # where a finished classifier waits for the others of its cell
+    teacher: Path | None = None       # finished weights that give half of every target
 
     @property
     def name(self) -> str:
@@ -57,25 +59,24 @@ def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, La
     folder_of = [Path(out).resolve() / f"r{replicate}" for replicate in range(profile.replication.generators)]
     tasks = [Task(arm, seed, replicate, arch, architecture, recipe, profile.replication.root_seed,
                   pools[replicate],
-                  pretrained and pretrained.resolve() / f"r{replicate}" / f"{stage_1_arm(arm)}-s{seed}.safetensors",
-                  folder_of[replicate] / f"{arm.name}-s{seed}.safetensors", scratch)
+                  pretrained and pretrained.resolve() / f"r{replicate}" / f"{needed_by(arm)}-s{seed}.safetensors",
+                  folder_of[replicate] / f"{arm.name}-s{seed}.safetensors", scratch,
+                  folder_of[replicate] / f"{arm.teacher}-s{seed}.safetensors" if arm.teacher else None)
              for replicate in range(profile.replication.generators) for arm in arms
              for seed in seeds_of(arm, recipe, profile.replication.seeds)]
     progress = Progress(f"{stage}, {architecture.model}", len(tasks), "classifiers")
     progress(0)
     rows: list[list[dict]] = [[] for _ in folder_of]
-    runs = side_by_side(train_one, tasks, profile.compute.processes)
+    taught = [task for task in tasks if task.teacher]  # after all others, among which their teachers are
+    tasks = [task for task in tasks if not task.teacher] + taught
+    runs = chain(side_by_side(train_one, tasks[:len(tasks) - len(taught)], profile.compute.processes),
+                 side_by_side(train_one, taught, profile.compute.processes))
     for done, (task, history) in enumerate(zip(tasks, runs), start=1):
         rows[task.replicate] += history
         progress(done)
     for folder, history in zip(folder_of, rows):
         records.write_table(folder / "history.csv", records.Table.of_rows(records.CLASSIFIER_HISTORY, history))
     return {arm.name: updates_of(arm, recipe) for arm in arms}
-
-
-def stage_1_arm(arm: Arm) -> str:
-    """The arm whose weights a fine-tuned arm starts from."""
-    return arm.name.removesuffix("_then_real")
 
 
 def train_one(task: Task) -> list[dict]:
@@ -101,10 +102,14 @@ def train_one(task: Task) -> list[dict]:
         # The lower peak is for what a first stage has learned; `real_short` begins here, from random weights.
         stages.append((2, second_stage(task), recipe.stage_2_updates,
                        peak * (recipe.stage_2_learning_rate_ratio if task.arm.stage_1 else 1.0)))
+    teacher = None
+    if task.teacher is not None:
+        teacher = build(task.architecture, len(real.classes), real.images.shape[1])
+        teacher.load_state_dict(load_weights(task.teacher))
     history = []
     for number, portions, updates, stage_peak in stages:
         order_seed = seeds.derive(task.root_seed, "classifier batches", task.replicate, task.seed, number)
-        state, losses = fit(network, portions, updates, stage_peak, recipe, order_seed, device)
+        state, losses = fit(network, portions, updates, stage_peak, recipe, order_seed, device, teacher)
         network.load_state_dict(state)
         history += [dict(arm=task.arm.name, seed=task.seed, stage=number, update=update,
                          train_loss=round(loss, 6)) for update, loss in losses]
@@ -119,7 +124,8 @@ def portions_of(task: Task, pool: str) -> list[Portion]:
     if pool == "mixed":
         synthetic = round(size * task.recipe.mixed_synthetic_share)
         return [Portion(real, size - synthetic, True), Portion(task.pools["synthetic"], synthetic, False)]
-    return [Portion(images_of(task, pool), size, True)]
+    return [Portion(images_of(task, pool), size, True, strong=task.arm.rival == "augmented",
+                    by_patient=task.arm.rival == "by_patient")]
 
 
 def second_stage(task: Task) -> list[Portion]:
@@ -137,8 +143,7 @@ def images_of(task: Task, pool: str) -> LabelledImages:
         draw = seeds.generator(task.root_seed, "null control", task.replicate)
         chances = np.bincount(real.labels)[real.labels].astype(float) ** -1
         rows = draw.choice(len(real), size=len(task.pools["synthetic"]), p=chances / chances.sum())
-        return replace(real, images=real.images[rows], labels=real.labels[rows], scanners=real.scanners[rows],
-                       image_ids=real.image_ids[rows])
+        return real.select(rows)
     if pool == "poison":
         synthetic = task.pools["synthetic"]
         draw = seeds.generator(task.root_seed, "poison control", task.replicate)

@@ -19,13 +19,19 @@ class LabelledImages:
     scanners: np.ndarray  # str [N], '' where unknown
     image_ids: np.ndarray  # str [N]
     classes: tuple[str, ...]
+    patient_ids: np.ndarray | None = None  # str [N]; None: every image is a patient of its own
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def select(self, rows: np.ndarray | slice) -> "LabelledImages":
+        """The images under an integer index or a slice, in its order."""
+        return LabelledImages(self.images[rows], self.labels[rows], self.scanners[rows], self.image_ids[rows],
+                              self.classes, None if self.patient_ids is None else self.patient_ids[rows])
+
     def first(self, n: int) -> "LabelledImages":
         """The first `n` images."""
-        return LabelledImages(self.images[:n], self.labels[:n], self.scanners[:n], self.image_ids[:n], self.classes)
+        return self.select(slice(n))
 
 
 def read_classes(prepared: Path) -> tuple[str, ...]:
@@ -61,7 +67,7 @@ def _labelled(pack, rows: np.ndarray, classes: tuple[str, ...]) -> LabelledImage
         raise UserError(f"the class '{unknown[0]}' is not one of {', '.join(classes)}: run prepare again.")
     labels = np.array([position[label] for label in index["label"].tolist()], dtype=np.int64)
     return LabelledImages(np.ascontiguousarray(pack.images[rows]), labels, index["scanner"], index["image_id"],
-                          classes)
+                          classes, index.columns.get("patient_id"))
 
 
 def read_budget_with_substitutes(prepared: Path, synthetic: Path, budget: str, replicate: int

@@ -21,27 +21,33 @@ class Contrast:
     name: str
     arm: str
     reference: str
-    role: str       # naive | confirmatory | secondary | control
+    role: str       # naive | confirmatory | secondary | rival | control
     gated: bool
 
 
 CONTRASTS = tuple(Contrast(*row) for row in (
-    # name               arm                    reference         role            gated
-    ("naive",            "synthetic_then_real", "real_short",     "naive",        False),  # unfair to real
-    ("longer",           "real",                "real_short",     "secondary",    False),  # what that hides
-    ("fair",             "synthetic_then_real", "real",           "confirmatory", True),
-    ("fair_two_stage",   "synthetic_then_real", "real_two_stage", "confirmatory", True),
-    ("two_stages",       "real_two_stage",      "real",           "secondary",    True),
-    ("synthetic_only",   "synthetic",           "real",           "secondary",    True),
-    ("joint",            "mixed",               "real",           "secondary",    True),
-    ("joint_two_stage",  "mixed",               "real_two_stage", "secondary",    True),
-    ("oracle_only",      "oracle",              "real",           "control",      True),
-    ("oracle",           "oracle_then_real",    "real",           "control",      True),
-    ("oracle_two_stage", "oracle_then_real",    "real_two_stage", "control",      True),
-    ("null",             "null_then_real",      "real",           "control",      True),
-    ("null_two_stage",   "null_then_real",      "real_two_stage", "control",      True),
-    ("poison",           "poison_then_real",    "real",           "control",      True),
-    ("poison_two_stage", "poison_then_real",    "real_two_stage", "control",      True),
+    # name                arm                    reference          role            gated
+    ("naive",             "synthetic_then_real", "real_short",      "naive",        False),  # unfair to real
+    ("longer",            "real",                "real_short",      "secondary",    False),  # what that hides
+    ("fair",              "synthetic_then_real", "real",            "confirmatory", True),
+    ("fair_two_stage",    "synthetic_then_real", "real_two_stage",  "confirmatory", True),
+    ("two_stages",        "real_two_stage",      "real",            "secondary",    True),
+    ("synthetic_only",    "synthetic",           "real",            "secondary",    True),
+    ("joint",             "mixed",               "real",            "secondary",    True),
+    ("joint_two_stage",   "mixed",               "real_two_stage",  "secondary",    True),
+    ("by_augmentation",   "real_augmented",      "real",            "rival",        True),
+    ("by_patients",       "real_by_patient",     "real",            "rival",        True),
+    ("by_distillation",   "real_distilled",      "real",            "rival",        True),
+    ("over_augmented",    "synthetic_then_real", "real_augmented",  "rival",        True),
+    ("over_by_patient",   "synthetic_then_real", "real_by_patient", "rival",        True),
+    ("over_distilled",    "synthetic_then_real", "real_distilled",  "rival",        True),
+    ("oracle_only",       "oracle",              "real",            "control",      True),
+    ("oracle",            "oracle_then_real",    "real",            "control",      True),
+    ("oracle_two_stage",  "oracle_then_real",    "real_two_stage",  "control",      True),
+    ("null",              "null_then_real",      "real",            "control",      True),
+    ("null_two_stage",    "null_then_real",      "real_two_stage",  "control",      True),
+    ("poison",            "poison_then_real",    "real",            "control",      True),
+    ("poison_two_stage",  "poison_then_real",    "real_two_stage",  "control",      True),
 ))
 
 CONFIRMATORY_ARM = "synthetic_then_real"
