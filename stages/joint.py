@@ -8,7 +8,7 @@ from synthplanes.protocol import read_profile
 
 def main() -> None:
     arguments = stage_arguments(__doc__, "profile", "budget", "arch",
-                                paths=("prepared", "synthetic", "code", "scratch", "out"))
+                                paths=("prepared", "synthetic", "code", "scratch", "adopted", "out"))
     profile = read_profile(arguments.profile)
 
     def pools(replicate: int) -> dict:

@@ -101,7 +101,7 @@ def _classifiers(stage: str, folder: Path, profile: Profile) -> None:
             rows += [dict(arm=arm.name, seed=seed, stage=1, update=update, train_loss=1 / update)
                      for update in (1, 5, 10)]
     records.write_cost(folder, items)
-    records.write_json(folder / "cell.json", {"arch": ARCH, "model": "test_resnet", "validation_looks": 1,
+    records.write_json(folder / "cell.json", {"arch": ARCH, "model": "test_resnet", "validation_looks": 1, "began_from": [],
                                               "arms": [arm.name for arm in arms_of(stage, ARCH, profile.recipe)]})
     records.write_table(folder / "r0" / "history.csv", records.Table.of_rows(records.CLASSIFIER_HISTORY, rows))
 

@@ -13,6 +13,7 @@ from tests.small_profile import PARAMS, ROLES, small_profile_parameters
 from synthplanes import cli
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
+from synthplanes.weights import write_weights
 
 
 @pytest.fixture
@@ -93,6 +94,18 @@ def test_a_small_phantom_in_the_official_layout(project, capsys):
     YAML().dump(whole, project / "params.yaml")
     assert cli.main(["phantom-layout", "layout", "--profile", "tiny"]) == 0
     assert (project / "layout" / "FETAL_PLANES_DB_data.csv").is_file()
+
+
+def test_a_classifier_is_adopted_with_the_name_of_its_images(project, capsys):
+    write_weights(project / "c.safetensors", {"body.x": torch.ones(2)})
+    with pytest.raises(UserError, match="add --learned-from NAME"):
+        cli.main(["adopt", "c.safetensors"])
+    assert cli.main(["adopt", "c.safetensors", "--learned-from", "phantom, scarce"]) == 0
+    name, digest = capsys.readouterr().out.split()
+    kept = project / "artifacts" / "adopted" / digest / "config.json"
+    assert name == "archs.<role>.start:" and "phantom, scarce" in kept.read_text()
+    with pytest.raises(UserError, match="nowhere.safetensors does not exist"):
+        cli.main(["adopt", "nowhere.safetensors", "--learned-from", "x"])
 
 
 def test_a_generator_is_adopted_and_exported(project, capsys):

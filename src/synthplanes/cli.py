@@ -37,8 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--profile", required=True, help="the profile of params.yaml that will use them")
     fetch.add_argument("--from", dest="from_path", type=Path, metavar="PATH",
                        help="a folder (linked) or zip (unpacked) that is already here, instead of a download")
-    adopt = command("adopt", _adopt, "keep a trained generator for warm starts and print the digest that names it")
-    adopt.add_argument("folder", type=Path, metavar="FOLDER", help="holds config.json and weights.safetensors")
+    adopt = command("adopt", _adopt, "keep trained weights that others may begin from and print the line for params.yaml")
+    adopt.add_argument("what", metavar="WHAT", help="a generator's folder (config.json, weights.safetensors), a classifier's "
+                       "file (.safetensors) or the word imagenet")
+    adopt.add_argument("--learned-from", metavar="NAME", help="of a classifier's file: what its training images are called")
     export = command("export", _export, "write a trained generator as a folder that plain diffusers loads")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="holds config.json and weights.safetensors")
     export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
@@ -82,8 +84,17 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _adopt(arguments: argparse.Namespace) -> None:
-    from synthplanes.diffusion.warm_start import adopt
-    print(f"train_diffusion.warm_start: {adopt(arguments.folder, Path('artifacts/adopted'))}")
+    adopted = Path("artifacts/adopted")
+    if arguments.what != "imagenet" and not arguments.what.endswith(".safetensors"):
+        from synthplanes.diffusion.warm_start import adopt
+        print(f"train_diffusion.warm_start: {adopt(Path(arguments.what), adopted)}")
+        return
+    from synthplanes.classification.starting_weights import PARAMETER, adopt_classifier, adopt_imagenet
+    if arguments.what != "imagenet" and not arguments.learned_from:
+        raise UserError(f"{arguments.what} does not say what it learned from: add --learned-from NAME.")
+    found = (adopt_imagenet(adopted) if arguments.what == "imagenet"
+             else adopt_classifier(Path(arguments.what), arguments.learned_from, adopted))
+    print(f"{PARAMETER}: {found}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

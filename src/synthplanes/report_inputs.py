@@ -44,11 +44,19 @@ def _share(found: dict) -> str:
     return f"{count(found['images'])} ({count(found['patients'])})"
 
 
-def information(cost: dict, looks: Mapping[str, int]) -> list[str]:
+def information(cost: dict, looks: Mapping[str, int], origins: Mapping[str, list[str]]) -> list[str]:
+    """`origins` maps an architecture role to what the weights it begins from had learned from, nothing as a rule."""
     present = {arm["arm"] for arm in cost["arms"]}
     rows = [[code(arm.name), arm.length, *(_POOLS[pool] if pool else "" for pool in (arm.stage_1, arm.stage_2)),
              str(looks[arm.name]), arm.question] for arm in ARMS.values() if arm.name in present]
     return ["P and T are the updates of the first and the second stage; every update sees a batch of the same "
-            "size. No arm has pre-trained weights, unlabelled images or images of another site. Looks count how often "
-            "a classifier's validation images are used, and never for a choice.",
+            "size. No arm has unlabelled images. " + _beginning(origins) + " Looks count how often a classifier's "
+            "validation images are used, and never for a choice.",
             table(["arm", "updates", "first stage", "second stage", "looks", "question"], rows)]
+
+
+def _beginning(origins: Mapping[str, list[str]]) -> str:
+    begun = [f"{escaped(arch)} (from {escaped(', '.join(names))})" for arch, names in sorted(origins.items()) if names]
+    if not begun:
+        return "All classifiers begin with random weights."
+    return f"With weights that had learned before begin, in every arm alike: {', '.join(begun)}; all others with random ones."

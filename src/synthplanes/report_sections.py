@@ -30,11 +30,12 @@ _WORDS = (
 
 
 def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, cost: dict,
-         audits: Mapping[str, dict], looks: Mapping[str, int], picture: Mapping[str, str]) -> str:
+         audits: Mapping[str, dict], looks: Mapping[str, int], origins: Mapping[str, list[str]],
+         picture: Mapping[str, str]) -> str:
     """The whole report.md.
 
-    `looks` maps an arm to its classifiers' looks at validation images, `picture` a figure's file name to the
-    Markdown that shows it.
+    `looks` maps an arm to its classifiers' looks at validation images, `origins` an architecture role to what the weights
+    it begins from had learned from, `picture` a figure's file name to the Markdown that shows it.
     """
     verdict = _without_repetition(verdict, profile)
     budgets = sorted(profile.used_budgets())
@@ -56,7 +57,7 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],
         "## Cost", *cost_of_arms(cost),
         "## Data", *images(data),
-        "## What each arm was given", *information(cost, looks),
+        "## What each arm was given", *information(cost, looks, origins),
         "## What the words mean", table(("word", "means"), [(word, meaning) for word, meaning in _WORDS]),
         f"The margin is {points(profile.evaluate.margin).lstrip('+')} points of balanced accuracy, fixed before any "
         "run. An interval holds the uncertainty of the test patients and of the repetitions together.",

@@ -41,7 +41,7 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
     budgets = sorted(profile.used_budgets())
     cost = counted_work.collect(profile, folders)
     audits = {budget: records.read_json(Path(folders["audit"]) / budget / "audit.json") for budget in budgets}
-    looks = _validation_looks(profile, folders)
+    looks, origins = _validation_looks(profile, folders), _origins(profile, folders)
     drawn = {
         "contrasts.png": "differences between arms",
         "accuracy.png": "accuracy of every arm",
@@ -56,7 +56,7 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
                           figures_folder)
     place = Path(os.path.relpath(figures_folder, metrics_folder)).as_posix()
     picture = {name: f"![{words}]({place}/{name})" for name, words in drawn.items()}
-    page = report_sections.page(profile_name, profile, data, verdict, scores, cost, audits, looks, picture)
+    page = report_sections.page(profile_name, profile, data, verdict, scores, cost, audits, looks, origins, picture)
     records.write_json(metrics_folder / "cost.json", cost)
     with records.replacing(metrics_folder / "report.md") as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -85,6 +85,13 @@ def _validation_looks(profile: Profile, folders: Mapping[str, Path]) -> dict[str
                         raise UserError(f"{path} says that {arm} looked {cell['validation_looks']} times at validation "
                                         f"images, another cell says {looks[arm]}: run both stages again.")
     return looks
+
+
+def _origins(profile: Profile, folders: Mapping[str, Path]) -> dict[str, list[str]]:
+    """architecture role -> what the weights that it begins from had learned from."""
+    budget = min(profile.used_budgets())
+    return {arch: records.read_json(Path(folders["baseline"]) / budget / arch / "cell.json")["began_from"]
+            for arch in profile.used_archs()}
 
 
 def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], verdict: dict, budgets: list[str],

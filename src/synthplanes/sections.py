@@ -13,6 +13,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Policy = Literal["error", "drop_from_train", "keep"]
 Control = Literal["oracle", "null", "poison"]
 Rival = Literal["augmented", "by_patient", "distilled"]
@@ -97,7 +98,7 @@ class TrainDiffusion(Section):
     """Training of the class-conditional denoiser."""
 
     network: Network
-    warm_start: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None
+    warm_start: Digest | None
     images_seen: Count
     batch_size: Count
     learning_rate: Positive
@@ -169,6 +170,7 @@ class Architecture(Section):
     model: str
     learning_rate: Positive
     options: dict[str, int | float | str | bool | list[int]]
+    start: Digest | None = None
 
 
 class Audit(Section):

@@ -53,12 +53,12 @@ def test_what_was_learned_from_is_written_down(adopted, tmp_path):
 def test_other_bytes_and_other_networks_are_refused(adopted, tmp_path):
     folder, digest, _ = adopted
     denoiser = Denoiser(training.configure(squares(), PARAMETERS, ()))
-    with pytest.raises(UserError, match="does not hold the generator that train_diffusion.warm_start"):
+    with pytest.raises(UserError, match="does not hold the files that train_diffusion.warm_start"):
         begin_from(denoiser, "0" * 16, folder)
     network = PARAMETERS.network.model_copy(update=dict(channels=[32, 32]))
     wider = Denoiser(training.configure(squares(), PARAMETERS.model_copy(update=dict(network=network)), ()))
     with pytest.raises(UserError, match="is another network"):
         begin_from(wider, digest, folder)
     (folder / digest / "weights.safetensors").write_bytes(b"other bytes")
-    with pytest.raises(UserError, match="does not hold the generator"):
+    with pytest.raises(UserError, match="does not hold the files"):
         begin_from(denoiser, digest, folder)

@@ -20,19 +20,21 @@ def train_and_record(stage: str, arguments: Namespace, profile: Profile,
     A cell that the profile does not use (null in its archs or budgets) ends at once and says so in cell.json.
     """
     used = arguments.arch in profile.used_archs() and arguments.budget in profile.used_budgets()
-    updates = {}
+    updates, origins = {}, []
     if used:
         # torch takes seconds, which unused cells need not spend
         from synthplanes.classification.runs import train_cell
+        from synthplanes.classification.starting_weights import learned_from
         from synthplanes.scratch import Scratch
+        origins = learned_from(profile.used_archs()[arguments.arch].start, arguments.adopted)
         replicates = range(profile.replication.generators)
         scratch = Scratch(arguments.scratch, *_identity(stage, arguments, profile))
         updates = train_cell(stage, profile, arguments.arch, [pools(r) for r in replicates], arguments.out, pretrained,
-                             scratch)
+                             scratch, arguments.adopted)
     records.write_json(arguments.out / "cell.json", dict(
         profile=arguments.profile, budget=arguments.budget, arch=arguments.arch,
         model=profile.used_archs()[arguments.arch].model if used else None, arms=sorted(updates), updates=updates,
-        validation_looks=VALIDATION_LOOKS))
+        validation_looks=VALIDATION_LOOKS, began_from=origins))
     records.write_cost(arguments.out, [item for name in updates for item in _costs(ARMS[name], arguments.arch, profile)])
     if used:
         scratch.clear()

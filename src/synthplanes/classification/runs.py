@@ -11,6 +11,7 @@ from synthplanes import records, seeds
 from synthplanes.classification.arms import Arm, arms_of, needed_by, seeds_of, single_stage_ratio, updates_of
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build, load_weights
+from synthplanes.classification.starting_weights import begin_from
 from synthplanes.data.images import mean_and_deviation
 from synthplanes.data.selection import LabelledImages
 from synthplanes.devices import prepare_torch
@@ -40,6 +41,7 @@ class Task:
     out: Path
     scratch: NothingKept = NothingKept()  # where a finished classifier waits for the others of its cell
     teacher: Path | None = None       # finished weights that give half of every target
+    adopted: Path = Path()            # where the weights lie that an architecture may begin from
 
     @property
     def name(self) -> str:
@@ -47,7 +49,8 @@ class Task:
 
 
 def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, LabelledImages]], out: Path,
-               pretrained: Path | None = None, scratch: NothingKept = NothingKept()) -> dict[str, int]:
+               pretrained: Path | None = None, scratch: NothingKept = NothingKept(), adopted: Path = Path()
+               ) -> dict[str, int]:
     """Train every arm of `stage` for one architecture; `pools[r]` are replicate r's image sets.
 
     Classifiers that `scratch` holds are not trained again. Writes r<k>/<arm>-s<seed>.safetensors and
@@ -61,7 +64,8 @@ def train_cell(stage: str, profile: Profile, arch: str, pools: list[dict[str, La
                   pools[replicate],
                   pretrained and pretrained.resolve() / f"r{replicate}" / f"{needed_by(arm)}-s{seed}.safetensors",
                   folder_of[replicate] / f"{arm.name}-s{seed}.safetensors", scratch,
-                  folder_of[replicate] / f"{arm.teacher}-s{seed}.safetensors" if arm.teacher else None)
+                  folder_of[replicate] / f"{arm.teacher}-s{seed}.safetensors" if arm.teacher else None,
+                  adopted.resolve())
              for replicate in range(profile.replication.generators) for arm in arms
              for seed in seeds_of(arm, recipe, profile.replication.seeds)]
     progress = Progress(f"{stage}, {architecture.model}", len(tasks), "classifiers")
@@ -89,6 +93,8 @@ def train_one(task: Task) -> list[dict]:
     # Seeds know nothing of the arm: arms are paired by initialisation and, on the same images, by batch order.
     torch.manual_seed(seeds.derive(task.root_seed, "classifier initialisation", task.arch, task.replicate, task.seed))
     network = build(task.architecture, len(real.classes), real.images.shape[1], *mean_and_deviation(real.images))
+    if task.architecture.start is not None:
+        begin_from(network, task.architecture.start, task.adopted)
     peak = task.architecture.learning_rate
     stages = []
     if task.arm.stage_1 and task.start is None:

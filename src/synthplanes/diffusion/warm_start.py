@@ -1,33 +1,24 @@
 """Beginning from another generator: from phantoms to real images, from one site to another.
 
-The parameter `train_diffusion.warm_start` is the digest of that generator's files, so it pins every byte of them;
-`synthplanes adopt FOLDER` puts the files where they are looked for, and prints it. What the other generator had
-learned from goes down in the new one's `learned_from`: its images hold that information too.
+The parameter `train_diffusion.warm_start` is the digest of that generator's files (see `adopted`). What the other
+generator had learned from goes down in the new one's `learned_from`: its images hold that information too.
 """
 
-import shutil
 from pathlib import Path
 
 import torch
 
+from synthplanes.adopted import keep, place_of
 from synthplanes.diffusion.denoiser import Denoiser, read_denoiser
 from synthplanes.errors import UserError
-from synthplanes.scratch import digest
 
-FILES = ("config.json", "weights.safetensors")
 NAMED = {"unet.class_embedding.label.weight": "classes", "unet.class_embedding.scanner.weight": "scanners"}
 
 
 def adopt(folder: Path, adopted: Path) -> str:
     """Copy a generator's files to `adopted`/<digest>; returns the digest. Raises `UserError` where they are damaged."""
-    folder = Path(folder)
     read_denoiser(folder)
-    found = digest(*(folder / name for name in FILES))
-    place = Path(adopted) / found
-    place.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(folder / name, place / name)
-    return found
+    return keep(folder, adopted)
 
 
 @torch.no_grad()
@@ -37,10 +28,7 @@ def begin_from(denoiser: Denoiser, wanted: str, adopted: Path) -> tuple[str, ...
     The embeddings of classes and scanners go by name: what the other one never saw keeps its first random values.
     Raises `UserError` when the files are absent, are not those of the digest, or belong to another network.
     """
-    place = Path(adopted) / wanted
-    if not place.is_dir() or digest(*(place / name for name in FILES)) != wanted:
-        raise UserError(f"{place} does not hold the generator that train_diffusion.warm_start in params.yaml names: "
-                        "run `synthplanes adopt FOLDER` on its folder.")
+    place = place_of(wanted, adopted, "train_diffusion.warm_start")
     other = read_denoiser(place)
     mine, theirs = denoiser.state_dict(), other.state_dict()
     unlike = sorted(name for name in {*mine, *theirs} - set(NAMED)
