@@ -15,7 +15,8 @@ def main() -> None:
     source = open_source(parameters.source, arguments.raw, arguments.simulated, parameters.source_options)
     counts = prepare(source, parameters.image_size, Policies(**parameters.guards.model_dump()),
                      profile.used_budgets(), parameters.validation_fraction, profile.replication.generators,
-                     profile.replication.root_seed, arguments.out, [tuple(box) for box in parameters.masked_boxes])
+                     profile.replication.root_seed, arguments.out, [tuple(box) for box in parameters.masked_boxes],
+                     parameters.cross_validation)
     records.write_json(arguments.counts, counts)
     print("what a run of all stages of this profile costs:", *counted_work.forecast(profile, len(counts["classes"])), sep="\n")
 

@@ -12,4 +12,5 @@ def settings_of(profile: Profile) -> Settings:
         source=profile.prepare.source, simulated=profile.simulate is not None, margin=profile.evaluate.margin,
         scarce_budget=min(budgets, key=budgets.get), expected=expected_cells(profile),
         root_seed=profile.replication.root_seed,
+        folds=profile.replication.generators if profile.prepare.cross_validation != "none" else 0,
         warm_started=frozenset(filter(uses_synthetic, ARMS)) if profile.train_diffusion.warm_start else frozenset())

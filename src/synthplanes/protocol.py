@@ -49,6 +49,8 @@ class Profile(Section):
                                  f"{name} with unshuffle {self.train_diffusion.network.unshuffle} reduces it")
         if self.sample.scanners == "uniform" and not self.train_diffusion.scanner_condition:
             raise ValueError("sample.scanners 'uniform' needs train_diffusion.scanner_condition")
+        if self.prepare.cross_validation != "none" and self.replication.generators < 2:
+            raise ValueError("prepare.cross_validation needs a fold for each of at least two replication.generators")
         for key in ("mixed_archs", "control_archs", "rival_archs"):
             if unknown := set(getattr(self.recipe, key)) - set(self.used_archs()):
                 raise ValueError(f"recipe.{key} names {sorted(unknown)}, which archs does not use")

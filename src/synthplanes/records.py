@@ -36,7 +36,7 @@ INDEX = Schema("index.csv", dict(image_id=str, patient_id=str, label=str, role=s
 # One row per synthetic image, in the order of its `images.npy`.
 SYNTHETIC = Schema("synthetic index.csv", dict(image_id=str, label=str, scanner=str, budget=str,
                                                replicate=int, seed=int, source=str))
-# Which images belong to a budget, and on which side: role is train | validation.
+# Which images belong to a budget, and on which side: role is train | validation, in cross-validation also test.
 SPLITS = Schema("splits.csv", dict(budget=str, replicate=int, image_id=str, role=str))
 # One row per classifier: the first axis of `probabilities.npy` [runs, images, classes].
 RUNS = Schema("runs.csv", dict(arm=str, arch=str, budget=str, replicate=int, seed=int))

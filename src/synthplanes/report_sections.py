@@ -107,7 +107,15 @@ def _subject(profile: Profile, data: dict, verdict: dict) -> str:
                       for key, value in sorted(verdict["phantom"].items()) if value is not None)
     return (f"Source: {escaped(data['source'])}{phantom}. Images of {data['size_px']} px. "
             f"Generators per budget: {replication.generators}; classifier seeds for each: {replication.seeds}. "
+            + _folds(profile) +
             "All differences are on test patients, in points of balanced accuracy.")
+
+
+def _folds(profile: Profile) -> str:
+    if profile.prepare.cross_validation == "none":
+        return ""
+    return (f"Cross-validation by {profile.prepare.cross_validation}: every generator has test patients of its own, whom "
+            "neither it nor its classifiers saw; their answers are pooled. ")
 
 
 def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from synthplanes.figures.intervals import Interval
 from synthplanes.protocol import Profile
 from synthplanes.statistics import scores as score
 from synthplanes.statistics.contrasts import CONFIRMATORY_ARM, REFERENCES
+from synthplanes.statistics.cross_validation import is_crossed, pooled
 from synthplanes.statistics.predictions import read_predictions
 
 IMAGES_PER_CLASS = 5  # beside each other in the first figure
@@ -39,6 +40,7 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
     scores = records.read_table(metrics_folder / "scores.csv", records.SCORES)
     _refuse_other_cells(scores, profile, metrics_folder / "scores.csv")
     budgets = sorted(profile.used_budgets())
+    splits = records.read_table(Path(folders["prepared"]) / "splits.csv", records.SPLITS)
     cost = counted_work.collect(profile, folders)
     audits = {budget: records.read_json(Path(folders["audit"]) / budget / "audit.json") for budget in budgets}
     looks, origins = _validation_looks(profile, folders), _origins(profile, folders)
@@ -52,7 +54,7 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
     }
     _draw(profile, folders, data["classes"], verdict, budgets, figures_folder)
     for budget in budgets:
-        _draw_classifiers(profile, Path(folders["predictions"]) / budget, budget, data["classes"], scores,
+        _draw_classifiers(profile, Path(folders["predictions"]) / budget, budget, data["classes"], scores, splits,
                           figures_folder)
     place = Path(os.path.relpath(figures_folder, metrics_folder)).as_posix()
     picture = {name: f"![{words}]({place}/{name})" for name, words in drawn.items()}
@@ -126,10 +128,12 @@ def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], ver
 
 
 def _draw_classifiers(profile: Profile, folder: Path, budget: str, classes: list[str], scores: records.Table,
-                      out: Path) -> None:
+                      splits: records.Table, out: Path) -> None:
     """What the runs of the confirmatory arm and of `real` do on the test images of one budget."""
     archs = sorted(profile.used_archs())
     predictions = read_predictions([(arch, folder / arch) for arch in archs], classes)
+    if is_crossed(splits):
+        predictions, _ = pooled(predictions, splits)
     test = predictions.rows("test")
     labels = predictions.labels[test]
     of_arm = {arm: np.asarray(predictions.probabilities[predictions.runs["arm"] == arm][:, test])

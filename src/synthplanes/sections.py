@@ -71,6 +71,7 @@ class Prepare(Section):
     guards: Guards
     masked_boxes: list[Annotated[list[Share], Field(min_length=4, max_length=4)]]
     validation_fraction: Fraction
+    cross_validation: Literal["none", "patients", "scanners"]
 
 
 class Network(Section):

@@ -83,12 +83,17 @@ def predict_and_record(arguments: Namespace, profile: Profile) -> None:
 
 
 def images_to_predict(prepared: Path, budget: str) -> tuple[np.ndarray, records.Table]:
-    """The budget's validation images and all test images: uint8 [N, H, W] and records.PREDICTED."""
+    """The budget's validation images and all test images: uint8 [N, H, W] and records.PREDICTED.
+
+    In cross-validation every development image is a test image, once; splits.csv says whose.
+    """
     splits = records.read_table(Path(prepared) / "splits.csv", records.SPLITS)
-    held_out = set(splits["image_id"][(splits["budget"] == budget) & (splits["role"] == "validation")].tolist())
+    own = splits["budget"] == budget
+    crossed = bool((splits["role"][own] == "test").any())
+    held_out = set(splits["image_id"][own & (splits["role"] == ("test" if crossed else "validation"))].tolist())
     development, test = read_pack(Path(prepared) / "development"), read_pack(Path(prepared) / "test")
     rows = np.flatnonzero([name in held_out for name in development.index["image_id"].tolist()])
-    parts = [(development.index.select(rows), "validation"), (test.index, "test")]
+    parts = [(development.index.select(rows), "test" if crossed else "validation"), (test.index, "test")]
     columns = {name: np.concatenate([index[name] for index, _ in parts])
                for name in records.PREDICTED.columns if name != "role"}
     role = np.concatenate([np.full(len(index), role) for index, role in parts])

@@ -96,8 +96,12 @@ def check_table(table: records.Table, classes: Iterable[str], missing: np.ndarra
     return findings
 
 
-def judge(table: records.Table, classes: Iterable[str], scan: Scan, policies: Policies) -> Judgement:
-    """All guards, on a table that `check_table` let pass: which rows stay, who is one person, and why."""
+def judge(table: records.Table, classes: Iterable[str], scan: Scan, policies: Policies,
+          roles: Iterable[str] = ("train", "test")) -> Judgement:
+    """All guards, on a table that `check_table` let pass: which rows stay, who is one person, and why.
+
+    `roles` are those that must hold every class.
+    """
     role, patient = table["role"], table["patient_id"]
     pairs = _find_pairs(table, scan, policies.near_distance_bits)
     outcome = Judgement(np.ones(len(table), dtype=bool), patient, [], {}, pairs)
@@ -114,7 +118,7 @@ def judge(table: records.Table, classes: Iterable[str], scan: Scan, policies: Po
     for kind in ("exact_across_roles", "near_across_roles", "exact_within_role", "near_within_role"):
         _apply_to_pairs(outcome, table, kind, getattr(policies, kind))
     _link_patients(outcome, table, policies.exact_across_roles)
-    _check_classes(outcome, table, classes, policies)
+    _check_classes(outcome, table, classes, policies, roles)
     return outcome
 
 
@@ -192,9 +196,9 @@ def _link_patients(outcome: Judgement, table: records.Table, policy: str) -> Non
 
 
 def _check_classes(outcome: Judgement, table: records.Table, classes: Iterable[str],
-                   policies: Policies) -> None:
+                   policies: Policies, roles: Iterable[str]) -> None:
     complete = policies.missing == "error"
-    for role in ("train", "test"):
+    for role in roles:
         present = table["label"][outcome.keep & (table["role"] == role)]
         absent = [label for label in classes if label not in present]
         if not len(present):

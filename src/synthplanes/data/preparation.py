@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from synthplanes import records
-from synthplanes.data import duplicates, guards, images, packs, splits
+from synthplanes.data import duplicates, folds, guards, images, packs, splits
 from synthplanes.data.contact_sheet import write_contact_sheet
 from synthplanes.data.guards import Finding, Judgement, Policies
 from synthplanes.data.publications import PUBLICATIONS
@@ -22,16 +22,22 @@ SETS = {"development": "train", "test": "test", "fresh": "fresh"}
 
 def prepare(source: Source, size: int, policies: Policies, fractions: Mapping[str, float],
             validation_fraction: float, replicates: int, root_seed: int, folder: Path,
-            text_boxes: Sequence[images.Box] = ()) -> dict:
+            text_boxes: Sequence[images.Box] = (), cross_validation: str = "none") -> dict:
     """Write the packs of `source` with frames of `size` x `size` pixels into `folder`; returns `data.json`.
 
     Written are development/, test/ and fresh/ (each images.npy and index.csv), classes.json, splits.csv (see
-    `splits.budget_splits`) and contact_sheet.png. `text_boxes` are masked in every native frame. The returned
+    `splits.budget_splits`) and contact_sheet.png. `text_boxes` are masked in every native frame. With
+    `cross_validation` by patients or scanners all of the source's images are development, test/ stays empty, and
+    every replicate tests a fold of its own (see folds.py). The returned
     dict is JSON: counts by role, class and scanner, what was dropped and why, pairs of duplicates, native
     sizes, images of each budget. A finding that stops under `policies` raises `UserError` before anything is
     written.
     """
     folder = Path(folder)
+    crossed = cross_validation != "none"
+    if crossed:
+        role = source.table["role"]
+        source = replace(source, table=source.table.with_columns(role=np.where(role == "test", "train", role)))
     _refuse(guards.check_table(source.table, source.classes, source.missing(), policies))
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / ".frames.npy"
@@ -43,12 +49,15 @@ def prepare(source: Source, size: int, policies: Policies, fractions: Mapping[st
             frames[row] = images.frame(grey, size, text_boxes)
 
         scanned = scan(source, keep_frame)
-        judgement = guards.judge(source.table, source.classes, scanned, policies)
+        judgement = guards.judge(source.table, source.classes, scanned, policies,
+                                 roles=("train",) if crossed else ("train", "test"))
         _refuse(judgement.findings)
         index = _index(source.table, scanned, judgement)
         role_of = source.table["role"]
         development = index.select(judgement.keep & (role_of == "train"))
-        budgets = splits.budget_splits(development, fractions, validation_fraction, replicates, root_seed)
+        tested = folds.folds(development, cross_validation, replicates, _alike(development, source.table, judgement),
+                              root_seed) if crossed else ()
+        budgets = splits.budget_splits(development, fractions, validation_fraction, replicates, root_seed, tested)
         for name, role in SETS.items():
             rows = np.flatnonzero(judgement.keep & (role_of == role))
             packs.write_pack(folder / name, frames, index.select(rows), rows)
@@ -114,6 +123,13 @@ def _refuse(findings: list[Finding]) -> None:
     if stopping:
         more = f" ({len(stopping) - 1} more: see `synthplanes inspect`)" if len(stopping) > 1 else ""
         raise UserError(stopping[0].sentence + more)
+
+
+def _alike(development: records.Table, table: records.Table, judgement: Judgement) -> np.ndarray:
+    """int [n, 2]: rows of `development` whose images are near duplicates although their patients differ."""
+    row_of = {image_id: row for row, image_id in enumerate(development["image_id"].tolist())}
+    pairs = table["image_id"][judgement.pairs["near_within_role"]].reshape(-1, 2).tolist()
+    return np.array([[row_of[name] for name in pair] for pair in pairs if set(pair) <= set(row_of)]).reshape(-1, 2)
 
 
 def _index(table: records.Table, scanned: Scan, judgement: Judgement) -> records.Table:

@@ -1,10 +1,10 @@
 """Who learns from what: nested budgets of patients, and each budget's own validation cut.
 
 Everything is drawn by patient, never by image: nearly every test image of a random image split shares its
-patient with training.
+patient with training. In cross-validation every patient is tested by one replicate and teaches the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Holdings:
 
 
 def budget_splits(index: records.Table, fractions: Mapping[str, float], validation_fraction: float,
-                  replicates: int, root_seed: int) -> records.Table:
+                  replicates: int, root_seed: int, tested: Sequence[np.ndarray] = ()) -> records.Table:
     """The training and validation images of every budget and replicate (records.SPLITS).
 
     `index` lists the development images. A budget is a fraction (0..1] of its patients. Per replicate the
@@ -47,6 +47,8 @@ def budget_splits(index: records.Table, fractions: Mapping[str, float], validati
     class would have fewer than two patients in the smallest budget are the next patients in that order who
     hold it drawn to the front (the rarest class first); the order is otherwise untouched. From each budget's
     own patients `validation_fraction` are cut for validation (see `cut`). Replicates are drawn independently.
+    With `tested` (patients str [n] of every replicate, see folds.py) those are the replicate's test patients, and
+    its budgets are fractions of the others.
 
     A class with fewer than two patients, or a budget too small to hold two patients of each, raises
     `UserError`.
@@ -57,10 +59,12 @@ def budget_splits(index: records.Table, fractions: Mapping[str, float], validati
                             "1].")
     if not 0 < validation_fraction < 1:
         raise UserError(f"the validation fraction is {validation_fraction}: give a number between 0 and 1.")
-    holdings = Holdings.of(index)
-    require_two_patients(holdings, "the development set")
-    rows = []
+    whole, rows = index, []
     for replicate in range(replicates):
+        out = np.isin(whole["patient_id"], tested[replicate]) if tested else np.zeros(len(whole), dtype=bool)
+        index = whole.select(~out)
+        holdings = Holdings.of(index)
+        require_two_patients(holdings, "the development set" + (f" without fold {replicate}" if tested else ""))
         order = _patient_order(holdings, min(fractions.values()),
                                seeds.generator(root_seed, "budget", replicate))
         for name, fraction in fractions.items():
@@ -72,6 +76,8 @@ def budget_splits(index: records.Table, fractions: Mapping[str, float], validati
             role = np.where(validation, "validation", "train")
             rows += [dict(budget=name, replicate=replicate, image_id=image_id, role=side)
                      for image_id, side in zip(index["image_id"][chosen].tolist(), role[chosen].tolist())]
+            rows += [dict(budget=name, replicate=replicate, image_id=image_id, role="test")
+                     for image_id in whole["image_id"][out].tolist()]
     return records.Table.of_rows(records.SPLITS, rows)
 
 

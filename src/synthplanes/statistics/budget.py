@@ -61,7 +61,7 @@ class BudgetVerdict:
                     "source": self.settings.source, "budget": self.budget, "arch": scope, "metric": metric,
                     "contrast": row.name, "arm": row.arm, "reference_arm": row.reference, "role": row.role,
                     "confirmatory": self.decides(row, scope, metric), **_numbers(interval),
-                    "n_seeds": pairing.n_seeds, "n_generators": pairing.n_generators,
+                    "n_seeds": pairing.n_seeds, "n_generators": self._generators(pairing),
                     "n_images": len(self.test), **self._words(found)})
         return records
 
@@ -109,15 +109,15 @@ class BudgetVerdict:
     def overall(self) -> dict:
         """The verdict of the profile: the confirmatory arm against the better of both references."""
         found, interval, pairing = self._against_both(contrasts.CONFIRMATORY_ARM, self.all_archs)
-        counts = dict(n_generators=pairing.n_generators, n_seeds=pairing.n_seeds)
+        counts = dict(n_generators=self._generators(pairing), n_seeds=pairing.n_seeds)
         return {"source": self.settings.source, "budget": self.budget, "arch": "mean",
                 "archs": self.all_archs, "metric": PRIMARY_METRIC, "arm": contrasts.CONFIRMATORY_ARM,
                 "reference_arms": list(contrasts.REFERENCES), "margin": self.settings.margin,
-                "subject": subject(pairing.n_generators), **_numbers(interval), **counts,
+                "subject": subject(pairing.n_generators, self.settings.folds), **_numbers(interval), **counts,
                 "n_images": len(self.test), **self._words(found),
                 "sentence": sentence(found, interval, self.settings.margin, metric=PRIMARY_METRIC,
                                      references=contrasts.REFERENCES, simulated=self.settings.simulated,
-                                     **counts)}
+                                     folds=self.settings.folds, **counts)}
 
     def _against_both(self, arm: str, archs: list[str],
                       scope: str = "mean") -> tuple[Judgement, Interval | None, contrasts.Pairing]:
@@ -128,6 +128,9 @@ class BudgetVerdict:
         both = [self._interval(pairing, PRIMARY_METRIC) for pairing in pairings]
         interval = None if why else weaker(*both)
         return self._judge(interval, True, why, scope, arm, contrasts.REFERENCES[0]), interval, pairings[0]
+
+    def _generators(self, pairing: contrasts.Pairing) -> int:
+        return self.settings.folds or pairing.n_generators
 
     def _interval(self, pairing: contrasts.Pairing, metric: str) -> Interval | None:
         if pairing.why_unpaired:

@@ -13,7 +13,7 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import SCORES, Table
-from synthplanes.statistics import contrasts, metadata_baselines, scores, slices, training_sets
+from synthplanes.statistics import contrasts, cross_validation, metadata_baselines, scores, slices, training_sets
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import FAMILY_LEVEL, Settings
@@ -33,8 +33,12 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     Returns the table SCORES of the test rows and the content of `verdict.json`, rounded to 6 decimals.
     Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a
     class is absent from the test rows, or where an arm of the confirmatory hypothesis is.
+    Folds of a cross-validation are pooled first (cross_validation.py).
     """
     refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
+    if cross_validation.is_crossed(splits):
+        budgets, splits = cross_validation.all_pooled(budgets, splits)
+        development = None  # each test image has training images of its own
     _refuse_other_test_rows(budgets)
     judged = {predictions.budget: BudgetVerdict(predictions, settings, splits) for predictions in budgets}
     training = {} if development is None else {

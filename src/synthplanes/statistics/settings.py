@@ -18,4 +18,5 @@ class Settings:
     scarce_budget: str          # where the one confirmatory hypothesis is tested
     expected: frozenset[Cell]   # every run that the protocol asks for, over all budgets
     root_seed: int              # of the bootstrap's draws
+    folds: int = 0              # of a cross-validation, each with a generator of its own; 0: none
     warm_started: frozenset[str] = frozenset()  # arms whose generator had learned from other images before

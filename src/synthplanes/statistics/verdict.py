@@ -126,8 +126,11 @@ def on_simulated(word: str, simulated: bool) -> str:
     return f"{word}{',' if ',' in word else ''} on simulated images"
 
 
-def subject(n_generators: int) -> str:
-    """Of what the verdict speaks: one generator's images say nothing about another generator's."""
+def subject(n_generators: int, folds: int = 0) -> str:
+    """Of what the verdict speaks: one generator's images say nothing about another generator's, nor do those of `folds`
+    generators that were tested on different patients."""
+    if folds:
+        return f"this collection of {folds} synthetic sets"
     return "the method" if n_generators > 1 else "this synthetic set"
 
 
@@ -138,10 +141,10 @@ def points(fraction: float, sign: bool = False) -> str:
 
 
 def sentence(judgement: Judgement, interval: Interval | None, margin: float, *, metric: str,
-             references: Sequence[str], simulated: bool, n_generators: int, n_seeds: int) -> str:
+             references: Sequence[str], simulated: bool, n_generators: int, n_seeds: int, folds: int = 0) -> str:
     """The verdict as one English sentence; `references` are the arms against which the gain was taken."""
     place = " on simulated images" if simulated else ""
-    who = subject(n_generators)
+    who, each = subject(n_generators, folds), "one for each fold, " if folds else ""
     if judgement.refused:
         return f"No verdict on {who}{place} ({judgement.word}): {judgement.reason}."
     real = " and ".join(f"`{name}`" for name in references)
@@ -159,7 +162,7 @@ def sentence(judgement: Judgement, interval: Interval | None, margin: float, *, 
             f"{points(interval.estimate, sign=True)} points (95 % interval {points(interval.low, sign=True)} "
             f"to {points(interval.high, sign=True)}, {p}) against {against} at equal updates, where "
             f"{points(margin)} points would be worthwhile and {points(interval.smallest_visible_effect)} "
-            f"points could be seen ({_count(n_generators, 'generator')}, {_count(n_seeds, 'seed')} each, "
+            f"points could be seen ({_count(n_generators, 'generator')}, {each}{_count(n_seeds, 'seed')} each, "
             f"{interval.n_patients} test patients).")
 
 
