@@ -24,7 +24,8 @@ def files(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_two_processes_make_the_bytes_of_one(tmp_path):
+def test_two_processes_make_the_bytes_of_one(tmp_path, repository, monkeypatch):
+    monkeypatch.syspath_prepend(repository)  # where the started processes find `tests`
     context = multiprocessing.get_context("spawn")
 
     def together(count, folder):
