@@ -74,6 +74,21 @@ def test_rivals_stand_beside_the_synthetic_set(checkout):
     assert "This profile runs no rivals." in report(checkout)
 
 
+def test_weights_that_had_learned_before_are_named(checkout):
+    assert "All classifiers begin with random weights." in report(checkout)
+    path = checkout / "artifacts" / "baseline" / NAME / BUDGET / ARCH / "cell.json"
+    records.write_json(path, records.read_json(path) | {"began_from": ["ImageNet", "<b>phantom</b>"]})
+    page = report(checkout)
+    assert "With weights that had learned before begin, in every arm alike: residual (from ImageNet, &lt;b&gt;phantom" in page
+
+
+def test_a_cross_validation_says_so(checkout):
+    profile = tiny_profile()
+    crossed = profile.model_copy(update=dict(prepare=profile.prepare.model_copy(update=dict(cross_validation="scanners"))))
+    assert "Cross-validation by scanners: every generator has test patients of its own" in report(checkout, profile=crossed)
+    assert "Cross-validation" not in report(checkout)
+
+
 def test_numbers_that_nobody_knows_are_called_unknown(checkout):
     path = checkout / "metrics" / NAME / "verdict.json"
     verdict = records.read_json(path)

@@ -6,9 +6,10 @@ It simulates a population of its own root seed, so the profile's test rows stay 
 scarce budget from it, and trains, with the profile's recipe:
 
 - `real` at a half, once, twice and four times the recipe's updates: where each architecture's plateau lies;
-- `oracle` and `oracle_then_real`: what as many fresh patients' images as the synthetic set has would bring;
-- on the controls' architecture, with two seeds at most: both and `real_two_stage` at other peaks of stage 2, `real` at
-  other weight decays: what the recipe's values do; `real` and `oracle` on the hard phantom;
+- `oracle` at once and three times its updates: what as many fresh patients' images as the synthetic set has would
+  bring within the recipe, and at their own plateau, for which 2,400 images need longer than 300;
+- on the controls' architecture, with two seeds at most: `oracle_then_real` and `real_two_stage` at three peaks of
+  stage 2, `real` at other weight decays: what the recipe's values do; `real` and `oracle` on the hard phantom;
 - a very large set of fresh patients, at four times the updates and twice the batch, by the audit's judge at the usual
   decay: what keeps a net on few images from learning them by heart limits it on many.
 
@@ -122,7 +123,8 @@ def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
         for seed in range(seeds):
             for factor in (0.5, 1, 2):
                 yield task("default", "real", arch, seed, **longer(factor))
-            yield task("default", "oracle", arch, seed)
+            for factor in (1, 3):
+                yield task("default", "oracle", arch, seed, **longer(factor))
         yield task("default", "real", arch, 0, **longer(4))
     arch = profile.recipe.control_archs[0]
     for seed in range(min(seeds, 2)):
