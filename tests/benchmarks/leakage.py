@@ -72,7 +72,7 @@ def main() -> None:
 def shuffled(train: LabelledImages, held_out: LabelledImages, draw: np.random.Generator) -> list[LabelledImages]:
     """Both sides' images divided anew at random, with as many of every class on either side as before."""
     whole = {name: np.concatenate([getattr(train, name), getattr(held_out, name)])
-             for name in ("images", "labels", "scanners", "image_ids")}
+             for name in ("images", "labels", "scanners", "image_ids", "patient_ids")}
     wanted = np.bincount(train.labels, minlength=len(train.classes))
     chosen = np.concatenate([draw.permutation(np.flatnonzero(whole["labels"] == c))[:n] for c, n in enumerate(wanted)])
     mask = np.isin(np.arange(len(whole["labels"])), chosen)

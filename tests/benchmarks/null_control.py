@@ -47,7 +47,7 @@ def main() -> None:
     about = dict(profile=arguments.profile, phantom_version=VERSION, recipe=profile.recipe.model_dump(),
                  arch=profile.recipe.control_archs[0], seeds=arguments.seeds, margin=profile.evaluate.margin)
     found = records.read_json(arguments.out) if arguments.out.exists() else {}
-    rows = found.pop("repetitions", []) if {**found, "said": None} == {**about, "said": None} else []
+    rows = found.get("repetitions", []) if about.items() <= found.items() else []  # others than these are begun anew
     for number in range(len(rows), arguments.repetitions):
         rows.append(repetition(profile, FIRST_ROOT + number, arguments.seeds))
         words = sorted({row["word"] for row in rows})
