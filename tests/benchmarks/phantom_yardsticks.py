@@ -1,20 +1,20 @@
 """What the phantom can tell, measured without any generator: how well classifiers do on it, and how frames resemble.
 
-    python tests/benchmarks/phantom_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3]
+    python tests/benchmarks/phantom_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3] [--parts PART ...]
 
 It simulates a population of its own root seed, so the profile's test rows stay unopened, takes the profile's
-scarce budget from it, and trains, with the profile's recipe:
+scarce budget from it, and trains, with the profile's recipe, in three parts:
 
-- `real` at a half, once and twice the recipe's updates: where each architecture's plateau lies;
-- `oracle` at once and three times its updates: what as many fresh patients' images as the synthetic set has would
-  bring within the recipe, and at their own plateau, for which 2,400 images need longer than 300;
-- on the controls' architecture, with two seeds at most: `oracle_then_real` and `real_two_stage` at three peaks of
-  stage 2, `real` at other weight decays: what the recipe's values do; `real` and `oracle` on the hard phantom;
-- a very large set of fresh patients, at four times the updates and twice the batch, by the audit's judge at the usual
-  decay: what keeps a net on few images from learning them by heart limits it on many.
+- plateau: `real` at a half, once and twice the recipe's updates: where each architecture's plateau lies; `oracle` at
+  once its updates, on the controls' architecture also at three times: what as many fresh patients' images as the
+  synthetic set has would bring within the recipe, and at their own plateau, for which 2,400 images need longer than 300;
+- recipe: on the controls' architecture, with two seeds at most: `oracle_then_real` and `real_two_stage` at three peaks
+  of stage 2, `real` at other weight decays: what the recipe's values do; `real` and `oracle` on the hard phantom;
+- very_large: a very large set of fresh patients, at four times the updates and twice the batch, by the audit's judge at
+  the usual decay: what keeps a net on few images from learning them by heart limits it on many.
 
-Scores are the mean recalls on the population's own test patients. Writes metrics/phantom_yardsticks.json: about
-30 minutes on two CPU cores.
+Scores are the mean recalls on the population's own test patients. Writes metrics/phantom_yardsticks.json, each part
+beside the recipe that it was run with: about 30 minutes on two CPU cores, two thirds of them for the first part.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from synthplanes.protocol import Profile, read_profile
 
 VERY_LARGE = 20_000  # images
 USUAL_DECAY = 0.05   # of AdamW in timm's recipes
+PARTS = ("plateau", "recipe", "very_large")
 OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "phantom_yardsticks.json"
 
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--profile", default="phantom")
     parser.add_argument("--root-seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="the others stay as they are in the file")
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile, root = read_profile(arguments.profile), arguments.root_seed
@@ -59,14 +61,17 @@ def main() -> None:
         classes = read_classes(folder / "default")
         worlds = {name: world(profile, folder / name, classes) for name in ("default", "hard")}
         worlds["very large"] = dict(worlds["default"], real=very_large_set(profile, root, folder, classes))
-        tasks = list(plan(profile, worlds, root, arguments.seeds, folder))
-        train_all([task for _, task in tasks], profile.compute.processes)
-        scores = score(profile, tasks, {name: pools["test"] for name, pools in worlds.items()}, classes)
+        tasks = {part: list(PLANS[part](profile, worlds, root, arguments.seeds, folder)) for part in arguments.parts}
+        train_all([task for planned in tasks.values() for _, task in planned], profile.compute.processes)
+        tests = {name: pools["test"] for name, pools in worlds.items()}
+        scores = {part: score(profile, planned, tests, classes) for part, planned in tasks.items()}
+    parts = records.read_json(arguments.out)["parts"] if arguments.out.exists() else {}
+    parts |= {part: dict(recipe=profile.recipe.model_dump(), balanced_accuracy=rows) for part, rows in scores.items()}
     records.write_json(arguments.out, dict(
-        profile=arguments.profile, phantom_version=VERSION, root_seed=root, recipe=profile.recipe.model_dump(),
+        profile=arguments.profile, phantom_version=VERSION, root_seed=root, parts=parts,
         n={name: {pool: len(images) for pool, images in pools.items()} for name, pools in worlds.items()},
-        balanced_accuracy=scores, intraclass_correlation=resemblance))
-    for row in scores:
+        intraclass_correlation=resemblance))
+    for row in (row for rows in scores.values() for row in rows):
         print("{world:10} {arch:14} {arm:17} {updates:6d} updates, weight decay {weight_decay}, stage 2 at "
               "{stage_2_learning_rate_ratio}: {mean:.3f} (SD {deviation}, n {n})".format(**row))
 
@@ -106,37 +111,48 @@ def _settings(profile: Profile, root: int, **changes) -> Phantom:
     return Phantom(**(profile.simulate.model_dump() | changes), root_seed=root, workers=profile.compute.processes)
 
 
-def plan(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
-    """Yields (the world's name, the task) of every classifier."""
-    nets = profile.used_archs() | {"judge": profile.audit.judge}
-
-    def task(name: str, arm: str, arch: str, seed: int, **changes) -> tuple[str, Task]:
-        recipe = profile.recipe.model_copy(update=changes)
-        label = "-".join(str(part) for part in (name, arm, arch, seed, *changes.values()))
-        return name, Task(ARMS[arm], seed, 0, arch, nets[arch], recipe, root, worlds[name], None,
-                          folder / f"{label}.safetensors")
-
-    def longer(factor: float) -> dict[str, int]:
-        return {key: round(factor * getattr(profile.recipe, key)) for key in ("stage_1_updates", "stage_2_updates")}
-
+def plateau(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
+    """Yields (the world's name, the task) of every classifier of this part; so do the other two."""
     for arch in profile.used_archs():
         for seed in range(seeds):
             for factor in (0.5, 1, 2):
-                yield task("default", "real", arch, seed, **longer(factor))
-            for factor in (1, 3):
-                yield task("default", "oracle", arch, seed, **longer(factor))
+                yield task(profile, worlds, root, folder, "default", "real", arch, seed, **longer(profile, factor))
+            for factor in (1, 3) if arch in profile.recipe.control_archs else (1,):
+                yield task(profile, worlds, root, folder, "default", "oracle", arch, seed, **longer(profile, factor))
+
+
+def recipe(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
     arch = profile.recipe.control_archs[0]
     for seed in range(min(seeds, 2)):
         for ratio in (0.5, profile.recipe.stage_2_learning_rate_ratio, 0.03):
             for arm in ("oracle_then_real", "real_two_stage"):
-                yield task("default", arm, arch, seed, stage_2_learning_rate_ratio=ratio)
+                yield task(profile, worlds, root, folder, "default", arm, arch, seed, stage_2_learning_rate_ratio=ratio)
         for decay in (0.05, 3.0):
-            yield task("default", "real", arch, seed, weight_decay=decay)
-        yield task("hard", "real", arch, seed)
-        yield task("hard", "oracle", arch, seed)
+            yield task(profile, worlds, root, folder, "default", "real", arch, seed, weight_decay=decay)
+        for arm in ("real", "oracle"):
+            yield task(profile, worlds, root, folder, "hard", arm, arch, seed)
+
+
+def very_large(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
     for seed in range(min(seeds, 2)):
-        yield task("very large", "real", "judge", seed, **longer(4), batch_size=2 * profile.recipe.batch_size,
-                   weight_decay=USUAL_DECAY)
+        yield task(profile, worlds, root, folder, "very large", "real", "judge", seed, **longer(profile, 4),
+                   batch_size=2 * profile.recipe.batch_size, weight_decay=USUAL_DECAY)
+
+
+def task(profile: Profile, worlds: dict, root: int, folder: Path, name: str, arm: str, arch: str, seed: int, **changes
+         ) -> tuple[str, Task]:
+    nets = profile.used_archs() | {"judge": profile.audit.judge}
+    changed = profile.recipe.model_copy(update=changes)
+    label = "-".join(str(part) for part in (name, arm, arch, seed, *changes.values()))
+    return name, Task(ARMS[arm], seed, 0, arch, nets[arch], changed, root, worlds[name], None,
+                      folder / f"{label}.safetensors")
+
+
+def longer(profile: Profile, factor: float) -> dict[str, int]:
+    return {key: round(factor * getattr(profile.recipe, key)) for key in ("stage_1_updates", "stage_2_updates")}
+
+
+PLANS = {"plateau": plateau, "recipe": recipe, "very_large": very_large}
 
 
 def train_all(tasks: list[Task], processes: int) -> None:
