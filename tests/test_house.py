@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from synthplanes.checkout import read_checkout
+from synthplanes.checkout import md5, read_checkout
 from synthplanes.code_digests import imported_names, reach
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,6 +155,39 @@ def test_the_sections_that_a_stage_reads_are_its_params(stage):
     if any("compute.threads" in text for text in texts):
         assert "compute" in declared
     assert read - UNTRACKED <= declared, sorted(read - declared)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_parameter_is_declared_and_unread(stage):
+    """Otherwise a change of it would run what does not depend on it."""
+    declared = {param.removeprefix("profiles.${item.profile}.").split(".")[0] for param in pipeline()[stage].get("params", [])}
+    script = ROOT / "stages" / f"{stage}.py"
+    texts = [path.read_text(encoding="utf-8") for path in {script, *reach(script, SOURCE)}]
+    read = {name for text in texts for name in re.findall(r"\bprofile\.([a-z]\w*)", text)}
+    assert declared <= {{"used_budgets": "budgets", "used_archs": "archs"}.get(name, name) for name in read}
+
+
+def test_every_key_of_params_yaml_is_used_somewhere():
+    """A field of `sections` that no other module names (as an attribute, an argument or a field of its own) is dead."""
+    sections = SOURCE / "synthplanes" / "sections.py"
+
+    def fields(tree: ast.AST) -> set[str]:
+        return {line.target.id for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+                for line in node.body if isinstance(line, ast.AnnAssign)}
+    named = set()
+    for path in [*modules(), *(ROOT / "stages").glob("*.py")]:
+        if path != sections:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            named |= fields(tree) | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            named |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    assert not sorted(fields(ast.parse(sections.read_text(encoding="utf-8"))) - named)
+
+
+def test_committed_metrics_are_those_of_dvc_lock():
+    """Of every published profile, also where its code has moved on since (`verify` names the commit that it came with)."""
+    published = [(path, digest) for cell in read_checkout(ROOT).cells.values() for path, digest in cell.outs.items()
+                 if path.startswith("metrics/")]
+    assert published and {path: md5(ROOT / path) for path, _ in published} == dict(published)
 
 
 def test_dvc_lock_holds_no_cell_that_the_protocol_has_given_up():

@@ -18,6 +18,7 @@ DVC_YAML = """stages:
     cmd: python stages/draw.py ${item.profile}
     deps:
       - stages/draw.py
+      - artifacts/raw/${item.profile}
     params:
       - profiles.${item.profile}.seed
     outs:
@@ -27,6 +28,7 @@ DVC_YAML = """stages:
     cmd: python stages/learn.py ${item.profile}
     deps:
       - stages/learn.py
+      - requirements.lock
       - artifacts/drawn/${item.profile}
     outs:
       - artifacts/learned/${item.profile}
@@ -44,7 +46,8 @@ DRAW = """import pathlib, random, re, sys
 seed = int(re.search(r"seed: (\\d+)", pathlib.Path("params.yaml").read_text())[1])
 out = pathlib.Path("artifacts/drawn", sys.argv[1]); out.mkdir(parents=True, exist_ok=True)
 draw = random.Random(seed)
-(out / "pixels.csv").write_text("".join(f"{draw.random()}\\n" for _ in range(100)))
+raw = pathlib.Path("artifacts/raw", sys.argv[1], "pixels.bin").read_bytes()
+(out / "pixels.csv").write_text("".join(f"{draw.random() + pixel / 1e6}\\n" for pixel in raw))
 """
 LEARN = """import pathlib, sys
 pixels = [float(x) for x in pathlib.Path("artifacts/drawn", sys.argv[1], "pixels.csv").read_text().split()]
@@ -75,12 +78,21 @@ def published(tmp_path_factory):
         (folder / name).write_text(text)
     shell(folder, "git", "init", "-q")
     shell(folder, sys.executable, "-m", "dvc", "init", "-q")
+    put_raw_images(folder)
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(params.replace("[other]", "[toy]"))
     shell(folder, sys.executable, "-m", "dvc", "repro", "-q")
     (folder / "params.yaml").write_text(params)  # the published profile is not the active one
     commit(folder, "a run")
     return folder
+
+
+def put_raw_images(folder: Path) -> Path:
+    """What `synthplanes fetch` would bring; not under version control."""
+    raw = folder / "artifacts" / "raw" / "toy" / "pixels.bin"
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    raw.write_bytes(bytes(range(100)))
+    return raw
 
 
 def commit(folder: Path, words: str) -> None:
@@ -94,6 +106,7 @@ def clone(published, tmp_path, monkeypatch):
     folder = tmp_path / "elsewhere" / "clone"
     shell(tmp_path, "git", "clone", "-q", str(published), str(folder))
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {published / '.dvc' / 'cache'}\n")
+    put_raw_images(folder)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return folder
@@ -129,6 +142,57 @@ def test_one_change_is_named_at_the_first_stage_that_differs(clone, tmp_path, ca
     assert (found["level"], found["first_that_differs"]) == (level, first)
     assert status == {"bit-exact": 0, "within tolerance": 3, "same conclusion": 4, "different": 5}[level]
     assert first is None or f"first that differs: {first}" in printed
+
+
+def test_one_pixel_of_an_input_is_named(clone, tmp_path, capfd):
+    raw = clone / "artifacts" / "raw" / "toy" / "pixels.bin"
+    raw.write_bytes(bytes([raw.read_bytes()[0] + 1]) + raw.read_bytes()[1:])
+    status, found, printed = outcome(capfd, out=tmp_path / "found.json")
+    assert (found["first_that_differs"], found["level"], status) == ("draw@toy", "within tolerance", 3)
+    assert found["cells"][0]["other_inputs"] == ["artifacts/raw/toy"] and "from other inputs: artifacts/raw/toy" in printed
+    assert not found["cells"][1]["other_inputs"]  # it follows from what the first made
+
+
+def test_one_dependency_version_is_named_where_it_goes_in(clone, tmp_path, capfd):
+    lock = clone / "requirements.lock"
+    lock.write_text(lock.read_text().replace("numpy==0.0.1", "numpy==0.0.2"))
+    commit(clone, "another numpy, and no new run")
+    status, found, printed = outcome(capfd, out=tmp_path / "found.json")
+    assert (found["first_from_other_inputs"], found["level"], status) == ("learn@toy", "bit-exact", 0)
+    assert "learn@toy  identical, from other inputs: requirements.lock" in printed and "numpy 0.0.2, here" in printed
+    commits = subprocess.run(["git", "log", "--format=%h"], cwd=clone, capture_output=True, text=True).stdout.split()
+    assert found["out_of_step"] == "learn@toy" and found["recorded_by"] == commits[1] and "verify that one" in printed
+
+
+def test_one_weight_in_the_published_results_is_named(clone, tmp_path, capfd):
+    """Somebody changes a trained weight, lets DVC record it, judges with it and publishes that."""
+    params = (clone / "params.yaml").read_text()
+    (clone / "params.yaml").write_text(params.replace("[other]", "[toy]"))
+    shell(clone, sys.executable, "-m", "dvc", "checkout", "-q")
+    weight = clone / "artifacts" / "learned" / "toy" / "weight.csv"
+    value = float(weight.read_text())
+    weight.unlink()  # the checkout may have linked it to the cache
+    weight.write_text(str(value + .002))
+    shell(clone, sys.executable, "-m", "dvc", "commit", "-q", "-f", "learn@toy")
+    shell(clone, sys.executable, "-m", "dvc", "repro", "-q")
+    (clone / "params.yaml").write_text(params)
+    commit(clone, "better results")
+    status, found, printed = outcome(capfd, out=tmp_path / "found.json")
+    assert (found["first_that_differs"], found["level"], status) == ("learn@toy", "within tolerance", 3)
+    assert not found["first_from_other_inputs"] and "judge@toy  within tolerance" in printed and "0.002000" in printed
+
+
+def test_a_shallow_clone_verifies_its_own_revision_and_says_what_it_lacks(clone, tmp_path, capfd, monkeypatch):
+    commits = subprocess.run(["git", "rev-list", "HEAD"], cwd=clone, capture_output=True, text=True).stdout.split()
+    (clone / "note.txt").write_text("a second commit")
+    commit(clone, "a note")
+    shallow = tmp_path / "shallow"
+    shell(tmp_path, "git", "clone", "-q", "--depth", "1", f"file://{clone}", str(shallow))
+    put_raw_images(shallow)
+    monkeypatch.chdir(shallow)
+    assert outcome(capfd, out=tmp_path / "found.json")[1]["level"] == "bit-exact"
+    with pytest.raises(UserError, match="is no revision of this repository.*--unshallow"):
+        outcome(capfd, commits[0], out=tmp_path / "found.json")
 
 
 def test_uncommitted_changes_are_not_what_is_verified_and_old_revisions_can_be(clone, tmp_path, capfd):

@@ -12,7 +12,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from synthplanes.checkout import Checkout
+from synthplanes.checkout import Cell, Checkout
 
 TOLERANCE = 0.005  # of a fraction: half a point; other platforms' floats move a balanced accuracy by less
 LEVELS = ("bit-exact", "within tolerance", "same conclusion", "different")
@@ -26,6 +26,7 @@ class Found:
     state: str                         # identical | within tolerance | different | missing
     differing: tuple[str, ...]         # outputs whose bytes are others, or that are missing
     largest_difference: float | None   # of the numbers in them; None where they hold other things than numbers
+    other_inputs: tuple[str, ...] = ()  # what went in and is not what was recorded: files, parameters, the command
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Comparison:
         return next((found.cell for found in self.cells if found.state != "identical"), None)
 
     @property
+    def first_from_other_inputs(self) -> str | None:
+        return next((found.cell for found in self.cells if found.other_inputs), None)
+
+    @property
     def level(self) -> str:
         if self.first_that_differs is None:
             return "bit-exact"
@@ -52,7 +57,7 @@ class Comparison:
 
     def as_dict(self) -> dict:
         return {"profile": self.profile, "level": self.level, "first_that_differs": self.first_that_differs,
-                "word_before": self.word_before, "word_after": self.word_after, "tolerance": TOLERANCE,
+                "first_from_other_inputs": self.first_from_other_inputs, "word_before": self.word_before, "word_after": self.word_after, "tolerance": TOLERANCE,
                 "cells": [{**asdict(found), "largest_difference": _finite(found.largest_difference)}
                           for found in self.cells]}
 
@@ -64,6 +69,7 @@ def compare(profile: str, before: Checkout, after: Checkout, stages: list[str]) 
     """
     cells = [cell for cell in before.cells.values() if cell.profile == profile and cell.stage in stages]
     cells.sort(key=lambda cell: (stages.index(cell.stage), cell.name))
+    made = {path for cell in before.cells.values() for path in cell.outs}
     found = []
     for cell in cells:
         again = after.cells.get(cell.name)
@@ -78,8 +84,19 @@ def compare(profile: str, before: Checkout, after: Checkout, stages: list[str]) 
         else:
             all_numbers = len(distances) == len(differing)
             state = "within tolerance" if all_numbers and largest <= TOLERANCE else "different"
-        found.append(Found(cell.name, state, differing, largest))
+        found.append(Found(cell.name, state, differing, largest, other_inputs(cell, again, made) if again else ()))
     return Comparison(profile, tuple(found), word(before.root, profile), word(after.root, profile))
+
+
+def other_inputs(before: Cell, after: Cell, made: set[str]) -> tuple[str, ...]:
+    """What a cell was made from the second time and not the first: files that no cell of the pipeline makes (raw
+    images, the digests of its code, the locked packages), parameters, its command. Bytes may agree all the same."""
+    def inside(path: str) -> bool:
+        return any(path == out or path.startswith(f"{out}/") for out in made)
+    files = {path for path in before.deps.keys() | after.deps.keys()
+             if before.deps.get(path) != after.deps.get(path) and not inside(path)}
+    parameters = {name for name, value in after.params.items() if name not in before.params or before.params[name] != value}
+    return (*sorted(files), *sorted(parameters), *(["its command"] if before.cmd != after.cmd else []))
 
 
 def word(root: Path, profile: str) -> str | None:

@@ -24,9 +24,11 @@ def copy_revision(root: Path, revision: str | None, folder: Path) -> str:
     """
     if (root / ".git").exists():
         name = revision or "HEAD"
+        shallow = _run(["git", "rev-parse", "--is-shallow-repository"], root, "git failed").strip() == "true"
         _run(["git", "clone", "--quiet", "--no-checkout", str(root), str(folder)], root, "the checkout cannot be cloned")
         commit = _run(["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], root,
-                      f"'{name}' is no revision of this repository: name a commit, a branch or a tag").strip()
+                      f"'{name}' is no revision of this repository: name a commit, a branch or a tag"
+                      + (" (this shallow clone lacks old ones: `git fetch --unshallow`)" if shallow else "")).strip()
         _run(["git", "checkout", "--quiet", "--detach", commit], folder,
              f"'{name}' is not in the clone (a shallow clone lacks old revisions): run `git fetch --unshallow`")
         return commit[:12]
@@ -83,6 +85,25 @@ def dvc(folder: Path, *arguments: str) -> int:
         environment.pop(name, None)
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                           stdout=sys.stderr.fileno(), stderr=sys.stderr.fileno()).returncode
+
+
+def out_of_step(folder: Path) -> str | None:
+    """The first stage there that dvc.lock does not record as run with that revision's code, parameters and packages;
+    None where all of them are in step. Runs nothing and needs no data."""
+    dry = subprocess.run([sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"], cwd=folder, capture_output=True,
+                         text=True, stdin=subprocess.DEVNULL)
+    # A stage that would run fails even dry where its inputs are not there yet.
+    found = re.search(r"Running stage '([^']+)'", dry.stdout) or re.search(r"failed to reproduce '([^']+)'", dry.stderr)
+    return found[1] if found else None
+
+
+def recorded_by(root: Path, revision: str | None, profile: str) -> str | None:
+    """The last commit, up to a revision, that changed a profile's metrics; None without version control or where a
+    shallow clone does not reach so far."""
+    if not (root / ".git").exists():
+        return None
+    return git(root, "log", "-1", "--format=%h", revision or "HEAD", "--", f"metrics/{profile}/scores.csv",
+               f"metrics/{profile}/verdict.json").strip() or None
 
 
 def environment_differences(folder: Path) -> list[str]:

@@ -1,8 +1,9 @@
 """`synthplanes verify`: one command that reproduces a revision and says so."""
 
 import shutil
+import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synthplanes.checkout import Checkout, md5, read_checkout
@@ -22,6 +23,8 @@ class Verification:
     level: str
     comparison: Comparison
     environment: tuple[str, ...]   # packages of other versions than requirements.lock names
+    recorded_by: str | None        # the commit that brought the profile's results; None without version control
+    out_of_step: str | None        # the first stage whose code, parameters or packages are not the recorded ones
 
     @property
     def status(self) -> int:
@@ -29,15 +32,29 @@ class Verification:
 
     def as_dict(self) -> dict:
         return {**self.comparison.as_dict(), "revision": self.revision, "level": self.level,
-                "environment_differences": list(self.environment)}
+                "environment_differences": list(self.environment), "recorded_by": self.recorded_by,
+                "out_of_step": self.out_of_step}
 
     def lines(self) -> list[str]:
         width = max((len(found.cell) for found in self.comparison.cells), default=0)
         lines = [f"{found.cell:{width}}  {_words(found)}" for found in self.comparison.cells]
         lines += [f"environment: {'; '.join(self.environment) or 'as requirements.lock says'}"]
+        lines += [self.step] if self.step else []
         first = self.comparison.first_that_differs
+        if first and self.level != RESTORED:
+            lines += ["other vector instructions, another number of threads or other packages give other bytes: there, "
+                      "expect the same conclusion"]
         tail = f"; first that differs: {first}" if first else ""
         return lines + [f"{self.revision}, profile {self.comparison.profile}: {self.level}{tail}"]
+
+
+    @property
+    def step(self) -> str | None:
+        """Where the results are of other code or parameters: which revision has those they came from."""
+        if self.out_of_step is None:
+            return None
+        where = f"; its results came with commit {self.recorded_by}: verify that one" if self.recorded_by else ""
+        return f"{self.out_of_step} has code, parameters or packages that the recorded run had not{where}"
 
 
 def verify(root: Path, profile: str, revision: str | None = None, stages: list[str] | None = None,
@@ -61,9 +78,13 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: list[s
                                                        for cell in before.cells.values() if cell.profile == profile):
             raise UserError(f"the images of profile '{profile}' are not here: put them into artifacts/raw/{profile} "
                             "with `synthplanes fetch`, then verify again.")
-        environment = tuple(rerun.environment_differences(folder))
+        found = Verification(name, "", Comparison(profile, (), None, None), tuple(rerun.environment_differences(folder)),
+                             rerun.recorded_by(root, revision, profile), rerun.out_of_step(folder))
         if restore:
-            return Verification(name, *_restored(folder, profile, before, names), environment)
+            level, comparison = _restored(folder, profile, before, names)
+            return replace(found, level=level, comparison=comparison)
+        if found.step:
+            print(f"{found.step}.", file=sys.stderr, flush=True)
         if stages:
             cells = [cell for cell in before.cells.values() if cell.profile == profile and cell.stage in stages]
             if rerun.dvc(folder, "checkout", "--quiet"):
@@ -75,7 +96,7 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: list[s
         if failed:
             raise UserError("a stage failed in the second run; its own sentence stands above.")
         comparison = compare(profile, before, read_checkout(folder), stages or names)
-        return Verification(name, comparison.level, comparison, environment)
+        return replace(found, level=comparison.level, comparison=comparison)
 
 
 def _recorded(folder: Path, scratch: Path, profile: str) -> Checkout:
@@ -107,6 +128,11 @@ def _restored(folder: Path, profile: str, before: Checkout, names: list[str]) ->
 
 
 def _words(found: Found) -> str:
+    inputs = f", from other inputs: {', '.join(found.other_inputs)}" if found.other_inputs else ""
+    return _state(found) + inputs
+
+
+def _state(found: Found) -> str:
     if found.state == "identical":
         return "identical"
     what = f": {', '.join(found.differing)}" if found.differing else ""
