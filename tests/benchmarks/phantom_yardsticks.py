@@ -1,6 +1,7 @@
 """What the phantom can tell, measured without any generator: how well classifiers do on it, and how frames resemble.
 
     python tests/benchmarks/phantom_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3] [--parts PART ...]
+        [--archs ROLE ...]
 
 It simulates a population of its own root seed, so the profile's test rows stay unopened, takes the profile's
 scarce budget from it, and trains, with the profile's recipe, in three parts:
@@ -19,6 +20,7 @@ beside the recipe that it was run with: about 30 minutes on two CPU cores, two t
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--root-seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="the others stay as they are in the file")
+    parser.add_argument("--archs", nargs="+", help="roles of the part plateau (default: all)")
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile, root = read_profile(arguments.profile), arguments.root_seed
@@ -60,17 +63,21 @@ def main() -> None:
         population(profile, root, folder / "hard", difficulty="hard")
         classes = read_classes(folder / "default")
         worlds = {name: world(profile, folder / name, classes) for name in ("default", "hard")}
-        worlds["very large"] = dict(worlds["default"], real=very_large_set(profile, root, folder, classes))
-        tasks = {part: list(PLANS[part](profile, worlds, root, arguments.seeds, folder)) for part in arguments.parts}
+        if "very_large" in arguments.parts:
+            worlds["very large"] = dict(worlds["default"], real=very_large_set(profile, root, folder, classes))
+        plans = {f"plateau {arch}": partial(plateau, arch) for arch in arguments.archs or profile.used_archs()}
+        plans |= {"recipe": recipe, "very_large": very_large}
+        tasks = {part: list(plan(profile, worlds, root, arguments.seeds, folder)) for part, plan in plans.items()
+                 if part.split()[0] in arguments.parts}
         train_all([task for planned in tasks.values() for _, task in planned], profile.compute.processes)
         tests = {name: pools["test"] for name, pools in worlds.items()}
         scores = {part: score(profile, planned, tests, classes) for part, planned in tasks.items()}
-    parts = records.read_json(arguments.out)["parts"] if arguments.out.exists() else {}
-    parts |= {part: dict(recipe=profile.recipe.model_dump(), balanced_accuracy=rows) for part, rows in scores.items()}
+    before = records.read_json(arguments.out) if arguments.out.exists() else dict(parts={}, n={})
+    parts = {part: dict(recipe=profile.recipe.model_dump(), balanced_accuracy=rows) for part, rows in scores.items()}
+    n = {name: {pool: len(images) for pool, images in pools.items()} for name, pools in worlds.items()}
     records.write_json(arguments.out, dict(
-        profile=arguments.profile, phantom_version=VERSION, root_seed=root, parts=parts,
-        n={name: {pool: len(images) for pool, images in pools.items()} for name, pools in worlds.items()},
-        intraclass_correlation=resemblance))
+        profile=arguments.profile, phantom_version=VERSION, root_seed=root, parts=before["parts"] | parts,
+        n=before["n"] | n, intraclass_correlation=resemblance))
     for row in (row for rows in scores.values() for row in rows):
         print("{world:10} {arch:14} {arm:17} {updates:6d} updates, weight decay {weight_decay}, stage 2 at "
               "{stage_2_learning_rate_ratio}: {mean:.3f} (SD {deviation}, n {n})".format(**row))
@@ -111,14 +118,13 @@ def _settings(profile: Profile, root: int, **changes) -> Phantom:
     return Phantom(**(profile.simulate.model_dump() | changes), root_seed=root, workers=profile.compute.processes)
 
 
-def plateau(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
+def plateau(arch: str, profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
     """Yields (the world's name, the task) of every classifier of this part; so do the other two."""
-    for arch in profile.used_archs():
-        for seed in range(seeds):
-            for factor in (0.5, 1, 2):
-                yield task(profile, worlds, root, folder, "default", "real", arch, seed, **longer(profile, factor))
-            for factor in (1, 3) if arch in profile.recipe.control_archs else (1,):
-                yield task(profile, worlds, root, folder, "default", "oracle", arch, seed, **longer(profile, factor))
+    for seed in range(seeds):
+        for factor in (0.5, 1, 2):
+            yield task(profile, worlds, root, folder, "default", "real", arch, seed, **longer(profile, factor))
+        for factor in (1, 3) if arch in profile.recipe.control_archs else (1,):
+            yield task(profile, worlds, root, folder, "default", "oracle", arch, seed, **longer(profile, factor))
 
 
 def recipe(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
@@ -150,9 +156,6 @@ def task(profile: Profile, worlds: dict, root: int, folder: Path, name: str, arm
 
 def longer(profile: Profile, factor: float) -> dict[str, int]:
     return {key: round(factor * getattr(profile.recipe, key)) for key in ("stage_1_updates", "stage_2_updates")}
-
-
-PLANS = {"plateau": plateau, "recipe": recipe, "very_large": very_large}
 
 
 def train_all(tasks: list[Task], processes: int) -> None:
