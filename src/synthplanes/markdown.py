@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 _NUMBER = re.compile(r"[-+]?[\d.,]+( \(.*\)| to .*| %)?$|unknown$|none$|$|&lt; ")
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def escaped(text: str) -> str:
-    """Foreign text (class names, identifiers) as itself: no HTML, no Markdown, one line."""
-    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+    """Foreign text (class names, identifiers) as itself: no HTML, Markdown or mathematics, one line, read from left to
+    right or as its letters want."""
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(_UNSEEN.sub("", str(text)).split()), quote=False))
 
 
 def prose(text: str) -> str:

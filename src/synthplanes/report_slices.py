@@ -80,6 +80,6 @@ def _reasons(found: list[dict]) -> list[str]:
     for row in found:
         if row["why_no_number"] and row["arm"] in (CONFIRMATORY_ARM, REFERENCES[0]):
             what = "No number" if row["estimate"] is None else "No interval"
-            slices_of.setdefault(f"{what} ({prose(row['why_no_number'])})", {})[
+            slices_of.setdefault(f"{what} ({escaped(row['why_no_number'])})", {})[
                 f"{_KINDS[row['slice']]} {_value(row)}"] = None
     return [f"{reason}: {', '.join(names)}." for reason, names in slices_of.items()]

@@ -2,6 +2,8 @@ import stat
 import zipfile
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from synthplanes.data import archives
 from synthplanes.errors import UserError
@@ -37,6 +39,39 @@ def test_a_sound_archive_is_unpacked(tmp_path):
 ])
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name, words):
     refused(make_zip(tmp_path / "a.zip", [("good.txt", b"1"), (name, b"2")]), tmp_path, words)
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_members_without_a_name_are_refused(tmp_path, name):
+    refused(make_zip(tmp_path / "a.zip", [(zipfile.ZipInfo(name), b"1")]), tmp_path, "a member without a name")
+
+
+def test_a_name_of_two_lines_stays_in_one_sentence(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [("a\n/../../b", b"1")])
+    with pytest.raises(UserError, match="leads out of the folder") as found:
+        archives.unpack(archive, tmp_path / "out")
+    assert "\n" not in str(found.value)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4), st.integers(0, 400))
+def test_any_damage_is_one_sentence_or_harmless(tmp_path_factory, changes, cut):
+    """Whatever is unpacked lies in the folder, and a member that kept its name has its own bytes."""
+    folder = tmp_path_factory.mktemp("zip")
+    archive = make_zip(folder / "a.zip", [("Images/x.png", b"123" * 20), ("table.csv", b"a;b")], zipfile.ZIP_DEFLATED)
+    content = bytearray(archive.read_bytes())
+    for position, value in changes:
+        content[position % len(content)] = value
+    archive.write_bytes(bytes(content if changes else content[:cut % len(content)]))
+    try:
+        archives.unpack(archive, folder / "out")
+    except UserError as error:
+        assert "\n" not in str(error) and {path.name for path in folder.iterdir()} == {"a.zip"}
+        return
+    assert {path.name for path in folder.iterdir()} == {"a.zip", "out"}
+    for name, data in (("Images/x.png", b"123" * 20), ("table.csv", b"a;b")):
+        if (folder / "out" / name).is_file():
+            assert (folder / "out" / name).read_bytes() == data
 
 
 def test_links_are_refused(tmp_path):

@@ -1,21 +1,29 @@
-"""200 damaged tables and images: each ends in one sentence or in a set whose every image is the file's own.
+"""Damaged tables and images: each ends in one sentence or in a set whose every image is the file's own.
 
-A seeded corruptor makes the damage, on top of a good set; what is not refused must be right, pixel by pixel.
+A seeded corruptor damages a good set 200 times, hypothesis invents 100 tables and 100 image files more; what is not
+refused must be right, cell by cell and pixel by pixel.
 """
 
+import csv
 import io
+import os
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from synthplanes.data.guards import Policies
-from synthplanes.data.images import frame, to_grey
+from synthplanes.data.images import PIXEL_LIMIT, frame, to_grey
+from synthplanes.data.listed_files import LONGEST_VALUE, read_rows
 from synthplanes.data.packs import read_pack
 from synthplanes.data.preparation import inspect, prepare
+from synthplanes.data.sources import open_source
 from synthplanes.data.table import open_table
 from synthplanes.errors import UserError
 
@@ -167,3 +175,122 @@ def test_the_good_set_is_taken_whole(tmp_path):
     (tmp_path / "table.csv").write_text("\n".join(",".join(row) for row in rows))
     counts = prepare(open_table(tmp_path), SIZE, Policies(), {"half": 0.5}, 0.3, 1, 0, tmp_path / "prepared")
     assert counts["rows_in_table"] == len(rows) - 1 and not any(one["images"] for one in counts["dropped"].values())
+
+
+# ---- hypothesis ------------------------------------------------------------------------------------------------
+
+CELL = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(HOSTILE_TEXTS)
+MOST = settings(max_examples=100, deadline=None, derandomize=True)
+
+
+@MOST
+@given(st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=4), st.sampled_from(",;\t"))
+def test_any_table_is_refused_or_read_as_it_stands(tmp_path_factory, rows, separator):
+    path = tmp_path_factory.mktemp("any") / "table.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows([["path", "label", "patient"], *rows])
+    try:
+        found = read_rows(path, ("path", "label", "patient"))
+    except UserError as error:
+        assert one_sentence(error), str(error)
+        return
+    written = [[cell.strip() for cell in row] for row in rows]
+    assert [list(row.values()) for row in found] == [row for row in written if any(row)]
+    for cell in (cell for row in found for cell in row.values()):
+        assert len(cell) <= LONGEST_VALUE and not any(unicodedata.category(letter) == "Cc" for letter in cell)
+
+
+@MOST
+@given(st.sampled_from(["PNG", "JPEG", "TIFF", "BMP"]), st.data())
+def test_any_bytes_are_refused_or_a_grey_image(tmp_path_factory, kind, data):
+    grey = np.random.default_rng(1).integers(0, 256, (9, 11), dtype=np.uint8)
+    content = bytearray(saved(Image.fromarray(grey), kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "x.png").write_bytes(bytes(content))
+    (folder / "table.csv").write_text("path,label,patient\nx.png,a,1\ny.png,b,2\nz.png,b,3\nw.png,a,4\n")
+    try:
+        found = open_table(folder).decode(0)
+    except UserError as error:
+        assert one_sentence(error), str(error)
+        return
+    assert found.dtype == np.uint8 and found.ndim == 2 and found.size
+
+
+def test_whatever_a_decoder_raises_is_one_sentence(source_of, monkeypatch):
+    """Damaged TIFF files made Pillow raise TypeError; nobody can list all that it may raise."""
+    def broken(image):
+        raise TypeError("'<' not supported between instances of 'str' and 'int'")
+    source = source_of(saved(Image.new("L", (4, 4)), "TIFF"))
+    monkeypatch.setattr("synthplanes.data.images.to_grey", broken)
+    with pytest.raises(UserError, match="x.png cannot be decoded .TypeError."):
+        source.decode(0)
+
+
+# ---- enormous --------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def source_of(tmp_path):
+    """A source whose first image is a file of the given bytes."""
+    def make(content: bytes):
+        (tmp_path / "x.png").write_bytes(content)
+        (tmp_path / "table.csv").write_text("path,label,patient\nx.png,a,1\ny.png,b,2\nz.png,b,3\nw.png,a,4\n")
+        return open_table(tmp_path)
+    return make
+
+
+def test_enormous_dimensions_are_refused_unread(source_of, monkeypatch):
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    for width, height in ((60_000, 60_000), (2**31 - 1, 2**31 - 1), (1, PIXEL_LIMIT + 1)):
+        with pytest.raises(UserError, match="x.png"):
+            source_of(claimed(width, height)).decode(0)
+
+
+def test_a_bomb_of_one_colour_is_refused_unread(source_of, monkeypatch):
+    """Some kilobytes that would be 100 million pixels."""
+    bomb = saved(Image.new("1", (10_000, 10_000)), "PNG")
+    assert len(bomb) < 20_000
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="10000 x 10000"):
+        source_of(bomb).decode(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1_000_000), (1_000_000, 1)])
+def test_a_line_that_would_be_padded_to_an_enormous_square_is_refused(source_of, shape):
+    """A million pixels are few, and the square around them would be a terabyte."""
+    content = saved(Image.fromarray(np.arange(1_000_000).astype(np.uint8).reshape(shape)), "TIFF")
+    with pytest.raises(UserError, match="padded to a square"):
+        source_of(content).decode(0)
+
+
+# ---- paths and links -------------------------------------------------------------------------------------------
+
+def test_links_in_a_circle_are_one_sentence(tmp_path):
+    (tmp_path / "x.png").symlink_to(tmp_path / "y.png")
+    (tmp_path / "y.png").symlink_to(tmp_path / "x.png")
+    (tmp_path / "table.csv").write_text("path,label,patient\nx.png,a,1\ny.png,b,2\nz.png,b,3\nw.png,a,4\n")
+    with pytest.raises(UserError, match="x.png|2 of 4"):
+        prepare(open_table(tmp_path), SIZE, Policies(), {"half": 0.5}, 0.3, 1, 0, tmp_path / "prepared")
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "inner/../../etc/passwd", "link/passwd"])
+def test_no_path_of_a_table_leads_out(tmp_path, path):
+    folder = tmp_path / "set"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "link").symlink_to("/etc", target_is_directory=True)
+    (folder / "table.csv").write_text(f"path,label,patient\n{path},a,1\ny.png,b,2\n")
+    with pytest.raises(UserError, match="lies outside"):
+        open_source("table", folder, tmp_path, {})
+
+
+def test_a_name_longer_than_the_file_system_takes_is_a_missing_file(tmp_path):
+    (tmp_path / "table.csv").write_text("path,label,patient\n" + "\u00fc" * 200 + ".png,a,1\ny.png,b,2\nz.png,b,3\nw.png,a,4\n",
+                                        encoding="utf-8")
+    assert open_table(tmp_path).missing().tolist() == [0, 1, 2, 3]
+
+
+def test_a_pipe_in_the_place_of_an_image_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    (tmp_path / "table.csv").write_text("path,label,patient\nx.png,a,1\ny.png,b,2\nz.png,b,3\nw.png,a,4\n")
+    assert 0 in open_table(tmp_path).missing()

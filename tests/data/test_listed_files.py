@@ -55,6 +55,34 @@ def test_a_wrapping_folder_is_looked_through(tmp_path):
         find_root(tmp_path / "absent", "t.csv", "do this")
 
 
+@pytest.mark.parametrize("value, words", [
+    ('=HYPERLINK(""http://x"")', "takes for a formula"), ("@SUM(1)", "takes for a formula"), ("+cmd|'/C calc'!A0", "formula"),
+    ("-2+3", "formula"), ("\uff1d1+1", "formula"),
+    ("a\nb", "unseen character U\\+000A"), ("a\u2028b", "U\\+2028"), ("a\x1b[31mb", "U\\+001B"), ("a\0b", "U\\+0000"),
+    ("\u202egnp", "U\\+202E"), ("a\u200bb", "U\\+200B"), ("x" * 251, "251 characters"),
+])
+@pytest.mark.parametrize("column", ["name", "label"])
+def test_values_that_would_do_harm_later_are_refused(tmp_path, column, value, words):
+    """Whoever opens our CSV files in a spreadsheet would run the formula; a hidden character makes two names look like one."""
+    row = dict(name="x", label="y") | {column: value}
+    (tmp_path / "t.csv").write_bytes(f'name,label\n"{row["name"]}","{row["label"]}"\n'.encode())
+    with pytest.raises(UserError, match=f"line 2: the {column} .*{words}") as found:
+        read_rows(tmp_path / "t.csv", ("name", "label"))
+    assert str(found.value).isprintable()
+
+
+@pytest.mark.parametrize("value", ["-1", "+3.5", "-", "\u0645\u06cc\u200c\u062e", "Op. 1", "<b>", "$x$", "a=b", "M\u00fcller", "x" * 250])
+def test_other_values_stand_as_they_are(tmp_path, value):
+    (tmp_path / "t.csv").write_text(f'name,label\nx,"{value}"\n', encoding="utf-8")
+    assert read_rows(tmp_path / "t.csv", ("name", "label")) == [dict(name="x", label=value)]
+
+
+def test_a_header_that_is_no_csv_is_one_sentence(tmp_path):
+    (tmp_path / "t.csv").write_text("name," + "l" * 140_000)
+    with pytest.raises(UserError, match="no readable CSV"):
+        read_rows(tmp_path / "t.csv", ("name", "label"))
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "..", "/etc/passwd"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     with pytest.raises(UserError, match="no bare file name"):

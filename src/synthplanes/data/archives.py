@@ -63,6 +63,7 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         path = PurePosixPath(name)
         kind = stat.S_IFMT(member.external_attr >> 16)
         wrong = (
+            "a member without a name" if not path.parts and not name.endswith("/") else
             "an absolute name" if path.is_absolute() or name[1:2] == ":" else
             "a name that leads out of the folder" if ".." in path.parts or "\\" in name else
             "a link or device" if kind not in (0, stat.S_IFREG, stat.S_IFDIR) else
@@ -70,7 +71,7 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
             "a repeated name" if path in seen else
             None)
         if wrong:
-            raise UserError(f"{archive} holds {wrong}, '{name}': it is not what it claims, and nothing was "
+            raise UserError(f"{archive} holds {wrong}, {name!r}: it is not what it claims, and nothing was "
                             "unpacked.")
         seen.add(path)
 

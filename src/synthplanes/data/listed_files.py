@@ -1,6 +1,10 @@
 """A source whose images are files in a folder, listed by a CSV beside them."""
 
 import csv
+import errno
+import io
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +14,10 @@ from synthplanes import records
 from synthplanes.data import images
 from synthplanes.errors import UserError
 
+LONGEST_VALUE = 250  # characters; names stand in figures, tables and MLflow, paths in file systems
 _SEPARATORS = (",", ";", "\t")
+_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what spreadsheets calculate; the last four are their wide forms
+_JOINERS = "\u200c\u200d"  # unseen, but Persian and Indian words need them
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,35 @@ class ListedFiles:
     root: Path
 
     def decode(self, row: int) -> np.ndarray:
-        """uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it."""
-        return images.read_grey(self.root / str(self.table["file"][row]))
+        """uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it.
+
+        So does one of few pixels in a long line, which padded to a square would fill the memory.
+        """
+        path = self.root / str(self.table["file"][row])
+        try:
+            grey = images.read_grey(path)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged TIFF makes Pillow raise nearly anything
+            raise UserError(f"{path} cannot be decoded ({type(error).__name__}): fetch it again or remove its row from "
+                            "the table.") from None
+        if max(grey.shape) ** 2 > images.PIXEL_LIMIT:
+            raise UserError(f"{path} is {grey.shape[1]:,} x {grey.shape[0]:,} pixels, and padded to a square exceeds "
+                            f"{images.PIXEL_LIMIT:,}: replace it by a real frame.")
+        return grey
 
     def missing(self) -> np.ndarray:
         """The rows (integer, ascending) whose image file does not exist."""
-        return np.flatnonzero([not (self.root / file).is_file() for file in self.table["file"].tolist()])
+        return np.flatnonzero([not _is_file(self.root / file) for file in self.table["file"].tolist()])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
@@ -50,10 +80,11 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
     order mark, blanks around names and values, blank lines and surplus columns are all accepted. Every row
     has the required columns and those optional ones that the header has. A required value that is empty, a
     row with fewer or more values than the header, or a missing column raises `UserError` with the line's number.
+    So does a value that would do harm where it is shown later (see `_harm`).
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="").readlines()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: put the table of the images there.") from None
     except UnicodeDecodeError as error:
@@ -61,45 +92,79 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
                         "CSV in UTF-8.") from None
     header, separator = [], ","
     for separator in _SEPARATORS:
-        header = [name.strip() for name in next(csv.reader(lines[:1], delimiter=separator), [])]
+        header = _header(path, lines, separator)
         if set(required) <= set(header):
             break
     else:
         raise UserError(f"{path} lacks the column{'s' if len(required) > 1 else ''} "
-                        f"{', '.join(sorted(set(required) - _best_header(lines)))}: its first line must name "
+                        f"{', '.join(sorted(set(required) - _best_header(path, lines)))}: its first line must name "
                         f"{', '.join(required)}.")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise UserError(f"{path} names the column '{twice[0]}' twice: rename one of them.")
+        raise UserError(f"{path} names the column {ascii(twice[0])} twice: rename one of them.")
     wanted = [name for name in (*required, *optional) if name in header]
     rows = []
-    try:
-        for number, values in enumerate(csv.reader(lines[1:], delimiter=separator), start=2):
-            if not any(value.strip() for value in values):
-                continue
-            if len(values) < len(header):
-                raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
-                                f"{len(header)}: complete that line.")
-            if any(value.strip() for value in values[len(header):]):
-                raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
-                                f"{len(header)}: put values that hold the separator in quotes.")
-            row = dict(zip(header, (value.strip() for value in values)))
-            empty = [name for name in required if not row[name]]
-            if empty:
-                raise UserError(f"{path}, line {number} has no {empty[0]}: fill it in or remove the line.")
-            rows.append({name: row[name] for name in wanted})
-    except csv.Error as error:
-        raise UserError(f"{path} is no readable CSV ({error}): save the table as CSV in UTF-8.") from None
+    for number, values in enumerate(_split(path, lines[1:], separator), start=2):
+        if not any(value.strip() for value in values):
+            continue
+        if len(values) < len(header):
+            raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
+                            f"{len(header)}: complete that line.")
+        if any(value.strip() for value in values[len(header):]):
+            raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
+                            f"{len(header)}: put values that hold the separator in quotes.")
+        row = dict(zip(header, (value.strip() for value in values)))
+        empty = [name for name in required if not row[name]]
+        if empty:
+            raise UserError(f"{path}, line {number} has no {empty[0]}: fill it in or remove the line.")
+        for name in wanted:
+            if harm := _harm(row[name]):
+                raise UserError(f"{path}, line {number}: the {name} {ascii(row[name][:40])} {harm}: rename it.")
+        rows.append({name: row[name] for name in wanted})
     if not rows:
         raise UserError(f"{path} lists no image: fill the table.")
     return rows
 
 
-def _best_header(lines: list[str]) -> set[str]:
+def _split(path: Path, lines: list[str], separator: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, delimiter=separator)
+    except csv.Error as error:
+        raise UserError(f"{path} is no readable CSV ({error}): save the table as CSV in UTF-8.") from None
+
+
+def _header(path: Path, lines: list[str], separator: str) -> list[str]:
+    return [name.strip() for name in next(_split(path, lines[:1], separator), [])]
+
+
+def _best_header(path: Path, lines: list[str]) -> set[str]:
     """The column names under the separator that splits the first line into most of them."""
-    headers = [{name.strip() for name in next(csv.reader(lines[:1], delimiter=separator), [])}
-               for separator in _SEPARATORS]
-    return max(headers, key=len)
+    return max((set(_header(path, lines, separator)) for separator in _SEPARATORS), key=len)
+
+
+def _harm(value: str) -> str:
+    """Why a value may not go on into tables, pages and terminals; '' where it may.
+
+    HTML, Markdown and mathematics are made harmless where they are shown. A formula cannot be: whoever opens one of
+    our CSV files in a spreadsheet runs it.
+    """
+    unseen = [letter for letter in value if letter not in _JOINERS
+              and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
+    if unseen:
+        return f"holds the unseen character U+{ord(unseen[0]):04X}"
+    if len(value) > 1 and value[0] in _FORMULA and not _is_number(value):
+        return f"begins with {ascii(value[0])}, which a spreadsheet takes for a formula"
+    if len(value) > LONGEST_VALUE:
+        return f"has {len(value):,} characters, more than {LONGEST_VALUE}"
+    return ""
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def plain_name(where: Path | str, name: str) -> str:

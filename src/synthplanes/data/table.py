@@ -30,7 +30,7 @@ def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, 
     rows = read_rows(path, _REQUIRED, _OPTIONAL)
     inside = root.resolve()
     for row in rows:
-        if "\0" in row["path"] or not (inside / row["path"]).resolve().is_relative_to(inside):
+        if not _inside(inside, row["path"]):
             raise UserError(f"{path} names the image '{row['path']}', which lies outside {root}: move it "
                             "into that folder.")
         if "role" in row and row["role"] not in _ROLES:
@@ -46,6 +46,14 @@ def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, 
     if "role" not in rows[0]:
         table = table.with_columns(role=_draw_roles(table, test_fraction, seed))
     return ListedFiles(NAME, tuple(labels), table, root)
+
+
+def _inside(folder: Path, path: str) -> bool:
+    """Whether a path leads, links followed, to somewhere inside the (resolved) folder."""
+    try:
+        return (folder / path).resolve().is_relative_to(folder)
+    except RuntimeError:  # links in a circle
+        return False
 
 
 def _draw_roles(table: records.Table, test_fraction: float, seed: int) -> np.ndarray:
