@@ -1,5 +1,6 @@
 """Tracking: what stands in the store is what dvc.lock and its files say, once, and nothing else."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout, tiny_profile
 
 from synthplanes import checkout, records
@@ -18,7 +20,7 @@ from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denois
 from synthplanes.errors import UserError
 from synthplanes.reporting import write_report
 from synthplanes.sections import Architecture
-from synthplanes.tracking import candidates, projection, store, tracking
+from synthplanes.tracking import candidates, projection, provenance, store, tracking
 from synthplanes.tracking.lineage import trace
 from synthplanes.weights import write_weights
 
@@ -74,7 +76,7 @@ def test_one_run_per_cell_and_per_classifier(tracked, runs):
 
 def test_a_trace_names_the_runs_of_the_store(tracked, runs):
     found = trace(checkout.read_checkout(tracked[0]), NAME, f"real/{ARCH}/{BUDGET}/r0/s1/accuracy")
-    assert found.mlflow_run == runs[f"{NAME} {BUDGET} {ARCH} real r0 s1"].info.run_id
+    assert found.mlflow_run == runs[f"real s1 r0 {ARCH} {BUDGET} {NAME}"].info.run_id
     assert {step.cell: step.mlflow_run for step in found.steps} == {step.cell: runs[step.cell].info.run_id
                                                                     for step in found.steps}
 
@@ -82,7 +84,8 @@ def test_a_trace_names_the_runs_of_the_store(tracked, runs):
 def test_the_interface_opens_on_runs(tracked):
     opened = store.Store(tracked[0])
     assert opened.client.get_experiment(opened.experiment).tags[store.KIND_TAG] == store.KIND
-    assert store.runs_page(tracked[0], 5000) == f"http://127.0.0.1:5000/#/experiments/{opened.experiment}/runs"
+    page = f"http://127.0.0.1:5000/#/experiments/{opened.experiment}/runs?workflowType=machine_learning"
+    assert store.runs_page(tracked[0], 5000) == page
 
 
 def test_a_second_call_makes_nothing(tracked):
@@ -97,7 +100,7 @@ def test_a_second_call_makes_nothing(tracked):
 def test_metrics_are_those_of_the_table(tracked, runs):
     scores = records.read_table(tracked[0] / "metrics" / NAME / "scores.csv", records.SCORES)
     for row in scores.rows():
-        run = runs[f"{NAME} {BUDGET} {ARCH} {row['arm']} r{row['replicate']} s{row['seed']}"]
+        run = runs[f"{row['arm']} s{row['seed']} r{row['replicate']} {ARCH} {BUDGET} {NAME}"]
         assert run.data.metrics[projection.metric_name(row["metric"])] == row["value"]
         assert {key: run.data.tags[key] for key in ("arm", "arch", "seed", "profile", "budget", "replicate")} == dict(
             arm=row["arm"], arch=ARCH, seed=str(row["seed"]), profile=NAME, budget=BUDGET, replicate="0")
@@ -105,7 +108,7 @@ def test_metrics_are_those_of_the_table(tracked, runs):
 
 def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
     client = store.Store(tracked[0]).client
-    trained = runs[f"{NAME} {BUDGET} {ARCH} mixed r0 s1"]
+    trained = runs[f"mixed s1 r0 {ARCH} {BUDGET} {NAME}"]
     curve = client.get_metric_history(trained.info.run_id, "train_loss_stage_1")
     assert sorted((point.step, point.value) for point in curve) == [(1, 1.0), (5, 0.2), (10, 0.1)]
     assert trained.data.params["recipe.batch_size"] == "8"
@@ -113,13 +116,29 @@ def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
     read = (f"artifacts/prepared/{NAME}", f"artifacts/synthetic/{NAME}/{BUDGET}")
     assert inputs == {path: checkout.md5(tracked[0] / path) for path in read}
     generator = runs[f"train_diffusion@{NAME}-{BUDGET}"]
-    assert generator.data.metrics["r0/held_out_loss"] == 2 / 512
+    assert generator.data.metrics["held_out_loss_r0"] == 2 / 512
     assert generator.data.metrics["training_image_passes"] == 512
     report = runs[f"report@{NAME}"]
     shown = [file.path for file in client.list_artifacts(report.info.run_id, f"metrics/{NAME}")]
     assert f"metrics/{NAME}/report.md" in shown
     assert len(client.list_artifacts(report.info.run_id, f"artifacts/report/{NAME}")) == 7
     assert runs[f"evaluate@{NAME}"].data.tags["verdict"]
+
+
+def test_a_run_names_its_generator_and_the_digests_of_its_outputs(tracked, runs):
+    at = folders(tracked[0])
+    generator = checkout.md5(at["generator"] / BUDGET)
+    for arm, rests in (("real", False), ("oracle_then_real", False), ("synthetic_then_real", True), ("mixed", True)):
+        tags = runs[f"{arm} s1 r0 {ARCH} {BUDGET} {NAME}"].data.tags
+        assert tags.get("generator") == (generator if rests else None)
+    assert "generator" not in runs[f"baseline@{NAME}-{BUDGET}-{ARCH}"].data.tags
+    assert runs[f"finetune@{NAME}-{BUDGET}-{ARCH}"].data.tags["generator"] == generator
+    opened = store.Store(tracked[0])
+    digest = checkout.md5(at["joint"] / BUDGET / ARCH)
+    found = opened.client.search_runs([opened.experiment], f"tags.dvc_outputs LIKE '%{digest}%'")
+    assert {run.info.run_name.split()[0] for run in found} == {f"joint@{NAME}-{BUDGET}-{ARCH}", "mixed"}
+    version = opened.client.get_model_version_by_alias(f"{NAME}-{BUDGET}-generator", "current")
+    assert version.tags["generator"] == generator and generator in version.tags["dvc_outputs"] and version.description
 
 
 def test_the_registered_classifier_is_the_best_on_validation_not_on_test(tracked):
@@ -154,6 +173,7 @@ def test_the_registered_models_work(tracked):
     drawn = [generator.predict(np.array([0, 1, 1]), params={"seed": seed}) for seed in (1, 1, 2)]
     assert drawn[0].shape == (3, SIZE, SIZE) and drawn[0].dtype == np.uint8
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+    assert generator.input_example.tolist() == [0]
 
 
 def test_what_is_absent_or_changed_is_left_out_and_said(root):
@@ -193,6 +213,53 @@ def test_a_key_follows_what_made_the_cell_and_content_what_is_shown(root):
     poorer = {run.name: run for run in projection.project(checkout.read_checkout(root)).runs}
     name = f"train_diffusion@{NAME}-{BUDGET}"
     assert poorer[name].key == before[name].key and poorer[name].content != before[name].content
+
+
+def git(root: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.run(["git", *who, *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def write_lock(root: Path, content: dict) -> None:
+    """As DVC writes it: YAML in blocks."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    with (root / "dvc.lock").open("w") as file:
+        yaml.dump(content, file)
+
+
+def test_a_run_knows_the_first_commit_that_has_its_cells(root):
+    content = json.loads((root / "dvc.lock").read_text())
+    guide, scores, real = f"train_guide@{NAME}-{BUDGET}", f"evaluate@{NAME}", f"real s1 r0 {ARCH} {BUDGET} {NAME}"
+
+    def project() -> dict[str, projection.Run]:
+        return {run.name: run for run in projection.project(checkout.read_checkout(root)).runs}
+
+    assert all(run.origin == {} for run in project().values())  # without git
+    git(root, "init", "-q")
+    (root / ".gitignore").write_text("/artifacts/\n")
+    last = content["stages"].pop(scores)
+    commits = []
+    for change in ({}, {scores: last}, {guide: {**content["stages"][guide], "cmd": "python stages/other.py"}}):
+        content["stages"] |= change
+        write_lock(root, content)
+        git(root, "add", ".")
+        git(root, "commit", "-qm", "runs")
+        commits.append(git(root, "rev-parse", "HEAD"))
+    before = project()
+    assert [before[name].origin["git_revision"] for name in (f"prepare@{NAME}", scores, real, guide)] == [
+        commits[0], commits[1], commits[1], commits[2]]  # a classifier's run rests on its scores, too
+    assert {run.origin["dirty"] for run in before.values()} == {"no"}
+    content["stages"][guide]["cmd"] = "python stages/third.py"
+    write_lock(root, content)
+    after = project()
+    assert "git_revision" not in after[guide].origin and after[guide].origin["dirty"] == "yes"
+    assert after[real].origin == {**before[real].origin, "dirty": "yes"} and after[real].content == before[real].content
+
+
+def test_a_clone_without_results_has_no_commits_to_name(tmp_path):
+    git(tmp_path, "init", "-q")
+    assert provenance.read_commits(tmp_path).tags() == {}
 
 
 def test_validation_of_another_replicate_does_not_count(root):
@@ -253,7 +320,7 @@ def test_long_curves_are_thinned_with_both_ends():
 
 
 def test_what_comes_or_goes_updates_the_same_runs(tracked):
-    """Last in this file, because it changes the store that the others look at."""
+    """From here on tests change the store that those above look at."""
     root, first, _ = tracked
     assert store.Store(root).mark_others(set()) == first.runs["new"]
     tags = {run.data.tags[store.IN_LOCK] for run in store.Store(root).known.values()}
@@ -269,3 +336,34 @@ def test_what_comes_or_goes_updates_the_same_runs(tracked):
     assert tracking.track().runs["updated"] == 3
     after = store.Store(root).known.values()
     assert len(after) == first.runs["new"] and {run.data.tags[store.IN_LOCK] for run in after} == {"yes"}
+
+
+def test_a_run_learns_its_commit_later_and_keeps_what_it_knew(tracked):
+    shown = projection.project(checkout.read_checkout(tracked[0])).runs
+    run = next(run for run in shown if run.name == f"audit@{NAME}-{BUDGET}")
+    for origin in ({"dirty": "yes"}, {"dirty": "no", "git_revision": "a"}, {"dirty": "no", "git_revision": "b"}):
+        run.origin = origin
+        assert store.Store(tracked[0]).upsert(run) == "same"
+    tags = store.Store(tracked[0]).known[run.key].data.tags
+    assert (tags["dirty"], tags["git_revision"]) == ("yes", "a")
+
+
+def test_other_weights_are_a_second_version_and_the_alias_goes_back_with_the_checkout(tracked, monkeypatch):
+    """As at two tags, one after the other, from a directory below the root."""
+    root = tracked[0]
+    weights = folders(root)["baseline"] / BUDGET / ARCH / "r0" / "real-s1.safetensors"
+    first = weights.read_bytes()
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(root / "metrics" / NAME)
+    client = store.Store(root).client
+    seen = []
+    for content in (None, first):
+        if content is None:
+            write_weights(weights, {name: value + 1 for name, value in a_network().state_dict().items()})
+        else:
+            weights.write_bytes(content)
+        lock(root, checkout.md5)
+        done = tracking.track()
+        seen.append((done.new_versions, client.get_model_version_by_alias(f"{NAME}-{ARCH}", "best").version))
+    assert [(made, str(number)) for made, number in seen] == [(1, "2"), (0, "1")]
+    assert len(client.search_model_versions(f"name='{NAME}-{ARCH}'")) == 2

@@ -18,6 +18,7 @@ from synthplanes.classification.arms import ARMS
 from synthplanes.errors import UserError
 from synthplanes.statistics.contrasts import CONFIRMATORY_ARM, REFERENCES
 from synthplanes.tracking.projection import classifier_key, trained_by
+from synthplanes.tracking.provenance import makers
 from synthplanes.tracking.store import find_run
 
 TRAINING = ("baseline", "pretrain", "finetune", "joint")
@@ -122,7 +123,6 @@ def _find(root: Path, profile: str, name: str) -> Number:
 
 def _ancestors(checkout: Checkout, last: Cell, number: Number, trained: set[str]) -> list[Cell]:
     """The cells that the number rests on, every cell after those whose outputs it reads."""
-    made_by = {out: cell for cell in checkout.cells.values() for out in cell.outs}
     ordered: list[Cell] = []
 
     def matters(cell: Cell) -> bool:
@@ -133,11 +133,9 @@ def _ancestors(checkout: Checkout, last: Cell, number: Number, trained: set[str]
         return (not cell.arch or cell.arch in number.archs) and (not cell.budget or cell.budget == number.budget)
 
     def visit(cell: Cell) -> None:
-        for dep in sorted(cell.deps):
-            for out, maker in made_by.items():
-                below = out == dep or out.startswith(dep + "/") or dep.startswith(out + "/")
-                if below and maker not in ordered and maker is not cell and matters(maker):
-                    visit(maker)
+        for maker in makers(checkout, cell):
+            if maker not in ordered and matters(maker):
+                visit(maker)
         if cell not in ordered:
             ordered.append(cell)
 

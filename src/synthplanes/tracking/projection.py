@@ -4,19 +4,23 @@ Pure reading; what a run shows is decided here, how it gets into the store is `s
 """
 
 import hashlib
+import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS
+from synthplanes.classification.arms import ARMS, uses_synthetic
 from synthplanes.counted_work import COST_FILE, read_cost, total
 from synthplanes.checkout import Cell, Checkout, digest
+from synthplanes.tracking.provenance import Commits, generator_of, outputs_of, read_commits, script_of
 
 CURVE_POINTS = 200  # of one curve at most: a screen shows no more, and every point costs time in the database
+_NAME_LIMIT = 243  # characters; MLflow takes 250, and a digest adds 7
 # Files of a cell's outs that are worth a look in the browser.
 _NUMBERS_IN = ("audit.json", "cost.json", "data.json", "verdict.json")
 _SHOWN = (".md", ".png", ".json", "scores.csv")
@@ -34,10 +38,14 @@ class Run:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # name -> (step, value)
     inputs: dict[str, str] = field(default_factory=dict)  # path of a data set -> DVC's md5
     files: dict[Path, str] = field(default_factory=dict)  # file -> its folder among the run's artifacts
+    origin: dict[str, str] = field(default_factory=dict)  # tags: the commits that the run is known from
 
     @property
     def content(self) -> str:
-        """A hash of what is shown: when a file was pulled later, the run is written again."""
+        """A hash of what is shown: when a file was pulled later, the run is written again.
+
+        Without `origin`: the same cell at another commit is the same run.
+        """
         return digest([self.tags, self.params, self.metrics, self.curves, self.inputs,
                        sorted((folder, path.name) for path, folder in self.files.items())])
 
@@ -50,7 +58,7 @@ class Projection:
 
 def project(checkout: Checkout) -> Projection:
     """All runs of the current dvc.lock, with whatever of their files is present and unchanged."""
-    runs, left_out = [], []
+    runs, left_out, commits = [], [], read_commits(checkout.root)
     for cell in checkout.cells.values():
         for out in cell.outs:
             state = checkout.state(cell, out)
@@ -59,15 +67,17 @@ def project(checkout: Checkout) -> Projection:
             elif state == "changed":
                 left_out.append(f"{cell.name}: {out} is not what dvc.lock says (`dvc checkout` or `dvc repro` "
                                 "mends it)")
-        runs.append(_cell_run(checkout, cell))
+        runs.append(_cell_run(checkout, cell, commits))
         if cell.stage == "evaluate":
-            runs += _classifier_runs(checkout, cell)
+            runs += _classifier_runs(checkout, cell, commits)
     return Projection(runs, left_out)
 
 
-def _cell_run(checkout: Checkout, cell: Cell) -> Run:
-    run = Run(key=cell.key, name=cell.name, tags={"kind": "stage", "cmd": cell.cmd, **_place(cell)},
-              params=_params(cell), metrics={}, inputs=_inputs(cell))
+def _cell_run(checkout: Checkout, cell: Cell, commits: Commits) -> Run:
+    tags = {"kind": "stage", "cmd": cell.cmd, **_place(cell), **script_of(cell), **outputs_of(cell),
+            **generator_of(checkout, cell)}
+    run = Run(key=cell.key, name=cell.name, tags=tags, params=_params(cell), metrics={}, inputs=_inputs(cell),
+              origin=commits.tags(cell))
     for path in _files(checkout, cell):
         relative = path.relative_to(checkout.root).as_posix()
         if path.name == COST_FILE and relative.startswith("artifacts/"):
@@ -80,13 +90,13 @@ def _cell_run(checkout: Checkout, cell: Cell) -> Run:
         if path.name == "history.csv" and cell.stage == "train_diffusion":
             table = records.read_table(path, records.GENERATOR_HISTORY)
             for column in ("train_loss", "held_out_loss"):
-                run.curves[f"{path.parent.name}/{column}"] = thinned(table["images_seen"], table[column])
+                run.curves[f"{column}_{path.parent.name}"] = thinned(table["images_seen"], table[column])
         if path.name.endswith(_SHOWN):
             run.files[path] = Path(relative).parent.as_posix()
     return run
 
 
-def _classifier_runs(checkout: Checkout, evaluate: Cell) -> Iterator[Run]:
+def _classifier_runs(checkout: Checkout, evaluate: Cell, commits: Commits) -> Iterator[Run]:
     """One run per arm, architecture, budget, replicate and seed of scores.csv."""
     scores = next((out for out in evaluate.outs if out.endswith("scores.csv")), None)
     path = scores and checkout.out(evaluate, scores)
@@ -96,18 +106,20 @@ def _classifier_runs(checkout: Checkout, evaluate: Cell) -> Iterator[Run]:
     for row in records.read_table(path, records.SCORES).rows():
         identity = (row["arm"], row["arch"], row["budget"], row["replicate"], row["seed"])
         metrics.setdefault(identity, {})[metric_name(row["metric"])] = row["value"]
-    curves = _memoised(lambda cell, replicate: _loss_curves(checkout, cell, replicate))
+    curves = cache(lambda name, replicate: _loss_curves(checkout, checkout.cells[name], replicate))
     for (arm, arch, budget, replicate, seed), values in sorted(metrics.items()):
         cell = trained_by(checkout, evaluate.profile, arm, arch, budget)
         if cell is None:
             continue
         yield Run(
             key=classifier_key(cell, evaluate, arm, arch, budget, replicate, seed),
-            name=f"{evaluate.profile} {budget} {arch} {arm} r{replicate} s{seed}",
-            tags={"kind": "classifier", **_place(cell), "arm": arm, "arch": arch, "budget": budget, "seed": str(seed),
-                  "replicate": str(replicate), "cell_key": cell.key},
-            params=_params(cell), metrics=values, inputs=_inputs(cell),
-            curves=curves(cell, replicate).get((arm, seed), {}))
+            name=f"{arm} s{seed} r{replicate} {arch} {budget} {evaluate.profile}",  # lists show the beginning only
+            tags={"kind": "classifier", **_place(cell), "arm": arm, "seed": str(seed), "replicate": str(replicate),
+                  "cell_key": cell.key, **script_of(cell), **outputs_of(cell, evaluate),
+                  **(generator_of(checkout, cell) if uses_synthetic(arm) else {}),
+                  "mlflow.note.content": f"{ARMS[arm].question} ({ARMS[arm].length} updates)"},
+            params=_params(cell), metrics=values, inputs=_inputs(cell), origin=commits.tags(cell, evaluate),
+            curves=curves(cell.name, replicate).get((arm, seed), {}))
 
 
 def classifier_key(cell: Cell, evaluate: Cell, arm: str, arch: str, budget: str, replicate: int, seed: int) -> str:
@@ -140,8 +152,12 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
 
 
 def metric_name(name: str) -> str:
-    """MLflow's letters only: others become `_`, and a digest of the whole keeps such names apart."""
+    """What MLflow takes: its letters, no path that leads elsewhere, 250 characters. All else becomes `_` or is cut off,
+    and a digest of the whole keeps such names apart."""
     plain = re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
+    if posixpath.normpath(plain) != plain or plain.startswith((".", "/")):
+        plain = re.sub(r"/|^\.+", "_", plain)
+    plain = plain[:_NAME_LIMIT]
     return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
@@ -178,13 +194,3 @@ def _numbers(content, prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[name] = float(value)
     return found
-
-
-def _memoised(function: Callable) -> Callable:
-    known = {}
-
-    def call(cell: Cell, replicate: int):
-        if (cell.name, replicate) not in known:
-            known[cell.name, replicate] = function(cell, replicate)
-        return known[cell.name, replicate]
-    return call

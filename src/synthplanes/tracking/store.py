@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from synthplanes.errors import UserError
@@ -15,9 +15,15 @@ from synthplanes.tracking.projection import Run
 
 EXPERIMENT = "synthplanes"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # opens on runs and metrics, not on chat traces
+NOTE_TAG, NOTE = "mlflow.note.content", (
+    "One run per cell of dvc.lock (`tags.kind = 'stage'`) and one per classifier (`tags.kind = 'classifier'`), made by "
+    "`synthplanes track` from DVC's files. `tags.in_current_lock = 'yes'` leaves out what earlier checkouts had. To "
+    "compare arms, group by the tag `arm` and look at `balanced_accuracy`. A DVC digest is found by "
+    "`tags.dvc_outputs LIKE '%digest%'`, all that rests on one generator by `tags.generator`.")
 KEY, CONTENT, IN_LOCK = "synthplanes.key", "synthplanes.content", "in_current_lock"
 _METRICS_AT_A_TIME, _PARAMS_AT_A_TIME = 1000, 100  # limits of MLflow's log_batch
 _VALUE_LIMIT = 6000  # characters of a parameter
+_REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")  # SQLite's words
 _TIME_MS = 0  # of every metric: the same point written twice stays one point
 
 
@@ -42,20 +48,25 @@ class Store:
         silence()
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
+        from sqlalchemy.exc import SQLAlchemyError
         folder = Path(root) / "artifacts" / "mlflow"
         (folder / "files").mkdir(parents=True, exist_ok=True)
         self.address = address(root)
         try:
             _check_database(folder / "mlflow.db")
+            if not (folder / "mlflow.db").exists():
+                _make_database(folder / "mlflow.db")
             self.client = MlflowClient(tracking_uri=self.address, registry_uri=self.address)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        except (MlflowException, sqlite3.Error) as error:
-            raise UserError(f"{folder} cannot be opened ({' '.join(str(error).split()):.160}): delete this folder and "
-                            "run `synthplanes track` again, which makes it anew.") from None
+        except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+            raise _full(folder, error) or UserError(
+                f"{folder} cannot be opened ({' '.join(str(error).split()):.160}): delete this folder and run "
+                "`synthplanes track` again, which makes it anew.") from None
         self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(
             EXPERIMENT, artifact_location=(folder / "files").resolve().as_uri())
-        if experiment is None or experiment.tags.get(KIND_TAG) != KIND:
-            self.client.set_experiment_tag(self.experiment, KIND_TAG, KIND)
+        for name, value in ((KIND_TAG, KIND), (NOTE_TAG, NOTE)):
+            if experiment is None or experiment.tags.get(name) != value:
+                self.client.set_experiment_tag(self.experiment, name, value)
         self.known = {run.data.tags[KEY]: run for run in self._runs() if KEY in run.data.tags}
 
     def _runs(self) -> Iterator:
@@ -71,8 +82,12 @@ class Store:
         """Make the store show `run`; returns `new`, `updated` (it showed something else before) or `same`."""
         before = self.known.get(run.key)
         if before is not None and before.data.tags.get(CONTENT) == run.content:
+            # What was tracked before it was committed learns its commit here; all else stays as first written.
+            missing = {name: value for name, value in run.origin.items() if name not in before.data.tags}
             if before.data.tags.get(IN_LOCK) != "yes":
-                self.client.set_tag(before.info.run_id, IN_LOCK, "yes")
+                missing[IN_LOCK] = "yes"
+            for name, value in missing.items():
+                self.client.set_tag(before.info.run_id, name, value)
             return "same"
         if before is None:
             made = self.client.create_run(self.experiment, run_name=run.name, tags={**run.tags, KEY: run.key})
@@ -83,7 +98,7 @@ class Store:
             self.client.log_artifact(run_id, str(path), folder)
         if run.inputs:
             self.client.log_inputs(run_id, datasets=_datasets(run.inputs))
-        self.client.set_terminated(run_id)
+        self.client.set_terminated(run_id, end_time=made.info.start_time)  # how long it took to write tells nothing
         self._log(run_id, run)
         self.known[run.key] = made
         return "new" if before is None else "updated"
@@ -101,7 +116,8 @@ class Store:
         metrics += [Metric(name, value, _TIME_MS, step) for name, curve in run.curves.items() for step, value in curve]
         params = [Param(name, value[:_VALUE_LIMIT]) for name, value in run.params.items()]
         # The tags come with the last batch: a run that was cut off half-way lacks them and is written again.
-        tags = [RunTag(name, value) for name, value in {**run.tags, IN_LOCK: "yes", CONTENT: run.content}.items()]
+        tags = [RunTag(name, value) for name, value in {**run.tags, **run.origin, IN_LOCK: "yes",
+                                                    CONTENT: run.content}.items()]
         room = _METRICS_AT_A_TIME - _PARAMS_AT_A_TIME - len(tags)
         while True:
             last = len(metrics) <= room and len(params) <= _PARAMS_AT_A_TIME
@@ -120,9 +136,10 @@ def find_run(root: Path, key: str) -> str | None:
 
 
 def runs_page(root: Path, port: int) -> str:
-    """The address of the list of runs in the user interface."""
+    """The address of the list of runs in the user interface, with the menu for training and not for chat."""
     experiment = _one_value(root, "SELECT experiment_id FROM experiments WHERE name = ?", EXPERIMENT)
-    return f"http://127.0.0.1:{port}" + (f"/#/experiments/{experiment}/runs" if experiment is not None else "")
+    return f"http://127.0.0.1:{port}" + (
+        f"/#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment is not None else "")
 
 
 def _one_value(root: Path, query: str, *values: str):
@@ -136,6 +153,37 @@ def _one_value(root: Path, query: str, *values: str):
         raise UserError(f"{path} cannot be read ({error}): delete its folder and run `synthplanes track` again, which "
                         "makes it anew.") from None
     return found and found[0]
+
+
+@contextmanager
+def one_sentence(root: Path):
+    """Says a full or read-only disk below the store of `root` in one sentence; other errors keep their traceback."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+    folder = Path(root) / "artifacts" / "mlflow"
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise _full(folder, error) or error from None
+
+
+def _full(folder: Path, error: Exception) -> UserError | None:
+    words = " ".join(str(error).split())
+    found = next((refusal for refusal in _REFUSALS if refusal in words), None)
+    return found and UserError(f"{folder} could not be written ({found}): free or mend the disk, then run `synthplanes "
+                               "track` again.")
+
+
+def _make_database(path: Path) -> None:
+    """MLflow makes its tables in many steps, and a file that was left between two of them can never be opened again: so
+    it is made beside its place and moved there whole."""
+    from mlflow.tracking import MlflowClient
+    part = path.with_name(f".{path.name}.part")
+    for old in path.parent.glob(f"{part.name}*"):
+        old.unlink()
+    where = f"sqlite:///{part}"
+    MlflowClient(tracking_uri=where, registry_uri=where).get_experiment_by_name(EXPERIMENT)
+    os.replace(part, path)
 
 
 def _check_database(path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.tracking import candidates, projection, store
-from synthplanes.checkout import find_root, read_checkout
+from synthplanes.checkout import Checkout, find_root, read_checkout
 
 
 @dataclass
@@ -29,23 +29,29 @@ class Tracked:
 
 def track() -> Tracked:
     """Bring the store of this checkout up to its dvc.lock; a second call changes nothing."""
-    from synthplanes.tracking.registry import register
     root = find_root()
     checkout = read_checkout(root)
     shown = projection.project(checkout)
     into = store.Store(root)
+    with store.one_sentence(root):
+        return _write(into, checkout, shown)
+
+
+def _write(into: store.Store, checkout: Checkout, shown: projection.Projection) -> Tracked:
+    from synthplanes.tracking.registry import register
     runs = {"new": 0, "updated": 0, "same": 0}
     progress = Progress("track", len(shown.runs), "runs")
     for done, run in enumerate(shown.runs, start=1):
         runs[into.upsert(run)] += 1
         progress(done)
-    into.mark_others({run.key for run in shown.runs})
+    by_key = {run.key: run for run in shown.runs}
+    into.mark_others(set(by_key))
     new_versions, left_out = 0, list(shown.left_out)
     for find in (candidates.classifiers, candidates.generators):
         found, lacking = find(checkout)
         left_out += lacking
         for candidate in found:
-            new_versions += register(into, candidate, into.known[candidate.cell.key].info.run_id)
+            new_versions += register(into, candidate, by_key[candidate.cell.key])
     return Tracked(runs, new_versions, left_out)
 
 
