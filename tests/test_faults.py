@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from checkout import dvc  # noqa: E402
 
 from synthplanes.checkout import md5, read_checkout  # noqa: E402
+from tests.resumable_jobs import make_checkout  # noqa: E402
 
 STAGES = ("simulate", "prepare", "train_guide", "sample", "baseline", "predict", "evaluate", "report")
 
@@ -95,6 +96,19 @@ def test_a_read_only_place_is_one_sentence(smoke, stage):
     assert "Read-only file system" in said[-1] and "disk/" in said[-1]
 
 
+def test_tracking_on_a_full_disk_is_one_sentence_and_goes_on_with_room(tmp_path):
+    needs_mounts(tmp_path)
+    root = tmp_path / "checkout"
+    make_checkout(root)
+    (root / "artifacts" / "mlflow").symlink_to("../disk")  # the store alone lies on the other disk
+    track = "DVC_ROOT=$PWD PYTHONPATH= synthplanes track"
+    result = on_a_disk(root, "-o size=64k", f"{track}; echo status $?; mount -o remount,size=20m disk && {track}")
+    said = result.stderr.strip().splitlines()
+    assert "status 1" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
+    assert [line for line in said if line.startswith("synthplanes: ") and "disk is full" in line]
+    assert result.returncode == 0 and "5 new" in result.stdout, result.stderr[-2000:]
+
+
 # ---- damaged, deleted, touched --------------------------------------------------------------------------------
 
 def flip(path: Path) -> None:
@@ -118,10 +132,13 @@ def delete(path: Path) -> None:
 
 DAMAGE = (
     (flip, "artifacts/synthetic/smoke/scarce/r0/images.npy"),
+    (truncate, "artifacts/prepared/smoke/test/images.npy"),
     (truncate, "artifacts/synthetic/smoke/scarce/r0/index.csv"),
+    (flip, "artifacts/prepared/smoke/splits.csv"),
     (flip, "artifacts/generator/smoke/scarce/r0/weights.safetensors"),
     (truncate, "artifacts/baseline/smoke/scarce/residual/r0/real-s0.safetensors"),
     (flip, "artifacts/synthetic/smoke/scarce/r0/grid.png"),
+    (truncate, "artifacts/prepared/smoke/contact_sheet.png"),
     (delete, "artifacts/predictions/smoke/scarce/residual/probabilities.npy"),
     (delete, "artifacts/prepared/smoke/development/images.npy"),
     (truncate, "metrics/smoke/scores.csv"),
@@ -140,6 +157,34 @@ def test_damaged_and_deleted_outputs_come_back_with_their_bytes(copied):
 
 def digests_differ(root: Path, before: dict[str, str]) -> int:
     return sum(digest != before[path] for path, digest in digests(root).items())
+
+
+@pytest.mark.parametrize("damage, protected", [(flip, True), (truncate, True), (truncate, False)])
+def test_a_damaged_file_of_dvcs_cache_is_found_and_made_anew(tmp_path, damage, protected):
+    """DVC believes a write-protected file of its cache unread and brings it back into the workspace; our digests do not,
+    so nothing of it is tracked, published or called restored. Without the cached file the stage runs again."""
+    (tmp_path / "dvc.yaml").write_text("stages:\n  draw:\n    matrix:\n      profile: [toy]\n    cmd: cp in out\n"
+                                       "    deps: [in]\n    outs: [out]\n")
+    (tmp_path / "in").write_bytes(bytes(range(256)) * 20)
+    for words in (("init", "--no-scm", "-q"), ("repro", "-q")):
+        assert dvc(tmp_path, *words).returncode == 0
+    good, found = (tmp_path / "in").read_bytes(), read_checkout(tmp_path).cells["draw@toy"].outs["out"]
+    cached = tmp_path / ".dvc" / "cache" / "files" / "md5" / found[:2] / found[2:]
+    assert cached.read_bytes() == good
+    damage(cached)
+    cached.chmod(0o444 if protected else 0o644)
+    (tmp_path / "out").unlink()
+    assert dvc(tmp_path, "repro").returncode == 0
+    checkout = read_checkout(tmp_path)
+    state = checkout.state(checkout.cells["draw@toy"], "out")
+    if not protected:
+        assert state == "present"
+    else:
+        assert state == "changed" and checkout.out(checkout.cells["draw@toy"], "out") is None
+        delete(cached)
+        (tmp_path / "out").unlink()
+        assert dvc(tmp_path, "repro").returncode == 0
+    assert (tmp_path / "out").read_bytes() == good and (tmp_path / "in").read_bytes() == good
 
 
 @pytest.mark.parametrize("damage, path, stage", [
