@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from PIL import Image
 from tests import fake_checkout
 
@@ -44,7 +45,7 @@ def hostile(tmp_path, monkeypatch):
 
 def test_the_page_shows_names_and_follows_none(hostile):
     """Read by a Markdown parser: no HTML, no link and no image but our own, and tables that keep their columns."""
-    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    parser = MarkdownIt("commonmark").enable("table")
     root, classes = hostile
     place = root / "metrics" / fake_checkout.NAME
     write_report(fake_checkout.NAME, fake_checkout.tiny_profile(), fake_checkout.folders(root), place,
@@ -63,7 +64,7 @@ def test_the_page_shows_names_and_follows_none(hostile):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_escaped_name_is_read_as_itself(name):
-    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    parser = MarkdownIt("commonmark").enable("table")
     tokens = parser.parse(f"| a | b |\n| --- | --- |\n| {escaped(name)} | 1 |\n")
     cells = [token for token in tokens if token.type == "inline"]
     assert len(cells) == 4 and "".join(child.content for child in cells[2].children) == name
