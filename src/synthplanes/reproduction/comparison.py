@@ -57,7 +57,8 @@ class Comparison:
 
     def as_dict(self) -> dict:
         return {"profile": self.profile, "level": self.level, "first_that_differs": self.first_that_differs,
-                "first_from_other_inputs": self.first_from_other_inputs, "word_before": self.word_before, "word_after": self.word_after, "tolerance": TOLERANCE,
+                "first_from_other_inputs": self.first_from_other_inputs, "word_before": self.word_before,
+                "word_after": self.word_after, "tolerance": TOLERANCE,
                 "cells": [{**asdict(found), "largest_difference": _finite(found.largest_difference)}
                           for found in self.cells]}
 

@@ -94,6 +94,8 @@ def out_of_step(folder: Path) -> str | None:
                          text=True, stdin=subprocess.DEVNULL)
     # A stage that would run fails even dry where its inputs are not there yet.
     found = re.search(r"Running stage '([^']+)'", dry.stdout) or re.search(r"failed to reproduce '([^']+)'", dry.stderr)
+    if dry.returncode and not found:  # silence would say that all is in step
+        raise UserError(f"`dvc repro --dry` failed in the clone ({' '.join(dry.stderr.split())[-200:]}).")
     return found[1] if found else None
 
 
