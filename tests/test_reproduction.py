@@ -87,9 +87,9 @@ def published(tmp_path_factory):
     return folder
 
 
-def put_raw_images(folder: Path) -> Path:
+def put_raw_images(folder: Path, profile: str = "toy") -> Path:
     """What `synthplanes fetch` would bring; not under version control."""
-    raw = folder / "artifacts" / "raw" / "toy" / "pixels.bin"
+    raw = folder / "artifacts" / "raw" / profile / "pixels.bin"
     raw.parent.mkdir(parents=True, exist_ok=True)
     raw.write_bytes(bytes(range(100)))
     return raw
