@@ -90,9 +90,8 @@ def features_by(profile: Profile, learned_from):
     torch.manual_seed(seeds.derive(profile.replication.root_seed, "judge initialisation", 0))
     network = build(profile.audit.judge, len(learned_from.classes), learned_from.images.shape[1], float(pixels.mean()),
                     float(pixels.std()))
-    state, _ = fit(network, [Portion(learned_from, profile.audit.batch_size, True)], profile.audit.updates,
-                   profile.audit.judge.learning_rate, profile.recipe, 0, torch.device("cpu"))
-    network.load_state_dict(state)
+    fit(network, [Portion(learned_from, profile.audit.batch_size, True)], profile.audit.updates,
+        profile.audit.judge.learning_rate, profile.recipe, 0, torch.device("cpu"))
     network.eval()
 
     def pooled(images: torch.Tensor) -> torch.Tensor:

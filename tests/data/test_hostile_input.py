@@ -224,7 +224,7 @@ def test_whatever_a_decoder_raises_is_one_sentence(source_of, monkeypatch):
         raise TypeError("'<' not supported between instances of 'str' and 'int'")
     source = source_of(saved(Image.new("L", (4, 4)), "TIFF"))
     monkeypatch.setattr("synthplanes.data.images.to_grey", broken)
-    with pytest.raises(UserError, match="x.png cannot be decoded .TypeError."):
+    with pytest.raises(UserError, match="x.png cannot be decoded .*TypeError"):
         source.decode(0)
 
 
@@ -252,7 +252,7 @@ def test_a_bomb_of_one_colour_is_refused_unread(source_of, monkeypatch):
     bomb = saved(Image.new("1", (10_000, 10_000)), "PNG")
     assert len(bomb) < 20_000
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(UserError, match="10000 x 10000"):
+    with pytest.raises(UserError, match="10,000 x 10,000"):
         source_of(bomb).decode(0)
 
 

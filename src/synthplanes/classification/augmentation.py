@@ -23,11 +23,13 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
     amount = (2 * torch.rand(n, 5, generator=generator) - 1) * strength
     flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
     scale, angle = 1 + SCALE * amount[:, 0], ANGLE * amount[:, 1]
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = scale * flip * torch.cos(angle), -scale * torch.sin(angle)
-    theta[:, 1, 0], theta[:, 1, 1] = scale * flip * torch.sin(angle), scale * torch.cos(angle)
-    theta[:, 0, 2], theta[:, 1, 2] = 2 * SHIFT * amount[:, 2], 2 * SHIFT * amount[:, 3]
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    cosine, sine = (scale * torch.cos(angle)).view(-1, 1, 1), (scale * torch.sin(angle)).view(-1, 1, 1)
+    down, across = (torch.linspace(1 / side - 1, 1 - 1 / side, side) for side in images.shape[2:])
+    down, across = down.view(1, -1, 1), across.view(1, 1, -1)  # pixel centres in [-1, 1]
+    right, below = (2 * SHIFT * amount[:, 2:4]).view(-1, 2, 1, 1).unbind(dim=1)
+    # What `affine_grid` gives; its many small matrix products cost five times as much.
+    grid = torch.stack([flip.view(-1, 1, 1) * cosine * across - sine * down + right,
+                        flip.view(-1, 1, 1) * sine * across + cosine * down + below], dim=-1)
     moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return (moved * (1 + GAIN * amount[:, 4]).view(-1, 1, 1, 1)).clamp(0, 2) - 1
 

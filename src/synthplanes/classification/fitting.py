@@ -4,7 +4,6 @@ Class-balanced batches, AdamW, one schedule, an average of the weights at the en
 number of looks at validation is one per classifier, after training, and it decides nothing.
 """
 
-import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from synthplanes.classification.augmentation import augment, augment_strongly
+from synthplanes.classification.flattening import Flattened
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
@@ -40,8 +40,10 @@ class Portion:
 
 def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning_rate: float, recipe: Recipe,
         order_seed: int, device: torch.device, teacher: nn.Module | None = None
-        ) -> tuple[dict[str, torch.Tensor], list[tuple[int, float]]]:
-    """Train `network` in place; returns its averaged state and (update, mean training loss since the last) pairs.
+        ) -> list[tuple[int, float]]:
+    """Train `network` in place and leave the average of its weights in it.
+
+    Returns (update, mean training loss since the last) pairs.
 
     With a `teacher` half of every target is what that network says of the same augmented image.
 
@@ -51,13 +53,10 @@ def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning
     generator = torch.Generator().manual_seed(order_seed)
     torch.manual_seed(order_seed)  # drop-out and drop-path
     network.to(device, memory_format=torch.channels_last).train()  # the faster layout on CPUs
-    average = copy.deepcopy(network)
-    pairs = averaged_pairs(average, network)
-    keep = 0.5 ** (1 / recipe.ema_halflife_updates)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW([dict(params=decayed, weight_decay=recipe.weight_decay),
-                                   dict(params=others, weight_decay=0.0)], lr=peak_learning_rate, fused=True)
+    flat = Flattened(network)
+    average, keep = flat.values.clone(), 0.5 ** (1 / recipe.ema_halflife_updates)
+    optimiser = torch.optim.AdamW([dict(params=[flat.decayed], weight_decay=recipe.weight_decay),
+                                   dict(params=[flat.others], weight_decay=0.0)], lr=peak_learning_rate, fused=True)
     normalised = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     chances = [torch.from_numpy(portion.chances) for portion in portions]
     if teacher is not None:
@@ -84,15 +83,16 @@ def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning
         if not np.isfinite(value):
             raise UserError(f"a classifier's loss is {value} at update {update}: lower its learning_rate under "
                             "archs in params.yaml.")
-        optimiser.zero_grad(set_to_none=True)
+        flat.gradients.zero_()
         loss.backward()
         optimiser.step()
-        move_average(*pairs, keep=min(keep, (1 + update) / (10 + update)))
+        average.lerp_(flat.values, 1 - min(keep, (1 + update) / (10 + update)))
         since.append(value)
         if (update + 1) % max(1, updates // HISTORY_POINTS) == 0:
             history.append((update + 1, float(np.mean(since))))
             since = []
-    return average.state_dict(), history
+    flat.release(average)
+    return history
 
 
 def class_balanced(labels: np.ndarray) -> np.ndarray:
@@ -133,15 +133,3 @@ def batch_norm_statistics(layers: list[nn.Module], kept: bool):
     yield
     for layer, momentum in zip(layers, momenta):
         layer.momentum = momentum
-
-
-def averaged_pairs(average: nn.Module, network: nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """The floating parameters and buffers of both, in the same order: what `move_average` moves."""
-    return tuple([tensor for tensor in (*one.parameters(), *one.buffers()) if tensor.is_floating_point()]
-                 for one in (average, network))
-
-
-@torch.no_grad()
-def move_average(averages: list[torch.Tensor], currents: list[torch.Tensor], keep: float) -> None:
-    """averages <- keep averages + (1 - keep) currents, in place."""
-    torch._foreach_lerp_(averages, currents, 1 - keep)

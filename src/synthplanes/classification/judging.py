@@ -19,9 +19,8 @@ def judge(train_set: LabelledImages, others: list[np.ndarray], parameters: Audit
     torch.manual_seed(seeds.derive(root_seed, "judge initialisation", replicate))
     network = build(parameters.judge, len(train_set.classes), train_set.images.shape[1],
                     *mean_and_deviation(train_set.images))
-    state, _ = fit(network, [Portion(train_set, parameters.batch_size, True)], parameters.updates, parameters.judge.learning_rate,
-                   recipe, seeds.derive(root_seed, "judge batches", replicate), device)
-    network.load_state_dict(state)
+    fit(network, [Portion(train_set, parameters.batch_size, True)], parameters.updates, parameters.judge.learning_rate,
+        recipe, seeds.derive(root_seed, "judge batches", replicate), device)
     network.eval()
     with torch.no_grad():
         return [np.concatenate([

@@ -115,8 +115,7 @@ def train_one(task: Task) -> list[dict]:
     history = []
     for number, portions, updates, stage_peak in stages:
         order_seed = seeds.derive(task.root_seed, "classifier batches", task.replicate, task.seed, number)
-        state, losses = fit(network, portions, updates, stage_peak, recipe, order_seed, device, teacher)
-        network.load_state_dict(state)
+        losses = fit(network, portions, updates, stage_peak, recipe, order_seed, device, teacher)
         history += [dict(arm=task.arm.name, seed=task.seed, stage=number, update=update,
                          train_loss=round(loss, 6)) for update, loss in losses]
     task.scratch.write_state(task.name, 0, network.state_dict(), dict(history=history))

