@@ -170,7 +170,7 @@ class Architecture(Section):
 
     model: str
     learning_rate: Positive
-    options: dict[str, int | float | str | bool | list[int]]
+    options: dict[str, int | float | str | bool | list[int] | dict[str, str]]  # the last: of the blocks
     start: Digest | None = None
 
 

@@ -166,7 +166,7 @@ LEVIT = Architecture(model="levit_128s", learning_rate=0.01, options=dict(
     img_size=32, stem_type="s8", embed_dim=[32, 64, 64], key_dim=16, num_heads=[2, 3, 4], depth=[1, 1, 1]))
 
 
-@pytest.mark.parametrize("role", ["residual", "convolutional", "LeViT"])
+@pytest.mark.parametrize("role", ["residual", "convolutional", "attention", "LeViT"])
 def test_weights_read_back_predict_as_the_trained_network_did(repository, role):
     """Also where a network keeps what it computed from its weights (the attention biases of LeViT)."""
     known = {**read_profile("phantom", repository / "params.yaml").used_archs(), "LeViT": LEVIT}
