@@ -1,12 +1,10 @@
 """One thing changed in the real pipeline's published `smoke` run: `verify` names the first stage that differs."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from checkout import dvc
+from checkout import dvc, publish
 from safetensors.numpy import load_file, save_file
 
 from synthplanes.reproduction.verification import verify
@@ -14,27 +12,6 @@ from synthplanes.reproduction.verification import verify
 WEIGHTS = "artifacts/generator/smoke/scarce/r0/weights.safetensors"
 FRAMES = "artifacts/simulated/smoke/frames.npy"
 DRAWN = "frames, table, latents = simulate(settings, show)\n"
-
-
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture
-def published(smoke, tmp_path) -> Path:
-    """A repository in which the run of `smoke` is committed, with its own DVC cache."""
-    folder = tmp_path / "published"
-    shutil.copytree(smoke, folder, symlinks=True)
-    (folder / ".dvc" / "config.local").unlink()
-    (folder / ".gitignore").write_text("/artifacts/\n/.dvc/cache\n/.dvc/tmp\n", encoding="utf-8")
-    git(folder, "init", "-q")
-    publish(folder)
-    return folder
-
-
-def publish(folder: Path) -> None:
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "results")
 
 
 def replace(folder: Path, file: str, before: str, after: str) -> None:

@@ -1,7 +1,7 @@
 """A network's numbers in one row of memory.
 
-Nets as small as the CPU profiles' spend a tenth of an update on starting hundreds of operations of a few numbers each:
-one for every tensor in the optimiser, one in the average of the weights. On one row these are three.
+Nets as small as the CPU profiles' spend much of an update on starting hundreds of operations on a few numbers each: for
+every tensor several in the optimiser and one in the average of the weights. On one row these are three.
 """
 
 import torch

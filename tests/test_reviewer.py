@@ -1,0 +1,40 @@
+"""A reviewer's way, on the real pipeline's `smoke`: tag, push; clone, checkout, pull, track; the same numbers."""
+
+import pytest
+from checkout import dvc, git, publish
+
+from synthplanes import records
+from synthplanes.cli import main
+from synthplanes.tracking import projection, store
+
+
+def test_a_tag_is_tracked_with_the_numbers_that_it_holds(published, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert dvc(published, "remote", "add", "--default", "store", str(tmp_path / "remote")).returncode == 0
+    for key in ("user.name", "user.email"):  # an annotated tag has an author
+        git(published, "config", key, "a@b")
+    publish(published)
+    monkeypatch.chdir(published)
+    assert main(["publish", "v1"]) == 0
+    table = published / "metrics" / "smoke" / "scores.csv"
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.splitlines()[0] + "\n", encoding="utf-8")  # the author goes on
+    publish(published)
+
+    reviewer = tmp_path / "reviewer"
+    git(tmp_path, "clone", "-q", str(published), str(reviewer))
+    git(reviewer, "checkout", "-q", "v1")
+    pulled = dvc(reviewer, "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    assert (reviewer / "metrics" / "smoke" / "scores.csv").read_text(encoding="utf-8") == text
+    monkeypatch.chdir(reviewer)
+    assert main(["track"]) == 0
+    runs = {run.info.run_name: run for run in store.Store(reviewer).known.values()}
+    scores = records.read_table(reviewer / "metrics" / "smoke" / "scores.csv", records.SCORES)
+    assert len(scores) > 100
+    for row in scores.rows():
+        run = runs[f"{row['arm']} s{row['seed']} r{row['replicate']} {row['arch']} {row['budget']} smoke"]
+        assert run.data.metrics[projection.metric_name(row["metric"])] == pytest.approx(row["value"], abs=0)
+    client = store.Store(reviewer).client
+    assert client.get_model_version_by_alias("smoke-residual", "best").version == "1"
+    assert client.get_model_version_by_alias("smoke-scarce-generator", "current").version == "1"
