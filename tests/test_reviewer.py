@@ -1,6 +1,5 @@
 """A reviewer's way, on the real pipeline's `smoke`: tag, push; clone, checkout, pull, track; the same numbers."""
 
-import pytest
 from checkout import dvc, git, publish
 
 from synthplanes import records
@@ -34,7 +33,7 @@ def test_a_tag_is_tracked_with_the_numbers_that_it_holds(published, tmp_path, mo
     assert len(scores) > 100
     for row in scores.rows():
         run = runs[f"{row['arm']} s{row['seed']} r{row['replicate']} {row['arch']} {row['budget']} smoke"]
-        assert run.data.metrics[projection.metric_name(row["metric"])] == pytest.approx(row["value"], abs=0)
+        assert run.data.metrics[projection.metric_name(row["metric"])] == row["value"]
     client = store.Store(reviewer).client
-    assert client.get_model_version_by_alias("smoke-residual", "best").version == "1"
-    assert client.get_model_version_by_alias("smoke-scarce-generator", "current").version == "1"
+    assert int(client.get_model_version_by_alias("smoke-residual", "best").version) == 1
+    assert int(client.get_model_version_by_alias("smoke-scarce-generator", "current").version) == 1
