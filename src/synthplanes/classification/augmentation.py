@@ -27,7 +27,7 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
     down, across = (torch.linspace(1 / side - 1, 1 - 1 / side, side) for side in images.shape[2:])
     down, across = down.view(1, -1, 1), across.view(1, 1, -1)  # pixel centres in [-1, 1]
     right, below = (2 * SHIFT * amount[:, 2:4]).view(-1, 2, 1, 1).unbind(dim=1)
-    # What `affine_grid` gives; its many small matrix products cost five times as much.
+    # What `affine_grid` gives, without its many small matrix products.
     grid = torch.stack([flip.view(-1, 1, 1) * cosine * across - sine * down + right,
                         flip.view(-1, 1, 1) * sine * across + cosine * down + below], dim=-1)
     moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
