@@ -40,20 +40,29 @@ def test_the_committed_protocol_is_valid(repository):
     ("      rehearsal_share: 0.0", "      rehearsal_share: 1.0", "leaves no room for real images"),
     ("      scarce: 0.25", "      scarce: null", "at least to something other than null"),
     ("budgets: [scarce]", "budgets: [low-data]", "budgets"),
+    ("budgets: [scarce]", "budgets: [scarce, half]", "budgets names ['half'], which profiles.phantom.budgets"),
+    ("      scarce: 0.25", "      scarce: 0.25\n      half: 0.5", "profiles.phantom.budgets uses ['half'], which budgets"),
     ("      validation_fraction: 0.4", "      validation_fraction: 1.5", "profiles.phantom.prepare.validation_fraction"),
     ("      guidance: classifier ", "      guidance: telepathy ", "profiles.phantom.sample.guidance"),
-    ("      plateau_seeds: 4 ", "      plateau_seeds: 30 ", "plateau_seeds is larger"),
+    ("      plateau_seeds: 3 ", "      plateau_seeds: 30 ", "plateau_seeds is larger"),
     ("mixed_archs: [residual] ", "mixed_archs: [residual, imaginary]", "recipe.mixed_archs names ['imaginary']"),
     ("control_archs: [residual]", "control_archs: [recurrent]", "recurrent"),
     ("channels: [64, 128, 128]", "channels: [64, 100, 128]", "multiples of 16"),
     ("      fresh_images: 2400", "      fresh_images: 0", "oracle"),
     ("profile: [phantom]", "profile: [fantom]", "fantom"),
-    ("archs: [residual, convolutional, attention]", "archs: [residual, convolutional]", "archs"),
+    ("archs: [residual, convolutional, attention]", "archs: [residual, convolutional]",
+     "profiles.phantom.archs uses ['attention'], which archs at the top does not name"),
     ("      source: phantom ", "      source: table ", "simulate must be given"),
 ])
 def test_every_fault_is_named(text, tmp_path, old, new, named):
     assert old in text
     assert named in refused(tmp_path, text.replace(old, new, 1))
+
+
+def test_a_profile_that_is_not_run_may_use_roles_that_the_others_lack(text, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("    budgets: {scarce: 0.5}", "    budgets: {scarce: 0.5, half: 0.5}"))
+    assert read_profile("smoke", path).used_budgets() == {"scarce": 0.5, "half": 0.5}
 
 
 def test_not_yaml_not_there_not_a_mapping(tmp_path):

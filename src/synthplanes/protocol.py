@@ -80,11 +80,13 @@ class Protocol(Section):
         for name in self.profile:
             if name not in self.profiles:
                 raise ValueError(f"profile names '{name}', which profiles does not have")
-        for name, profile in self.profiles.items():
             for key in ("budgets", "archs"):
-                if set(getattr(profile, key)) != set(getattr(self, key)):
-                    raise ValueError(f"profiles.{name}.{key} must have exactly the keys {getattr(self, key)} "
-                                     "(null where the profile does not use one)")
+                run, known = getattr(self, key), getattr(self.profiles[name], key)
+                if unknown := sorted(set(run) - set(known)):
+                    raise ValueError(f"{key} names {unknown}, which profiles.{name}.{key} does not have (null there, where "
+                                     "the profile does not use one)")
+                if left_out := sorted(role for role in set(known) - set(run) if known[role] is not None):
+                    raise ValueError(f"profiles.{name}.{key} uses {left_out}, which {key} at the top does not name")
         return self
 
 

@@ -19,28 +19,26 @@ measured. About 15 minutes.
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
+from diffusers_script import EPOCHS, Script, conditions_of, levels_of_steps
 from measured import keep
 from phantom_yardsticks import population
-from torch.nn import functional
 
 from synthplanes.command import run
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.devices import prepare_torch
 from synthplanes.diffusion import training
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
 from synthplanes.protocol import Profile, read_profile
-from synthplanes.torchvision_operators import declare_missing
 
-EPOCHS, BATCH, RATE, WARM_UP_STEPS, STEPS = 100, 16, 1e-4, 500, 1000  # the script's defaults
 LEVELS = np.geomspace(0.05, 10, 8)  # of noise, where images lie in [-1, 1]
 HELD_OUT = 120                      # images
 LOOKS = 40                          # over each training
@@ -135,22 +133,6 @@ def judge_of(held_out: LabelledImages, scanners: tuple[str, ...]) -> Judge:
                  tuple(nearest))
 
 
-def conditions_of(images: LabelledImages, scanners: tuple[str, ...]) -> Conditions:
-    """What both are told about these images."""
-    known = {name: number for number, name in enumerate(scanners)}
-    return Conditions(torch.from_numpy(images.labels),
-                      torch.tensor([known.get(name, len(known)) for name in images.scanners.tolist()]),
-                      torch.zeros(len(images), N_AUGMENTATIONS))
-
-
-def levels_of_steps() -> torch.Tensor:
-    """float64 [1000]: the noise level of each step of the script, in units of clean images."""
-    declare_missing()
-    from diffusers import DDPMScheduler
-    kept = DDPMScheduler(num_train_timesteps=STEPS).alphas_cumprod.double()
-    return ((1 - kept) / kept).sqrt()
-
-
 def train_ours(profile: Profile, real: LabelledImages, held_out: LabelledImages, root: int) -> Trajectory:
     """The profile's training; its looks at held-out images are replaced by the judge's."""
     device = prepare_torch(threads=1)
@@ -183,64 +165,24 @@ def train_ours(profile: Profile, real: LabelledImages, held_out: LabelledImages,
 
 def train_theirs(profile: Profile, real: LabelledImages, held_out: LabelledImages, root: int) -> Trajectory:
     """The example script's loop."""
-    declare_missing()
-    from diffusers import DDPMScheduler
-    from diffusers.optimization import get_scheduler
-    from diffusers.training_utils import EMAModel
     prepare_torch(threads=1)
-    torch.manual_seed(root)
-    scanners = tuple(sorted(set(real.scanners.tolist()) - {""}))
-    judge, sigmas = judge_of(held_out, scanners), levels_of_steps()
-    # The script's network has no dropout.
-    denoiser = Denoiser(replace(training.configure(real, profile.train_diffusion, scanners), dropout=0.0))
-    shuffle, model = denoiser.configuration.unshuffle, denoiser.unet
-    images = torch.from_numpy(to_float(real.images)).unsqueeze(1)
-    told = conditions_of(real, scanners)
-    scheduler = DDPMScheduler(num_train_timesteps=STEPS)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
-    per_epoch = -(-len(images) // BATCH)
-    rate = get_scheduler("cosine", optimiser, num_warmup_steps=WARM_UP_STEPS, num_training_steps=per_epoch * EPOCHS)
-    average = EMAModel(model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    script = Script(profile, real, EPOCHS, root, torch.device("cpu"))
+    judge = judge_of(held_out, script.scanners)
     found, clock, seen = Trajectory(), Clock(), 0
-
-    def epsilon(noisy: torch.Tensor, steps: torch.Tensor, conditions: Conditions) -> torch.Tensor:
-        inside = functional.pixel_unshuffle(noisy, shuffle)
-        return functional.pixel_shuffle(model(inside, steps, class_labels=conditions).sample, shuffle)
-
-    def denoise(noisy: torch.Tensor, level: float) -> torch.Tensor:
-        step = int((sigmas - level).abs().argmin())
-        kept = scheduler.alphas_cumprod[step]
-        estimate = epsilon(noisy * kept.sqrt(), torch.full((len(noisy),), step), judge.conditions)
-        return noisy - level * estimate
 
     def look() -> None:
         moment = time.perf_counter()
-        model.eval()
-        plain = judge.errors(denoise)
-        average.store(model.parameters())
-        average.copy_to(model.parameters())
-        averaged = judge.errors(denoise)
-        average.restore(model.parameters())
-        model.train()
+        plain = judge.errors(partial(script.denoise, conditions=judge.conditions))
+        with script.averaged():
+            averaged = judge.errors(partial(script.denoise, conditions=judge.conditions))
         found.seconds.append(moment - clock.start - clock.idle)
         found.errors.append(min(plain, averaged, key=lambda errors: np.log(errors).mean()))
         found.image_passes.append(seen)
         clock.since(moment)
 
-    model.train()
     for epoch in range(EPOCHS):
-        order = torch.randperm(len(images))
-        for start in range(0, len(images), BATCH):
-            rows = order[start:start + BATCH]
-            clean = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, images[rows].flip(3), images[rows])
-            noise, steps = torch.randn(clean.shape), torch.randint(0, STEPS, (len(rows),))
-            loss = functional.mse_loss(epsilon(scheduler.add_noise(clean, noise, steps), steps, told.of(rows)), noise)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            rate.step()
-            average.step(model.parameters())
-            optimiser.zero_grad()
+        for rows in script.epoch():
+            script.step(rows)
             seen += len(rows)
         if (epoch + 1) % (2 * EPOCHS // LOOKS) == 0:
             look()

@@ -1,17 +1,21 @@
-"""What each way of training and drawing is worth, on a phantom population of another root seed.
+"""What each way of training and drawing is worth: on a phantom population of another root seed, or on real images.
 
     python tests/benchmarks/generator_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3]
+        [--images-per-class 250] [--images-seen N] [--warm-start FOLDER]
 
-It takes the profile's scarce budget from a population of its own root seed, so that the profile's test rows stay
-unopened, trains the profile's generator and one that sees half of its images at half the size, draws from them in
-several ways, and for every way tells
+For a simulated profile it takes the scarce budget from a population of its own root seed; for a profile of real images
+it takes the budget that `dvc repro prepare` packed, and the budget's validation patients in place of test patients. So
+the profile's test rows stay unopened. It trains the profile's generator, one that sees half of its images at half the
+size where the image size allows that, and one that begins from the generator in FOLDER; draws from them in several
+ways; and for every way tells
 
-- label fidelity: how many labels a judge recognises that learned from fresh patients,
-- `synthetic` and `synthetic_then_real` of the first control architecture, by the profile's recipe, on the
-  population's test patients, beside `real` at equal updates.
+- label fidelity: how many labels a judge recognises that learned from fresh patients (of real images there are none:
+  from the budget's own training images),
+- `synthetic` and `synthetic_then_real` of the first architecture that trains `mixed`, by the profile's recipe, on those
+  patients, beside `real` at equal updates.
 
-What is asked of a generator is the second; the first and the eye mislead. Writes metrics/generator_yardsticks.json:
-about 40 minutes on two CPU cores.
+What is asked of a generator is the second; the first and the eye mislead. For the eye a sheet of each way lies in
+artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile: half an hour each on two CPU cores.
 """
 
 import argparse
@@ -27,19 +31,24 @@ from synthplanes.classification.arms import ARMS
 from synthplanes.classification.judging import judge
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
+from synthplanes.data.contact_sheet import write_contact_sheet
 from synthplanes.data.phantom import VERSION
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
 from synthplanes.devices import prepare_torch
+from synthplanes.diffusion import warm_start
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.guide import Guide, train_guide
 from synthplanes.diffusion.sampling import draw, plan
-from synthplanes.diffusion.training import Trained, train
+from synthplanes.diffusion.training import Trained, configure, train
+from synthplanes.errors import UserError
 from synthplanes.fidelity.label_fidelity import label_fidelity
 from synthplanes.protocol import Profile, read_profile
 
-OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "generator_yardsticks.json"
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "metrics" / "generator_yardsticks.json"
+SHEETS = ROOT / "artifacts" / "scratch" / "generator_yardsticks"
 EARLY = 0.2  # of the images seen: when the early average is kept
-GENERATORS = {"from scratch": {}, "coarse to fine": {"coarse_share": 0.5}}
+SHOWN = 12   # images per class on a sheet
 WAYS = (  # generator, changes of the profile's sample section
     ("from scratch", dict(guidance="none")),
     ("from scratch", dict(guidance="classifier", guidance_scale=1.0)),
@@ -50,6 +59,8 @@ WAYS = (  # generator, changes of the profile's sample section
     ("from scratch", dict(guidance="none", start="real", start_noise=0.7)),
     ("from scratch", dict(guidance="none", start="real", start_noise=0.7, scanners="uniform")),
     ("coarse to fine", dict(guidance="classifier", guidance_scale=1.0)),
+    ("warm start", dict(guidance="classifier", guidance_scale=1.0)),
+    ("warm start", dict(guidance="none", start="real", start_noise=0.7)),
 )
 
 
@@ -59,43 +70,77 @@ def main() -> None:
     parser.add_argument("--root-seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images-per-class", type=int, default=250)
+    parser.add_argument("--images-seen", type=int, help="in training, by every generator, in place of the profile's")
+    parser.add_argument("--warm-start", type=Path, help="folder of a trained generator of the same network")
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile, root = read_profile(arguments.profile), arguments.root_seed
     device = prepare_torch(threads=1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        population(profile, root, folder / "population")
-        classes = read_classes(folder / "population")
-        pools = world(profile, folder / "population", classes)
-        held_out = read_budget(folder / "population", next(iter(profile.used_budgets())), 0, "validation")
-        trained = {name: generator(profile, pools["real"], held_out, root, device, changes)
-                   for name, changes in GENERATORS.items()}
+        pools, held_out = images_of(arguments.profile, profile, root, folder)
+        classes = pools["real"].classes
+        trained = {name: generator(profile, pools["real"], held_out, root, device, changes, folder) for name, changes in
+                   kinds(profile, pools["real"], arguments.images_seen, arguments.warm_start, folder).items()}
         guides = {name: guide_of(profile, pools["real"], one, root, device) for name, one in trained.items()}
+        ways = [(name, changes) for name, changes in WAYS if name in trained]
         sets = [drawn(profile, pools["real"], trained[name], guides[name], changes, root, arguments.images_per_class,
-                      device) for name, changes in WAYS]
+                      device) for name, changes in ways]
+        for number, one in enumerate(sets):
+            write_contact_sheet(SHEETS / f"{arguments.profile}-{number}.png", one.images, np.array(classes)[one.labels],
+                                classes, SHOWN)
         prepare_torch(profile.compute.threads)
-        judged = judge(pools["fresh"], [one.images for one in (*sets, pools["test"])], profile.audit, profile.recipe,
-                       root, 0, device)
+        judged = judge(pools.get("fresh", pools["real"]), [one.images for one in (*sets, pools["test"])], profile.audit,
+                       profile.recipe, root, 0, device)
         scores = classifiers(profile, pools, sets, classes, root, arguments.seeds, folder)
-    ways = [dict(generator=name, **changes, **fidelity(probabilities, one), **arms)
-            for (name, changes), one, probabilities, arms in zip(WAYS, sets, judged, scores)]
-    records.write_json(arguments.out, dict(
-        profile=arguments.profile, phantom_version=VERSION, root_seed=root, images_per_class=arguments.images_per_class,
-        seeds=arguments.seeds, n={name: len(images) for name, images in pools.items()}, ways=ways,
-        real=scores[-1]["real"],
-        label_fidelity_of_test_images=fidelity(judged[-1], pools["test"])["label_fidelity"],
+    told = [dict(generator=name, **changes, **fidelity(probabilities, one), **arms)
+            for (name, changes), one, probabilities, arms in zip(ways, sets, judged, scores)]
+    before = records.read_json(arguments.out) if arguments.out.exists() else {}
+    records.write_json(arguments.out, before | {arguments.profile: dict(
+        phantom_version=VERSION if profile.simulate else None, root_seed=root,
+        images_per_class=arguments.images_per_class, seeds=arguments.seeds, scored_on="the population's test patients"
+        if profile.simulate else "validation patients", n={name: len(images) for name, images in pools.items()},
+        ways=told, real=scores[-1]["real"],
+        label_fidelity_of_scored_images=fidelity(judged[-1], pools["test"])["label_fidelity"],
         generators={name: dict(images_seen=one.history["images_seen"].tolist(), held_out_loss=one.history[
-            "held_out_loss"].tolist(), training_image_passes=one.training_image_passes)
-            for name, one in trained.items()}))
-    for way in ways:
+            "held_out_loss"].tolist(), training_image_passes=one.training_image_passes,
+            learned_from=list(one.configuration.learned_from)) for name, one in trained.items()})})
+    for way in told:
         print(way)
 
 
+def images_of(name: str, profile: Profile, root: int, folder: Path) -> tuple[dict[str, LabelledImages], LabelledImages]:
+    """The sets "real", "test" (what classifiers are scored on) and, of phantoms, "fresh"; the held-out images."""
+    budget = next(iter(profile.used_budgets()))
+    if profile.simulate:
+        population(profile, root, folder / "population")
+        pools = world(profile, folder / "population", read_classes(folder / "population"))
+        return pools, read_budget(folder / "population", budget, 0, "validation")
+    prepared = ROOT / "artifacts" / "prepared" / name
+    held_out = read_budget(prepared, budget, 0, "validation")
+    return dict(real=read_budget(prepared, budget, 0, "train"), test=held_out), held_out
+
+
+def kinds(profile: Profile, real: LabelledImages, images_seen: int | None, other: Path | None, folder: Path
+          ) -> dict[str, dict]:
+    """Each generator's name and its changes of the profile's train_diffusion section."""
+    seen = dict(images_seen=images_seen or profile.train_diffusion.images_seen)
+    found = {"from scratch": seen, "coarse to fine": seen | dict(coarse_share=0.5)}
+    if other:
+        found["warm start"] = seen | dict(warm_start=warm_start.adopt(other, folder / "adopted"))
+    try:
+        configure(real, profile.train_diffusion.model_copy(update=found["coarse to fine"]), ())
+    except UserError as error:
+        print(f"left out, coarse to fine: {error}")
+        del found["coarse to fine"]
+    return found
+
+
 def generator(profile: Profile, real: LabelledImages, held_out: LabelledImages, root: int, device: torch.device,
-              changes: dict) -> Trained:
+              changes: dict, folder: Path) -> Trained:
     parameters = profile.train_diffusion.model_copy(update=dict(early_average_share=EARLY) | changes)
-    return train(real, held_out, parameters, root, 0, device, profile.compute.threads)
+    return train(real, held_out, parameters, root, 0, device, profile.compute.threads,
+                 origin=profile.prepare.source, adopted=folder / "adopted")
 
 
 def guide_of(profile: Profile, real: LabelledImages, trained: Trained, root: int, device: torch.device) -> Guide:
@@ -129,7 +174,7 @@ def fidelity(probabilities: np.ndarray, images: LabelledImages) -> dict:
 def classifiers(profile: Profile, pools: dict, sets: list[LabelledImages], classes: tuple[str, ...], root: int,
                 seeds: int, folder: Path) -> list[dict]:
     """Per set {"synthetic", "synthetic_then_real"}, and at the end {"real"}: balanced accuracy, mean and SD."""
-    arch = profile.recipe.control_archs[0]
+    arch = profile.recipe.mixed_archs[0]
 
     def task(name: str, arm: str, seed: int, pools: dict, start: Path | None = None) -> tuple[str, Task]:
         return name, Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root, pools, start,

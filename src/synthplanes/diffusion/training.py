@@ -65,7 +65,9 @@ def train(train_set: LabelledImages, held_out: LabelledImages, parameters: Train
     denoiser = Denoiser(configuration)
     before = begin_from(denoiser, parameters.warm_start, adopted) if parameters.warm_start else ()
     configuration = replace(configuration, learned_from=tuple(dict.fromkeys((*before, origin))))
-    denoiser = denoiser.to(device)
+    # On a GPU convolutions in bfloat16 want the channels last; on a CPU the layout makes no difference.
+    layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    denoiser = denoiser.to(device, memory_format=layout)
     average = copy.deepcopy(denoiser).eval()
     if parameters.compile:
         denoiser.unet.compile(dynamic=False)  # in place: its weights keep their names
