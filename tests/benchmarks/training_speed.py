@@ -7,7 +7,7 @@ Meant for a GPU, at paper scale: phantom images of the profile's size, the profi
 compilation on our side, the script's defaults on the other (`diffusers_script.py`), one after the other on one device.
 Then every kind of pass that the profile consists of is timed on that device, and its counted work (`synthplanes cost`)
 divided by that. `--peak-tflops` is the card's own figure (989 for bfloat16 on an H100 or H200): the share of it that
-our training reaches is told, by torch's count of the products and convolutions. It also runs, and is tested, on a CPU.
+our training reaches is told, by torch's count of the products and convolutions. It also runs on a CPU.
 
 Every part is written to metrics/benchmarks.json as soon as it is known, and the same command goes on with the parts
 that are missing; the images lie in the ignored artifacts/scratch.
@@ -54,7 +54,8 @@ def main() -> None:
     about = dict(profile=arguments.profile, phantom_version=VERSION, images=arguments.images, updates=arguments.updates,
                  device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU")
     before = (records.read_json(arguments.out) if arguments.out.exists() else {}).get("training_speed", {})
-    found = {name: before[name] for name in before if about.items() <= before.items()} or about
+    before.pop("machine", None)  # `keep` adds it anew
+    found = before if about.items() <= before.items() else about
     parts = {"ours": lambda: ours(profile, images, arguments.updates, device),
              "script": lambda: script(profile, images, arguments.updates, device),
              "teraflops_per_image": lambda: teraflops(profile, images),
