@@ -20,6 +20,8 @@ PAIRS = {"real": {"residual": np.array([[0.80, 0.81], [0.79, 0.82]])}, "real_two
 DRAWN = {
     "forest": lambda path: intervals.forest(path, CONTRASTS, 0.02),
     "levels": lambda path: intervals.levels(path, {"residual": CONTRASTS, "transformer": CONTRASTS[:1]}, 1 / 6),
+    "curves": lambda path: intervals.curves(path, {"$real$": {0.1: CONTRASTS[0], 1.0: CONTRASTS[1]}, "oracle": {0.25: CONTRASTS[0]}},
+                                            1 / 6),
     "side_by_side": lambda path: images.side_by_side(path, IMAGES, {"Other": IMAGES["Other"]}),
     "learning_curves": lambda path: learning.learning_curves(path, HISTORY),
     "confusion": lambda path: classifiers.confusion(path, MATRICES, ("Fetal $brain", "Other")),
@@ -66,5 +68,6 @@ def test_a_users_style_changes_nothing(tmp_path):
 def test_no_contrast_at_all_still_draws(tmp_path):
     intervals.forest(tmp_path / "a.png", [], 0.02)
     intervals.levels(tmp_path / "b.png", {}, 0.25)
+    intervals.curves(tmp_path / "e.png", {}, 0.25)
     classifiers.seed_scatter(tmp_path / "d.png", {"real": {"residual": np.empty((0, 2))}}, "synthetic_then_real")
     images.side_by_side(tmp_path / "c.png", {}, {})

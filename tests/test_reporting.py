@@ -8,6 +8,7 @@ from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, folders, make_check
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.markdown import escaped, p_value, points, table
+from synthplanes.report_budgets import by_arm, low_data
 from synthplanes.reporting import write_report
 
 
@@ -72,6 +73,27 @@ def test_rivals_stand_beside_the_synthetic_set(checkout):
     verdict["records"] = [row for row in verdict["records"] if row["role"] != "rival"]
     records.write_json(checkout / "metrics" / NAME / "verdict.json", verdict)
     assert "This profile runs no rivals." in report(checkout)
+
+
+def test_several_budgets_make_curves(checkout):
+    def level(arm, arch, budget, estimate, low=None, high=None):
+        return dict(arm=arm, arch=arch, budget=budget, metric="balanced_accuracy", estimate=estimate, low=low, high=high)
+
+    verdict = {"levels": [
+        level("synthetic", "residual", "all", 0.9), level("synthetic", "mean", "all", 0.91, 0.85, 1.01),
+        level("real", "mean", "few", 0.5), level("real", "mean", "all", 0.8, 0.7, 0.9),
+        level("oracle", "residual", "few", 0.6, 0.5, 0.7), level("real", "mean", "elsewhere", 0.1),
+        level("mixed", "mean", "few", None)]}
+    verdict["levels"].append(verdict["levels"][3] | dict(metric="accuracy", estimate=0.0))
+    budgets = {"all": 1.0, "few": 0.1}
+    assert {name: [(share, found["estimate"]) for share, found in curve.items()]
+            for name, curve in by_arm(verdict, budgets).items()} == {
+        "real": [(0.1, 0.5), (1.0, 0.8)], "synthetic": [(1.0, 0.91)], "oracle, residual": [(0.1, 0.6)]}
+    header, _, *rows = low_data(verdict, budgets)[-1].splitlines()
+    assert header == "| arm | 10 % | 100 % |"
+    assert rows == ["| `real` | 50.0 | 80.0 (70.0 to 90.0) |", "| `synthetic` |  | 91.0 (85.0 to 100.0) |",
+                    "| `oracle` (residual) | 60.0 (50.0 to 70.0) |  |"]
+    assert low_data(verdict, {"all": 1.0}) == [] and "With fewer patients" not in report(checkout)
 
 
 def test_weights_that_had_learned_before_are_named(checkout):

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
+from sklearn.metrics import balanced_accuracy_score
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout, tiny_profile
 
 from synthplanes import checkout, records
@@ -268,8 +270,14 @@ def test_validation_of_another_replicate_does_not_count(root):
     classes = records.read_json(at["prepared"] / "classes.json")
     predictions = read_predictions([(ARCH, at["predictions"] / BUDGET / ARCH)], classes)
     splits = records.read_table(at["prepared"] / "splits.csv", records.SPLITS)
+    held_out = splits.select(splits["role"] == "validation")
     with pytest.raises(UserError, match="replicate 0 has no validation image"):
-        candidates.validation_score(predictions, 0, splits.with_columns(replicate=[1] * len(splits)))
+        candidates.validation_score(predictions, 0, held_out.with_columns(replicate=[1] * len(held_out)))
+    # In cross-validation a validation image is the test image of another fold, and counts here all the same.
+    crossed = replace(predictions, images=predictions.images.with_columns(role=["test"] * len(predictions.images)))
+    rows = np.isin(predictions.images["image_id"], held_out["image_id"])
+    expected = balanced_accuracy_score(predictions.labels[rows], predictions.probabilities[0][rows].argmax(axis=1))
+    assert candidates.validation_score(crossed, 0, held_out) == pytest.approx(expected)
 
 
 def test_the_hash_of_a_folder_is_dvcs_own(tmp_path):

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _NUMBER = re.compile(r"[-+]?[\d.,]+( \(.*\)| to .*| %)?$|unknown$|none$|$|&lt; ")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
@@ -36,6 +36,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def percent(fraction: float | None) -> str:
     """0.8213 -> '82.1'."""
     return "unknown" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def accuracy(level: Mapping) -> str:
+    """A level of verdict.json in per cent, with its 95 % interval where there is one."""
+    if level["low"] is None:
+        return percent(level["estimate"])
+    # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
+    return f"{percent(level['estimate'])} ({percent(max(0, level['low']))} to {percent(min(1, level['high']))})"
 
 
 def points(difference: float | None, decimals: int = 1) -> str:

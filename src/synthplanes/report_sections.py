@@ -6,9 +6,10 @@ import numpy as np
 
 from synthplanes import report_uncertainty
 from synthplanes.classification.arms import ARMS
-from synthplanes.markdown import code, count, escaped, p_value, percent, points, prose, table
+from synthplanes.markdown import accuracy, code, count, escaped, p_value, percent, points, prose, table
 from synthplanes.protocol import Profile
 from synthplanes.records import Table
+from synthplanes.report_budgets import low_data
 from synthplanes.report_inputs import cost_of_arms, images, information
 from synthplanes.report_rivals import rivals
 from synthplanes.report_slices import metadata_baselines, slices
@@ -46,6 +47,7 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         *(picture[f"real_and_synthetic_{budget}.png"] for budget in budgets),
         "## Accuracy of every arm", *_accuracy(verdict, scores, budgets), picture["accuracy.png"],
         *(picture[f"{name}_{budget}.png"] for budget in budgets for name in ("seeds", "confusion", "reliability")),
+        *low_data(verdict, profile.used_budgets()), picture.get("low_data.png", ""),
         "## The naive contrast beside the fair ones", *_contrasts(verdict, profile), picture["contrasts.png"],
         "## Where the uncertainty comes from", *report_uncertainty.variance_components(verdict, _main(verdict)),
         "## The same differences resampled", *report_uncertainty.resampling(verdict, _main(verdict)),
@@ -123,7 +125,7 @@ def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:
     for budget in budgets:
         archs = sorted({level["arch"] for level in verdict["levels"] if level["budget"] == budget},
                        key=lambda arch: (arch != "mean", arch))
-        cells = {(level["arm"], arch): _level(level) for arch in archs for level in levels_of(verdict, budget, arch)}
+        cells = {(level["arm"], arch): accuracy(level) for arch in archs for level in levels_of(verdict, budget, arch)}
         arms = [arm for arm in ARMS if any((arm, arch) in cells for arch in archs)]
         parts += [f"Budget {escaped(budget)}:",
                   table(["arm", *map(escaped, archs)],
@@ -135,13 +137,6 @@ def _accuracy(verdict: dict, scores: Table, budgets: list[str]) -> list[str]:
                          for arch in sorted(set(scores["arch"].tolist())) for arm in arms
                          if np.any((scores["arm"] == arm) & (scores["arch"] == arch))])]
     return parts
-
-
-def _level(level: dict) -> str:
-    if level["low"] is None:
-        return percent(level["estimate"])
-    # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
-    return f"{percent(level['estimate'])} ({percent(max(0, level['low']))} to {percent(min(1, level['high']))})"
 
 
 def _mean(scores: Table, budget: str, arm: str, arch: str, metric: str) -> str:

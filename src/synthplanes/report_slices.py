@@ -1,6 +1,6 @@
 """The report's parts on who gains: slices of the test images, and what can be told without their pixels."""
 
-from synthplanes.markdown import code, count, escaped, percent, points, prose, table
+from synthplanes.markdown import accuracy, code, count, escaped, percent, points, prose, table
 from synthplanes.statistics.clustered import CONFIDENCE
 from synthplanes.statistics.contrasts import CONFIRMATORY_ARM, REFERENCES
 
@@ -55,10 +55,7 @@ def _value(row: dict) -> str:
 
 
 def _score(row: dict) -> str:
-    if row["low"] is None:
-        return "none" if row["estimate"] is None else percent(row["estimate"])
-    # A score lies between 0 and 100 %, whatever a symmetric interval says.
-    return f"{percent(row['estimate'])} ({percent(max(0, row['low']))} to {percent(min(1, row['high']))})"
+    return "none" if row["estimate"] is None else accuracy(row)
 
 
 def _difference(row: dict) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthplanes import counted_work, records, report_sections
+from synthplanes import counted_work, records, report_budgets, report_sections
 from synthplanes.data.packs import read_pack
 from synthplanes.errors import UserError
 from synthplanes.figures import classifiers, images, intervals, learning
@@ -48,6 +48,7 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
         "contrasts.png": "differences between arms",
         "accuracy.png": "accuracy of every arm",
         "learning_curves.png": "learning curves of the generators",
+        **({"low_data.png": "accuracy against the share of the training patients"} if len(budgets) > 1 else {}),
         **{f"{name}_{budget}.png": f"{words}, budget {budget}" for budget in budgets for name, words in (
             ("real_and_synthetic", "real and synthetic images"), ("seeds", "each seed of the confirmatory pair"),
             ("confusion", "confusion of classes"), ("reliability", "reliability of probabilities"))},
@@ -112,6 +113,10 @@ def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], ver
             Interval(level["arm"], level["estimate"], max(0, level["low"]), min(1, level["high"]))
             for level in report_sections.levels_of(verdict, budget, arch) if level["estimate"] is not None]
         for budget in budgets for arch in sorted(profile.used_archs())}, 1 / len(classes))
+    if len(budgets) > 1:
+        intervals.curves(out / "low_data.png", {
+            name: {share: Interval("", level["estimate"], level["low"], level["high"]) for share, level in curve.items()}
+            for name, curve in report_budgets.by_arm(verdict, profile.used_budgets()).items()}, 1 / len(classes))
     replicates = range(profile.replication.generators)
     learning.learning_curves(out / "learning_curves.png", {
         f"{budget}, generator {replicate}": records.read_table(

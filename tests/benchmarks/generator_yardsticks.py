@@ -5,9 +5,9 @@
 
 For a simulated profile it takes the scarce budget from a population of its own root seed; for a profile of real images
 it takes the budget that `dvc repro prepare` packed, and the budget's validation patients in place of test patients. So
-the profile's test rows stay unopened. It trains the profile's generator, one that sees half of its images at half the
-size where the image size allows that, and one that begins from the generator in FOLDER; draws from them in several
-ways; and for every way tells
+the profile's test rows stay unopened. It trains the profile's generator, one by another loss (min_snr.py), one that sees
+half of its images at half the size where the image size allows that, and one that begins from the generator in FOLDER;
+draws from them in several ways; and for every way tells
 
 - label fidelity: how many labels a judge recognises that learned from fresh patients (of real images there are none:
   from the budget's own training images),
@@ -20,10 +20,12 @@ artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile: 
 
 import argparse
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
+from min_snr import min_snr
 from phantom_yardsticks import population, score, train_all, world
 
 from synthplanes import records
@@ -58,6 +60,8 @@ WAYS = (  # generator, changes of the profile's sample section
     ("from scratch", dict(guidance="none", start="real", start_noise=0.3)),
     ("from scratch", dict(guidance="none", start="real", start_noise=0.7)),
     ("from scratch", dict(guidance="none", start="real", start_noise=0.7, scanners="uniform")),
+    ("min-SNR", dict(guidance="none")),
+    ("min-SNR", dict(guidance="classifier", guidance_scale=1.0)),
     ("coarse to fine", dict(guidance="classifier", guidance_scale=1.0)),
     ("warm start", dict(guidance="classifier", guidance_scale=1.0)),
     ("warm start", dict(guidance="none", start="real", start_noise=0.7)),
@@ -80,8 +84,10 @@ def main() -> None:
         folder = Path(scratch)
         pools, held_out = images_of(arguments.profile, profile, root, folder)
         classes = pools["real"].classes
-        trained = {name: generator(profile, pools["real"], held_out, root, device, changes, folder) for name, changes in
-                   kinds(profile, pools["real"], arguments.images_seen, arguments.warm_start, folder).items()}
+        trained = {}
+        for name, changes in kinds(profile, pools["real"], arguments.images_seen, arguments.warm_start, folder).items():
+            with min_snr() if name == "min-SNR" else nullcontext():
+                trained[name] = generator(profile, pools["real"], held_out, root, device, changes, folder)
         guides = {name: guide_of(profile, pools["real"], one, root, device) for name, one in trained.items()}
         ways = [(name, changes) for name, changes in WAYS if name in trained]
         sets = [drawn(profile, pools["real"], trained[name], guides[name], changes, root, arguments.images_per_class,
@@ -125,7 +131,7 @@ def kinds(profile: Profile, real: LabelledImages, images_seen: int | None, other
           ) -> dict[str, dict]:
     """Each generator's name and its changes of the profile's train_diffusion section."""
     seen = dict(images_seen=images_seen or profile.train_diffusion.images_seen)
-    found = {"from scratch": seen, "coarse to fine": seen | dict(coarse_share=0.5)}
+    found = {"from scratch": seen, "min-SNR": seen, "coarse to fine": seen | dict(coarse_share=0.5)}
     if other:
         found["warm start"] = seen | dict(warm_start=warm_start.adopt(other, folder / "adopted"))
     try:

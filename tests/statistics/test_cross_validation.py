@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.errors import UserError
-from synthplanes.records import PREDICTED, RUNS, SPLITS, Table
+from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS, Table
 from synthplanes.statistics.cross_validation import all_pooled, is_crossed, pooled, pooled_cells
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.plateau import measure
@@ -85,6 +85,19 @@ def test_the_verdict_speaks_of_the_collection(crossed):
         mine = ((scores["arm"] == arm) & (scores["seed"] == seed) & (scores["metric"] == "balanced_accuracy"))
         guess = np.array(CLASSES)[one[0].probabilities[run, test].argmax(axis=1)]
         assert scores["value"][mine][0] == pytest.approx(balanced_accuracy_score(one[0].images["label"][test], guess), abs=1e-6)
+
+
+def test_what_the_metadata_tell_is_learned_in_the_fold_that_tests(crossed):
+    """Of leave-one-scanner-out no fold knows the scanner that it tests."""
+    predictions, splits = crossed
+    scanner = [f"scanner {int(name[1:].split('-')[0]) % FOLDS}" for name in predictions.images["image_id"].tolist()]
+    predictions = replace(predictions, images=predictions.images.with_columns(scanner=scanner))
+    development = Table.of_rows(INDEX, ({name: row.get(name, "") for name in INDEX.columns}
+                                        for row in predictions.images.rows()))
+    _, verdict = evaluate([predictions], settings(predictions), splits=splits, development=development)
+    assert {row["in_training"] for row in verdict["slices"] if row["slice"] == "scanner"} == {"unseen"}
+    unseen = {row["rule"]: row["share_unseen"] for row in verdict["metadata_baselines"]}
+    assert unseen == {"majority": 0, "scanner": 1, "operator": None}
 
 
 def test_faults_are_sentences(crossed):

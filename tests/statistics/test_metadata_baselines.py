@@ -12,6 +12,7 @@ from sklearn.naive_bayes import CategoricalNB
 from synthplanes.records import INDEX, PREDICTED, RUNS, Table
 from synthplanes.statistics.metadata_baselines import baseline_records, class_of_each, majority_class
 from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.training_sets import TrainingSets
 
 CLASSES = ("Other", "abdomen", "brain")
 
@@ -30,9 +31,9 @@ def predicted(rows):
     return Predictions(runs, images, np.full((1, len(images), 3), 1 / 3, np.float32), CLASSES)
 
 
-def found(training, rows):
+def found(training, rows, fold=None):
     training = training if isinstance(training, dict) else {0: index(training)}
-    return {record["rule"]: record for record in baseline_records(predicted(rows), training)}
+    return {record["rule"]: record for record in baseline_records(predicted(rows), TrainingSets(training, fold))}
 
 
 # 6 Other, 3 abdomen, 2 brain. Scanner S: 4 Other, 2 abdomen, 0 brain; T: 2 Other, 1 abdomen, 2 brain.
@@ -128,6 +129,19 @@ def test_no_other_rule_of_the_scanner_has_more_balanced_accuracy_on_training(row
 
     best = max(score(dict(zip(scanners, answers))) for answers in itertools.product(labels, repeat=len(scanners)))
     assert score(class_of_each(training, "scanner")) == pytest.approx(best)
+
+
+def test_in_cross_validation_each_image_has_the_rule_of_its_fold():
+    """In fold 0 scanner S means brain, in fold 1 abdomen; what fold 1 knows of T is no help to the images of fold 0."""
+    training = {0: index([("brain", "S", "a"), ("Other", "U", "a"), ("Other", "U", "a")]),
+                1: index([("abdomen", "S", "a"), ("Other", "T", "a"), ("brain", "T", "a"), ("brain", "T", "a")])}
+    rows = [("brain", "S", "a")] * 40 + [("abdomen", "S", "a")] * 40 + [("Other", "T", "a")] * 40
+    fold = np.repeat([0, 1, 0], 40)
+    records = found(training, rows, fold)
+    assert records["scanner"]["estimate"] == pytest.approx(1) and records["scanner"]["share_unseen"] == pytest.approx(1 / 3)
+    records = found(training, rows, 1 - fold)  # abdomen, brain, and T is Other or brain: all of Other's is there
+    assert records["scanner"]["estimate"] == pytest.approx(1 / 3) and records["scanner"]["share_unseen"] == 0
+    assert records["majority"]["share_unseen"] == 0
 
 
 def test_an_unknown_scanner_everywhere_gets_words():

@@ -28,7 +28,7 @@ def test_gain_and_error_are_those_of_paired_validation_scores(world):
     assert gate.standard_error == pytest.approx(gains.mean(axis=0).std(ddof=1) / 2)
     assert gate.gain_by_arch == pytest.approx(dict(zip(("convolutional", "residual"), gains.mean(axis=1))))
     assert (gate.n_seeds, gate.n_images, gate.n_patients) == (4, 90, 30)
-    assert not gate.met and "more than half the margin (1.0 points)" in gate.why_undertrained()
+    assert not gate.met and "more than half the margin (1.00 points)" in gate.why_undertrained()
 
 
 def test_the_gate_is_met_by_a_flat_curve_and_by_a_falling_one(world):
@@ -43,7 +43,7 @@ def test_an_architecture_alone_is_judged_by_its_own_gain():
     gate = Plateau(gain=.004, standard_error=.001, limit=.01, gain_by_arch={"residual": -.01, "convolutional": .018},
                    n_seeds=4, n_images=90, n_patients=30, absent_classes=())
     assert gate.met and gate.why_undertrained() == "" == gate.why_undertrained("residual")
-    assert "of the architecture convolutional at twice the updates gains 1.8 points" in gate.why_undertrained("convolutional")
+    assert "of the architecture convolutional at twice the updates gains 1.80 points" in gate.why_undertrained("convolutional")
     assert "was not run" in gate.why_undertrained("transformer")
 
 

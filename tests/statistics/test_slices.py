@@ -11,6 +11,7 @@ from synthplanes.statistics.clustered import Weighting, contrast
 from synthplanes.statistics.contrasts import pair
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.slices import PARTLY, SEEN, UNSEEN, slice_records, slices
+from synthplanes.statistics.training_sets import TrainingSets
 
 CLASSES = ("abdomen", "brain")
 ARMS = ("real", "real_two_stage", "synthetic_then_real")
@@ -210,7 +211,7 @@ def test_patients_are_counted_and_not_images():
 
 def test_a_scanner_is_seen_where_training_images_have_it(by_hand):
     def standing(*scanners_of_each):
-        found = slices(by_hand, dict(enumerate(map(training, scanners_of_each))))
+        found = slices(by_hand, TrainingSets(dict(enumerate(map(training, scanners_of_each)))))
         pooled = {part.value: set(np.array(by_hand.images["scanner"])[part.rows]) for part in found
                   if part.kind == "scanner_in_training"}
         return {part.value: part.in_training for part in found if part.kind == "scanner"}, pooled
@@ -218,12 +219,19 @@ def test_a_scanner_is_seen_where_training_images_have_it(by_hand):
     assert standing(["A", "C"]) == ({"A": SEEN, "B": UNSEEN}, {SEEN: {"A"}, UNSEEN: {"B"}})
     assert standing(["A", "B"]) == ({"A": SEEN, "B": SEEN}, {SEEN: {"A", "B"}})
     assert standing(["A", "B"], ["A"]) == ({"A": SEEN, "B": PARTLY}, {SEEN: {"A"}, PARTLY: {"B"}})
+    # In cross-validation only the fold that tests an image counts: none of these saw the scanner of its own.
+    at_b = np.array(by_hand.images["scanner"][by_hand.rows("test")]) == "B"
+    crossed = TrainingSets({0: training(["A"]), 1: training(["B"])}, fold=np.where(at_b, 0, 1))
+    assert {part.value: part.in_training for part in slices(by_hand, crossed) if part.kind == "scanner"} == {
+        "A": UNSEEN, "B": UNSEEN}
+    crossed = TrainingSets(crossed.images, fold=np.where(np.arange(len(at_b)) % 2, 0, 1))
+    assert {part.in_training for part in slices(by_hand, crossed) if part.kind == "scanner"} == {PARTLY}
     without = slices(by_hand)
     assert not [part for part in without if part.kind == "scanner_in_training" or part.in_training]
 
 
 def test_what_a_source_does_not_know_makes_no_slice(world):
-    assert {part.kind for part in slices(world(), {0: training([""])})} == {"class"}
+    assert {part.kind for part in slices(world(), TrainingSets({0: training([""])}))} == {"class"}
 
 
 def test_an_arm_that_some_architectures_lack_is_shown_by_architecture(world):

@@ -1,4 +1,4 @@
-"""Estimates with their intervals, one line each."""
+"""Estimates with their intervals: one line each, or as curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +46,31 @@ def levels(path: Path, groups: Mapping[str, Sequence[Interval]], chance: float) 
         _name_lines(axes, arms)
         axes.set_xlabel("balanced accuracy on test images, %")
         if groups:
+            axes.legend(fontsize=8, loc="best")
+
+
+def curves(path: Path, arms: Mapping[str, Mapping[float, Interval]], chance: float) -> None:
+    """Balanced accuracy in per cent against the share of the training patients (0..1, log scale), one curve per arm."""
+    with drawing(path, 8.0, 5.0) as figure:
+        axes = figure.add_subplot()
+        axes.axhline(100 * chance, color=GREY, linewidth=0.8, linestyle=":")
+        shares = sorted({share for found in arms.values() for share in found})
+        for position, (name, found) in enumerate(arms.items()):
+            # Moved apart, so that intervals at one share can be told from each other.
+            at = {share: 100 * share * 1.02 ** (position - (len(arms) - 1) / 2) for share in sorted(found)}
+            colour, dashed = COLOURS[position % len(COLOURS)], position >= len(COLOURS)
+            axes.plot([at[share] for share in at], [100 * found[share].estimate for share in at], "s--" if dashed else "o-",
+                      color=colour, markersize=4, linewidth=1.2, label=plain(name))
+            for share, where in at.items():
+                if found[share].low is not None and found[share].high is not None:
+                    axes.plot([where, where], [100 * found[share].low, 100 * found[share].high], color=colour, linewidth=1.0)
+        axes.set_xscale("log")
+        axes.set_xticks([100 * share for share in shares], [f"{100 * share:g}" for share in shares], minor=False)
+        axes.minorticks_off()
+        axes.set_xlabel("training patients, % of all")
+        axes.set_ylabel("balanced accuracy on test images, %")
+        without_frame(axes)
+        if arms:
             axes.legend(fontsize=8, loc="best")
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import SCORES, Table
-from synthplanes.statistics import contrasts, cross_validation, metadata_baselines, scores, slices, training_sets
+from synthplanes.statistics import contrasts, cross_validation, metadata_baselines, scores, slices
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import FAMILY_LEVEL, Settings
+from synthplanes.statistics.training_sets import TrainingSets, folds_of, training_sets
 from synthplanes.statistics.uncertainty import resampling, variance_components
 from synthplanes.statistics.verdict import OTHERWISE, on_simulated
 
@@ -36,13 +37,13 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     Folds of a cross-validation are pooled first (cross_validation.py).
     """
     refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
-    if cross_validation.is_crossed(splits):
+    every_fold, crossed = splits, cross_validation.is_crossed(splits)
+    if crossed:
         budgets, splits = cross_validation.all_pooled(budgets, splits)
-        development = None  # each test image has training images of its own
     _refuse_other_test_rows(budgets)
     judged = {predictions.budget: BudgetVerdict(predictions, settings, splits) for predictions in budgets}
     training = {} if development is None else {
-        budget: training_sets.training_sets(splits, development, budget) for budget in judged}
+        one.budget: _training(one, every_fold, development, crossed) for one in budgets}
     scarce = judged.get(settings.scarce_budget)
     if scarce is None or not scarce.has_confirmatory_pair:
         raise UserError(f"The confirmatory hypothesis needs the arms {contrasts.CONFIRMATORY_ARM}, "
@@ -66,6 +67,12 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
         "overall": scarce.overall(),
     }
     return _score_table(budgets), _rounded(verdict)
+
+
+def _training(predictions: Predictions, splits: Table, development: Table, crossed: bool) -> TrainingSets:
+    images = training_sets(splits, development, predictions.budget)
+    tested = predictions.images["image_id"][predictions.rows("test")]
+    return TrainingSets(images, folds_of(tested, splits, predictions.budget) if crossed else None)
 
 
 def _place(record: dict) -> tuple[str, ...]:

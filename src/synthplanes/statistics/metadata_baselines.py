@@ -11,21 +11,20 @@ accuracy on the training images; answering the most frequent class of a scanner 
 value that training has not seen, or that is unknown, gets the majority class. Of equal classes the first by name wins.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from synthplanes.records import Table
 from synthplanes.statistics.clustered import Weighting, interval
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.statistics.training_sets import TrainingSets
 from synthplanes.statistics.verdict import described
 
 COLUMNS = ("scanner", "operator")
 
 
-def baseline_records(predictions: Predictions, training: Mapping[int, Table]) -> list[dict]:
-    """One record per rule; `training` holds the training images of each replicate (training_sets.py).
+def baseline_records(predictions: Predictions, training: TrainingSets) -> list[dict]:
+    """One record per rule.
 
     `share_unseen` is the share of test images (mean over replicates) whose value training did not see.
     """
@@ -34,21 +33,27 @@ def baseline_records(predictions: Predictions, training: Mapping[int, Table]) ->
     patients = np.unique(images["patient_id"], return_inverse=True)[1]
     found = []
     for rule in ("majority", *COLUMNS):
-        answers, unseen, why = [], [], ""
-        for its_images in training.values():
-            majority = majority_class(its_images)
-            known = {} if rule == "majority" else class_of_each(its_images, rule)
-            column = images["label"] if rule == "majority" else images[rule]
-            answers.append([known.get(value, majority) for value in column.tolist()])
-            unseen.append([rule != "majority" and value not in known for value in column.tolist()])
-            if rule != "majority" and not known:
-                why = f"no training image has a known {rule}"
-        right = np.array(answers) == images["label"]
+        column = images["label" if rule == "majority" else rule].tolist()
+
+        def known(of: Table, rule=rule) -> dict[str, str]:
+            return {} if rule == "majority" else class_of_each(of, rule)
+
+        def answers(of: Table, known=known, column=column) -> np.ndarray:
+            by, otherwise = known(of), majority_class(of)
+            return np.array([by.get(value, otherwise) for value in column])
+
+        def unseen(of: Table, known=known, column=column) -> np.ndarray:
+            return ~np.isin(column, list(known(of)))
+
+        why = "" if rule == "majority" or all(map(known, training.images.values())) else (
+            f"no training image has a known {rule}")
+        share_unseen = 0.0 if rule == "majority" else float(np.mean(training.answers(unseen)))
+        right = training.answers(answers) == images["label"]
         # A rule has no seed: over a single replicate it repeats itself, so only patients add variance.
         units = right if len(right) > 1 else np.repeat(right, 2, axis=0)
         found.append({
             "budget": predictions.budget, "rule": rule, "metric": PRIMARY_METRIC, "n_images": len(images),
-            "n_patients": int(patients.max()) + 1, "share_unseen": None if why else float(np.mean(unseen)),
+            "n_patients": int(patients.max()) + 1, "share_unseen": None if why else share_unseen,
             **described(None if why else interval(units, Weighting.balanced(labels), patients), why)})
     return found
 

@@ -41,8 +41,8 @@ class Plateau:
         if gain is None:
             return f"`real`{of} was not run at twice the updates, so nothing shows that it had reached its plateau"
         if gain > self.limit:
-            return (f"`real`{of} at twice the updates gains {points(gain)} points on validation, "
-                    f"more than half the margin ({points(self.limit)} points)")
+            return (f"`real`{of} at twice the updates gains {points(gain, decimals=2)} points on "
+                    f"validation, more than half the margin ({points(self.limit, decimals=2)} points)")
         return ""
 
 

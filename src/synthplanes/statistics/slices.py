@@ -17,16 +17,16 @@ Slices describe and do not judge: they were not planned to be large enough for a
 p-value, stand outside of Holm's family, and of many intervals one in twenty misses by chance.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from synthplanes.records import Table
 from synthplanes.statistics import contrasts
 from synthplanes.statistics.clustered import Weighting, contrast, level
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.statistics.training_sets import TrainingSets
 from synthplanes.statistics.verdict import described
 
 SEEN, UNSEEN, PARTLY = "seen", "unseen", "seen by some generators"
@@ -54,11 +54,11 @@ class _Measured:
     why_no_number: str
 
 
-def slice_records(predictions: Predictions, training: Mapping[int, Table] | None = None) -> list[dict]:
+def slice_records(predictions: Predictions, training: TrainingSets | None = None) -> list[dict]:
     """One record per slice and contrast, and per slice and arm (`reference_arm` is None), in a fixed order.
 
-    `training` holds the training images of each replicate (training_sets.py); without it nothing is said about what
-    was seen. An arm appears as the mean over architectures, or by architecture where some did not run it.
+    Without `training` nothing is said about what was seen. An arm appears as the mean over architectures, or by
+    architecture where some did not run it.
     """
     test = np.flatnonzero(predictions.rows("test"))
     labels = predictions.labels[test]
@@ -71,7 +71,7 @@ def slice_records(predictions: Predictions, training: Mapping[int, Table] | None
             for part in slices(predictions, training) for each in measured]
 
 
-def slices(predictions: Predictions, training: Mapping[int, Table] | None = None) -> list[Slice]:
+def slices(predictions: Predictions, training: TrainingSets | None = None) -> list[Slice]:
     """The slices of the test images, by kind and value. An empty scanner, operator or sub-plane is none."""
     images = predictions.images.select(predictions.rows("test"))
     label = images["label"]
@@ -95,11 +95,12 @@ def _values(column: np.ndarray) -> list[str]:
     return [value for value in sorted(set(column.tolist())) if value]
 
 
-def _standing(scanners: np.ndarray, training: Mapping[int, Table] | None) -> dict[str, str]:
-    """Scanner of a test image -> whether all, none or some replicates trained on it."""
+def _standing(scanners: np.ndarray, training: TrainingSets | None) -> dict[str, str]:
+    """Scanner of a test image -> whether all, none or some of the replicates (folds) that test it trained on it."""
     if training is None:
         return {}
-    seen = {name: np.array([name in images["scanner"] for images in training.values()]) for name in _values(scanners)}
+    by_image = training.answers(lambda images: np.isin(scanners, images["scanner"]))
+    seen = {name: by_image[:, scanners == name] for name in _values(scanners)}
     return {name: SEEN if by.all() else PARTLY if by.any() else UNSEEN for name, by in seen.items()}
 
 

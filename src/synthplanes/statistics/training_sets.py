@@ -1,9 +1,28 @@
 """What is known, besides the pixels, of the images that a budget trains on."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import Table
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """The training images of every replicate, and which of them answers for which test image."""
+
+    images: Mapping[int, Table]     # replicate -> rows of records.INDEX
+    fold: np.ndarray | None = None  # int [test images]: the replicate that tests each; None: all test all of them
+
+    def answers(self, of: Callable[[Table], np.ndarray]) -> np.ndarray:
+        """`of` maps training images to an answer per test image: [replicates, test images], or in cross-validation
+        [1, test images], each by the training images of its fold."""
+        by = {replicate: np.asarray(of(images)) for replicate, images in self.images.items()}
+        if self.fold is None:
+            return np.stack(list(by.values()))
+        return np.array([[by[replicate][row] for row, replicate in enumerate(self.fold.tolist())]])
 
 
 def training_sets(splits: Table, development: Table, budget: str) -> dict[int, Table]:
@@ -23,3 +42,10 @@ def training_sets(splits: Table, development: Table, budget: str) -> dict[int, T
                  for replicate in sorted(set(own["replicate"].tolist()))}
     return {replicate: development.select(np.isin(development["image_id"], images))
             for replicate, images in images_of.items()}
+
+
+def folds_of(test_images: np.ndarray, splits: Table, budget: str) -> np.ndarray:
+    """int [test images]: the replicate of which splits.csv says that it tests each image (by image_id)."""
+    own = splits.select((splits["budget"] == budget) & (splits["role"] == "test"))
+    fold = dict(zip(own["image_id"].tolist(), own["replicate"].tolist()))
+    return np.array([fold[image_id] for image_id in test_images.tolist()], dtype=np.int64)

@@ -134,10 +134,10 @@ def subject(n_generators: int, folds: int = 0) -> str:
     return "the method" if n_generators > 1 else "this synthetic set"
 
 
-def points(fraction: float, sign: bool = False) -> str:
-    """A fraction in points of a percentage, to one decimal: 0.0123 -> '1.2'."""
-    text = f"{100 * fraction:+.1f}" if sign else f"{100 * fraction:.1f}"
-    return {"-0.0": "0.0", "+0.0": "0.0"}.get(text, text)
+def points(fraction: float, sign: bool = False, decimals: int = 1) -> str:
+    """A fraction in points of a percentage: 0.0123 -> '1.2'."""
+    value = round(100 * fraction, decimals) + 0.0  # no minus before a zero
+    return f"{value:+.{decimals}f}" if sign and value else f"{value:.{decimals}f}"
 
 
 def sentence(judgement: Judgement, interval: Interval | None, margin: float, *, metric: str,

@@ -57,11 +57,12 @@ def _best_classifier(checkout: Checkout, profile: str, arch: str, predicted: lis
         if records.read_json(folder / "cell.json")["model"] is None:
             continue
         predictions = read_predictions([(arch, folder)], classes)
-        n_validation = int(predictions.rows("validation").sum())
+        held_out = splits.select((splits["budget"] == cell.budget) & (splits["role"] == "validation"))
+        n_validation = len(set(held_out["image_id"].tolist()))
         for position, (arm, _, budget, replicate, seed) in enumerate(predictions.cells):
             if ARMS[arm].control is not None or arm == "real_long":
                 continue  # controls and the plateau gate answer questions; nobody would use them
-            score = validation_score(predictions, position, splits)
+            score = validation_score(predictions, position, held_out)
             # Budgets have different validation images: the larger set decides, then the score, then the name.
             rank = (-n_validation, -score, arm, replicate, seed)
             if best is None or rank < best[0]:
@@ -78,7 +79,7 @@ def _best_classifier(checkout: Checkout, profile: str, arch: str, predicted: lis
                if name.startswith(f"{prefix}options.")}
     architecture = {"model": trained.params[f"{prefix}model"], "options": options,
                     "learning_rate": trained.params[f"{prefix}learning_rate"]}
-    pixels = records.read_array(prepared / "test" / "images.npy").shape[1]
+    pixels = records.read_array(prepared / "development" / "images.npy").shape[1]
     return Candidate(
         name=f"{profile}-{arch}", kind="classifier", cell=trained, md5=md5(weights), files={"weights": weights},
         description={"architecture": architecture, "classes": list(classes), "image_size": pixels},
@@ -86,11 +87,13 @@ def _best_classifier(checkout: Checkout, profile: str, arch: str, predicted: lis
               "seed": str(seed), "validation_balanced_accuracy": f"{score:.6f}"}, alias="best")
 
 
-def validation_score(predictions: Predictions, position: int, splits: records.Table) -> float:
-    """Balanced accuracy of one run on its own replicate's validation images, over the classes they hold."""
+def validation_score(predictions: Predictions, position: int, held_out: records.Table) -> float:
+    """Balanced accuracy of one run on its own replicate's validation images, over the classes they hold.
+
+    `held_out` are a budget's validation rows (records.SPLITS); in cross-validation such an image is another fold's test.
+    """
     _, _, budget, replicate, _ = predictions.cells[position]
-    own = ((splits["budget"] == budget) & (splits["replicate"] == replicate) & (splits["role"] == "validation"))
-    rows = predictions.rows("validation") & np.isin(predictions.images["image_id"], splits["image_id"][own])
+    rows = np.isin(predictions.images["image_id"], held_out["image_id"][held_out["replicate"] == replicate])
     if not rows.any():
         raise UserError(f"budget {budget}, replicate {replicate} has no validation image: run prepare and predict "
                         "again.")
