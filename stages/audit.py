@@ -7,14 +7,16 @@ from synthplanes.data.selection import read_all, read_budget
 from synthplanes.devices import prepare_torch
 from synthplanes.fidelity.copies import copies
 from synthplanes.fidelity.label_fidelity import label_fidelity
+from synthplanes.fidelity.overview import overview
 from synthplanes.protocol import read_profile
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "synthetic", "out"))
+    arguments = stage_arguments(__doc__, "profile", "budget", paths=("prepared", "synthetic", "out", "overview"))
     profile = read_profile(arguments.profile)
     if arguments.budget not in profile.used_budgets():
         records.write_json(arguments.out / "audit.json", {"replicates": []})
+        records.write_json(arguments.overview, overview([]))
         return records.write_cost(arguments.out, [])
 
     device, root_seed, found, items = prepare_torch(profile.compute.threads), profile.replication.root_seed, [], []
@@ -35,6 +37,7 @@ def main() -> None:
         items.append(records.cost_item("audit", replicate=replicate, forward=sum(len(one) for one in sets),
                                        trained=profile.audit.updates * profile.audit.batch_size))
     records.write_json(arguments.out / "audit.json", {"replicates": found})
+    records.write_json(arguments.overview, overview(found))
     records.write_cost(arguments.out, items)
 
 

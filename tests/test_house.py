@@ -20,7 +20,8 @@ FLOORS = {"errors": 0, "seeds": 0, "records": 0, "protocol": 0, "sections": 0, "
           "torchvision_operators": 0, "weights": 0, "scratch": 0, "adopted": 0, "devices": 0, "code_digests": 0,
           "side_by_side": 0, "data": 1, "statistics": 1, "diffusion": 2, "classification": 2, "fidelity": 2,
           "counted_work": 3, "figures": 3, "markdown": 3, "report_sections": 3, "report_uncertainty": 3,
-          "report_inputs": 3, "report_budgets", "report_rivals": 3, "report_slices": 3, "planning": 3, "reporting": 3, "tracking": 3, "checkout": 3, "reproduction": 3, "cli": 4}
+          "report_inputs": 3, "report_budgets": 3, "report_rivals": 3, "report_slices": 3, "planning": 3, "reporting": 3,
+          "tracking": 3, "checkout": 3, "reproduction": 3, "cli": 4}
 ONLY_IN = {"mlflow": ("tracking",), "matplotlib": ("figures",), "diffusers": ("diffusion",), "timm": ("classification",)}
 TORCH_FREE = ("data", "statistics", "errors", "seeds", "records", "protocol", "sections", "command", "progress",
               "code_digests")

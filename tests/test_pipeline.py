@@ -36,8 +36,11 @@ def test_a_second_repro_runs_nothing(smoke):
 
 def test_metrics_hold_what_they_promise(smoke):
     metrics = smoke / "metrics" / "smoke"
-    assert {path.name for path in metrics.iterdir()} == {"data.json", "analysis_plan.json", "openings.csv", "scores.csv",
-                                                         "verdict.json", "cost.json", "report.md"}
+    assert {path.name for path in metrics.iterdir()} == {"data.json", "audit_scarce.json", "analysis_plan.json", "openings.csv",
+                                                         "scores.csv", "verdict.json", "cost.json", "report.md"}
+    audit, found = json.loads((metrics / "audit_scarce.json").read_text(encoding="utf-8")), json.loads(
+        (smoke / "artifacts" / "audit" / "smoke" / "scarce" / "audit.json").read_text(encoding="utf-8"))["replicates"]
+    assert audit["label_fidelity"] == found[0]["label_fidelity"]["mean_over_classes"] and audit["generators"] == len(found)
     verdict = json.loads((metrics / "verdict.json").read_text(encoding="utf-8"))
     promised = {"source", "budget", "arch", "metric", "contrast", "reference_arm", "estimate", "low", "high", "p_value",
                 "n_seeds", "n_generators", "n_patients", "n_images", "smallest_visible_effect", "verdict"}

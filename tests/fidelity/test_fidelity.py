@@ -4,12 +4,24 @@ import numpy as np
 
 from synthplanes.fidelity.copies import copies, nearest, thumbnails
 from synthplanes.fidelity.label_fidelity import label_fidelity
+from synthplanes.fidelity.overview import overview
 
 
 def test_label_fidelity_is_a_mean_over_classes():
     probabilities = np.eye(3)[[0, 0, 0, 1, 2]]
     found = label_fidelity(probabilities, np.array([0, 0, 0, 1, 1]), ("a", "b", "c"))
     assert found == {"mean_over_classes": 0.75, "per_class": {"a": 1.0, "b": 0.5, "c": None}, "images": 5}
+
+
+def test_the_overview_is_a_mean_over_generators():
+    def audit(first, second, near):
+        return {"label_fidelity": {"mean_over_classes": first, "per_class": {"a": first, "b": second}},
+                "ceiling_on_validation_images": {"mean_over_classes": 0.9},
+                "copies": {"nearer_than_threshold": near, "images": 40}}
+    assert overview([audit(0.5, None, 0), audit(0.75, 0.25, 4)]) == {
+        "generators": 2, "label_fidelity": 0.625, "label_fidelity_per_class": {"a": 0.625, "b": 0.25},
+        "ceiling_on_validation_images": 0.9, "nearer_than_threshold": 0.05}
+    assert overview([]) == {}
 
 
 def images(n: int, seed: int) -> np.ndarray:
