@@ -1,10 +1,12 @@
 """Guidance against closed forms on a normal, with a linear classifier whose gradient is known."""
 
+import pytest
 import torch
 
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.guidance import GuidedDenoiser
 
+MEANS, DEVIATION = torch.tensor([-1.0, 1.5], dtype=torch.float64), 0.2
 CONDITIONS = Conditions(torch.tensor([0, 1]), torch.tensor([0, 0]), torch.zeros(2, 6))
 
 
@@ -59,6 +61,36 @@ def test_classifier_adds_sigma_squared_times_the_gradient():
     gradient = torch.stack([1 - p_a[0], -p_a[1]])  # d log p(a)/dx = 1 - p(a); d log p(b)/dx = -p(a)
     expected = x / 2 + 3.0 * sigma ** 2 * gradient.view(2, 1, 1, 1)
     assert torch.allclose(guided("classifier")(x, sigma), expected, atol=1e-6)
+
+
+class MixtureDenoiser(torch.nn.Module):
+    """E[y | x; sigma] for y from an even mixture of two normals, deaf to the class."""
+
+    def forward(self, x, sigma, conditions):
+        variance = DEVIATION ** 2 + sigma.view(-1, 1, 1, 1, 1) ** 2
+        responsibility = (-(x[..., None] - MEANS) ** 2 / (2 * variance)).softmax(-1)
+        return (responsibility * (MEANS + DEVIATION ** 2 / variance * (x[..., None] - MEANS))).sum(-1)
+
+
+class ExactGuide(torch.nn.Module):
+    """p(y | x; sigma) of that mixture, for images of one pixel."""
+
+    def forward(self, x, sigma):
+        return -(x.view(-1, 1) - MEANS) ** 2 / (2 * (DEVIATION ** 2 + sigma.view(-1, 1) ** 2))
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.4, 3.0])
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_the_exact_classifier_makes_of_a_mixture_its_component(sigma, scale):
+    """By Bayes the guided estimate is that of the class's own normal at scale 1, and extrapolates to it beyond."""
+    x = torch.linspace(-2, 2, 8, dtype=torch.float64).view(-1, 1, 1, 1)
+    label = torch.arange(8) % 2
+    conditions = Conditions(label, torch.zeros(8, dtype=torch.int64), torch.zeros(8, 6))
+    found = GuidedDenoiser(MixtureDenoiser(), conditions, "classifier", scale, (0.0, 10.0), ExactGuide())(x, sigma)
+    mean = MEANS[label].view(-1, 1, 1, 1)
+    component = mean + DEVIATION ** 2 / (DEVIATION ** 2 + sigma ** 2) * (x - mean)
+    mixture = MixtureDenoiser()(x, torch.full((8,), sigma, dtype=torch.float64), conditions)
+    assert torch.allclose(found, mixture + scale * (component - mixture), atol=1e-5)
 
 
 def test_no_guidance_outside_the_interval_nor_without_a_kind():
