@@ -59,6 +59,13 @@ def test_every_fault_is_named(text, tmp_path, old, new, named):
     assert named in refused(tmp_path, text.replace(old, new, 1))
 
 
+def test_a_simulated_profile_has_its_note_in_place_of_raw_images(repository):
+    """DVC wants the folder of every profile that is run, and a simulated one fetches nothing."""
+    for name, profile in read_protocol(repository / "params.yaml").profiles.items():
+        if profile.simulate:
+            assert (repository / "artifacts" / "raw" / name / "NOTHING_TO_FETCH.txt").exists(), name
+
+
 def test_a_profile_that_is_not_run_may_use_roles_that_the_others_lack(text, tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("    budgets: {scarce: 0.5}", "    budgets: {scarce: 0.5, half: 0.5}"))
