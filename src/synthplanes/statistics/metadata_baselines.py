@@ -34,28 +34,26 @@ def baseline_records(predictions: Predictions, training: TrainingSets) -> list[d
     found = []
     for rule in ("majority", *COLUMNS):
         column = images["label" if rule == "majority" else rule].tolist()
-
-        def known(of: Table, rule=rule) -> dict[str, str]:
-            return {} if rule == "majority" else class_of_each(of, rule)
-
-        def answers(of: Table, known=known, column=column) -> np.ndarray:
-            by, otherwise = known(of), majority_class(of)
-            return np.array([by.get(value, otherwise) for value in column])
-
-        def unseen(of: Table, known=known, column=column) -> np.ndarray:
-            return ~np.isin(column, list(known(of)))
-
-        why = "" if rule == "majority" or all(map(known, training.images.values())) else (
+        why = "" if rule == "majority" or all(class_of_each(of, rule) for of in training.images.values()) else (
             f"no training image has a known {rule}")
-        share_unseen = 0.0 if rule == "majority" else float(np.mean(training.answers(unseen)))
-        right = training.answers(answers) == images["label"]
+        unseen = training.answers(lambda of: ~np.isin(column, list(_known(rule, of))) & (rule != "majority"))
+        right = training.answers(lambda of: _answers(rule, of, column)) == images["label"]
         # A rule has no seed: over a single replicate it repeats itself, so only patients add variance.
         units = right if len(right) > 1 else np.repeat(right, 2, axis=0)
         found.append({
             "budget": predictions.budget, "rule": rule, "metric": PRIMARY_METRIC, "n_images": len(images),
-            "n_patients": int(patients.max()) + 1, "share_unseen": None if why else share_unseen,
+            "n_patients": int(patients.max()) + 1, "share_unseen": None if why else float(np.mean(unseen)),
             **described(None if why else interval(units, Weighting.balanced(labels), patients), why)})
     return found
+
+
+def _known(rule: str, training: Table) -> dict[str, str]:
+    return {} if rule == "majority" else class_of_each(training, rule)
+
+
+def _answers(rule: str, training: Table, column: list[str]) -> np.ndarray:
+    known, otherwise = _known(rule, training), majority_class(training)
+    return np.array([known.get(value, otherwise) for value in column])
 
 
 def majority_class(training: Table) -> str:
