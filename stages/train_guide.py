@@ -4,7 +4,7 @@ from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_budget
 from synthplanes.devices import prepare_torch
-from synthplanes.diffusion.denoiser import read_configuration
+from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.guide import train_guide, write_guide
 from synthplanes.protocol import read_profile
 
@@ -18,12 +18,13 @@ def main() -> None:
     device, items, parameters = prepare_torch(profile.compute.threads), [], profile.train_guide
     for replicate in range(profile.replication.generators):
         train_set = read_budget(arguments.prepared, arguments.budget, replicate, "train")
-        configuration = read_configuration(arguments.generator / f"r{replicate}")
-        tensors, description = train_guide(train_set, configuration, parameters, profile.train_diffusion,
+        denoiser = read_denoiser(arguments.generator / f"r{replicate}")
+        tensors, description = train_guide(train_set, denoiser, parameters, profile.train_diffusion,
                                            profile.replication.root_seed, replicate, device)
         write_guide(arguments.out / f"r{replicate}", tensors, description)
-        items.append(records.cost_item("guide", replicate=replicate,
-                                       trained=parameters.updates * parameters.batch_size))
+        seen = parameters.updates * parameters.batch_size
+        items.append(records.cost_item("guide", replicate=replicate, trained=seen,
+                                       forward=seen if description["sees_estimate"] else 0))
     records.write_cost(arguments.out, items)
 
 

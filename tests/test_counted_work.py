@@ -106,6 +106,14 @@ def test_guidance_evaluates_twice(guidance, forward, gradient):
     assert rows["sample"]["training_image_passes"] == 6 * 3 * gradient
 
 
+def test_a_guide_on_estimates_asks_the_generator_each_time():
+    profile = small_profile(guidance="classifier")
+    section = profile.train_guide.model_copy(update={"sees": "denoised_estimate"})
+    rows = {row["stage"]: row for row in counted_work.expected(profile.model_copy(update={"train_guide": section}), 6)}
+    assert (rows["train_guide"]["training_image_passes"], rows["train_guide"]["forward_image_passes"]) == (40, 40)
+    assert rows["sample"]["training_image_passes"] == 2 * 6 * 3 * 5  # there and back through guide and generator
+
+
 def test_a_training_pass_counts_three_forward_equivalents():
     work = counted_work.total([Work(1, 10, 5), Work(2, 1, 0)])
     assert work == Work(3, 11, 5)

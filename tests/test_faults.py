@@ -17,7 +17,7 @@ from checkout import dvc  # noqa: E402
 from synthplanes.checkout import md5, read_checkout  # noqa: E402
 from tests.resumable_jobs import make_checkout  # noqa: E402
 
-STAGES = ("simulate", "prepare", "train_guide", "sample", "baseline", "predict", "evaluate", "report")
+STAGES = ("simulate", "prepare", "train_guide", "sample", "audit", "baseline", "predict", "evaluate", "report")
 
 
 def cell_of(root: Path, stage: str):
@@ -57,7 +57,7 @@ def needs_mounts(folder: Path) -> None:
 def elsewhere(command: str) -> str:
     """The command of a stage with everything that it writes on the other disk."""
     command = re.sub(r"--(out|scratch|figures) \S+", r"--\1 disk/\1", " ".join(command.split()))
-    return re.sub(r"--counts \S+", "--counts disk/counts.json", command)
+    return re.sub(r"--(counts|overview) \S+", r"--\1 disk/\1.json", command)
 
 
 @pytest.mark.parametrize("stage", STAGES)

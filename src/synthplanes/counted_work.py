@@ -134,10 +134,11 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
 
     - train_diffusion: G runs of `images_seen` training passes (fewer where patience ends them), those at half the size
       counted as quarters
-    - train_guide: G runs of updates x B training passes, B of the guide
+    - train_guide: G runs of updates x B training passes, B of the guide; as many forward passes of the generator where
+      the guide sees denoised estimates
     - sample: G x K x images_per_class images (or those of the plan) x `steps` forward passes, with Heun's method nearly
       twice as many; with guidance as many again at most (outside the guidance interval they are saved), forward through
-      the generator or, there and back, through the guide
+      the generator or, there and back, through the guide (and the generator, where it sees denoised estimates)
     - audit: G runs of updates x B training passes of its judge
     - baseline, pretrain, finetune, joint: for every arm made there G x its seeds x its updates x B training passes
       (arms_of, seeds_of and updates_of in classification/arms.py); finetune trains T updates, because P were
@@ -153,10 +154,12 @@ def expected(profile: Profile, n_classes: int) -> list[dict]:
     evaluations = drawn * (2 * sample.steps - 1 if sample.solver == "heun" else sample.steps)
     diffusion = profile.train_diffusion
     coarse = diffusion.coarse_share * diffusion.images_seen
+    sees_estimate = profile.train_guide.sees == "denoised_estimate"
+    guided = generators * profile.train_guide.updates * profile.train_guide.batch_size
     once = {
         "train_diffusion": Work(generators, generators * round(diffusion.images_seen - 0.75 * coarse)),
-        "train_guide": Work(generators, generators * profile.train_guide.updates * profile.train_guide.batch_size),
-        "sample": Work(generators, generators * evaluations * (sample.guidance == "classifier"),
+        "train_guide": Work(generators, guided, guided * sees_estimate),
+        "sample": Work(generators, generators * evaluations * (sample.guidance == "classifier") * (1 + sees_estimate),
                        generators * evaluations * (2 if sample.guidance in ("classifier_free", "auto") else 1)),
         "audit": Work(generators, generators * profile.audit.updates * profile.audit.batch_size),
     }

@@ -122,6 +122,7 @@ class TrainDiffusion(Section):
 class TrainGuide(Section):
     """Training of the noise-aware classifier behind classifier guidance."""
 
+    sees: Literal["noisy_image", "denoised_estimate"]
     channels: Annotated[list[Count], Field(min_length=1)]
     updates: Count
     batch_size: Count

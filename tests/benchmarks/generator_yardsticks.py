@@ -150,9 +150,10 @@ def generator(profile: Profile, real: LabelledImages, held_out: LabelledImages, 
 
 
 def guide_of(profile: Profile, real: LabelledImages, trained: Trained, root: int, device: torch.device) -> Guide:
-    tensors, description = train_guide(real, trained.configuration, profile.train_guide, profile.train_diffusion, root,
-                                       0, device)
-    guide = Guide(tuple(description["channels"]), description["n_classes"], description["unshuffle"])
+    denoiser = Denoiser(trained.configuration)
+    denoiser.load_state_dict(trained.tensors)
+    tensors, description = train_guide(real, denoiser, profile.train_guide, profile.train_diffusion, root, 0, device)
+    guide = Guide(**description)
     guide.load_state_dict(tensors)
     return guide.eval()
 

@@ -30,6 +30,10 @@ class EarlyDenoiser(torch.nn.Module):
 class LinearGuide(torch.nn.Module):
     """Two classes with log-odds (sum of pixels, 0)."""
 
+    def __init__(self, sees_estimate=False):
+        super().__init__()
+        self.sees_estimate = sees_estimate
+
     def forward(self, x, sigma):
         total = x.sum(dim=(1, 2, 3))
         return torch.stack([total, torch.zeros_like(total)], dim=1)
@@ -39,8 +43,8 @@ def image():
     return torch.arange(8, dtype=torch.float32).view(2, 1, 2, 2) / 10
 
 
-def guided(kind, scale=3.0, interval=(0.0, 10.0)):
-    guide = EarlyDenoiser() if kind == "auto" else LinearGuide()
+def guided(kind, scale=3.0, interval=(0.0, 10.0), sees_estimate=False):
+    guide = EarlyDenoiser() if kind == "auto" else LinearGuide(sees_estimate)
     return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, guide)
 
 
@@ -63,8 +67,21 @@ def test_classifier_adds_sigma_squared_times_the_gradient():
     assert torch.allclose(guided("classifier")(x, sigma), expected, atol=1e-6)
 
 
+def test_through_the_estimate_the_gradient_is_taken_at_it_and_carried_back():
+    """The chain rule in closed form: without a class D = x / 4, so the gradient at D(x) comes back as a quarter."""
+    x, sigma = image(), 0.5
+    p_a = torch.sigmoid(x.sum(dim=(1, 2, 3)) / 4)
+    gradient = torch.stack([1 - p_a[0], -p_a[1]]) / 4
+    found = guided("classifier", sees_estimate=True)
+    assert torch.allclose(found(x, sigma), x / 2 + 3.0 * sigma ** 2 * gradient.view(2, 1, 1, 1), atol=1e-6)
+    assert (found.forward_image_passes, found.gradient_image_passes) == (2, 4)
+
+
 class MixtureDenoiser(torch.nn.Module):
     """E[y | x; sigma] for y from an even mixture of two normals, deaf to the class."""
+
+    class configuration:
+        classes = ("a", "b")
 
     def forward(self, x, sigma, conditions):
         variance = DEVIATION ** 2 + sigma.view(-1, 1, 1, 1, 1) ** 2
@@ -75,18 +92,42 @@ class MixtureDenoiser(torch.nn.Module):
 class ExactGuide(torch.nn.Module):
     """p(y | x; sigma) of that mixture, for images of one pixel."""
 
+    sees_estimate = False
+
     def forward(self, x, sigma):
         return -(x.view(-1, 1) - MEANS) ** 2 / (2 * (DEVIATION ** 2 + sigma.view(-1, 1) ** 2))
 
 
+class ExactGuideOnEstimates(torch.nn.Module):
+    """p(y | D(x; sigma); sigma): D grows with x, so it is p(y | x; sigma) at the x that D came from (by bisection).
+
+    Its derivative is the closed form's, by the inverse's: d x / d D = 1 / (d D / d x).
+    """
+
+    sees_estimate = True
+
+    def forward(self, estimate, sigma):
+        with torch.no_grad():
+            low, high = torch.full_like(estimate, -50.0), torch.full_like(estimate, 50.0)
+            for _ in range(80):
+                middle = (low + high) / 2
+                above = MixtureDenoiser()(middle, sigma, None) > estimate
+                low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        with torch.enable_grad():
+            x = ((low + high) / 2).requires_grad_(True)
+            slope, = torch.autograd.grad(MixtureDenoiser()(x, sigma, None).sum(), x)
+        return ExactGuide()(x.detach() + (estimate - estimate.detach()) / slope, sigma)
+
+
+@pytest.mark.parametrize("guide", [ExactGuide(), ExactGuideOnEstimates()], ids=["noisy_image", "denoised_estimate"])
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 3.0])
 @pytest.mark.parametrize("scale", [1.0, 2.0])
-def test_the_exact_classifier_makes_of_a_mixture_its_component(sigma, scale):
+def test_the_exact_classifier_makes_of_a_mixture_its_component(sigma, scale, guide):
     """By Bayes the guided estimate is that of the class's own normal at scale 1, and extrapolates to it beyond."""
     x = torch.linspace(-2, 2, 8, dtype=torch.float64).view(-1, 1, 1, 1)
     label = torch.arange(8) % 2
     conditions = Conditions(label, torch.zeros(8, dtype=torch.int64), torch.zeros(8, 6))
-    found = GuidedDenoiser(MixtureDenoiser(), conditions, "classifier", scale, (0.0, 10.0), ExactGuide())(x, sigma)
+    found = GuidedDenoiser(MixtureDenoiser(), conditions, "classifier", scale, (0.0, 10.0), guide)(x, sigma)
     mean = MEANS[label].view(-1, 1, 1, 1)
     component = mean + DEVIATION ** 2 / (DEVIATION ** 2 + sigma ** 2) * (x - mean)
     mixture = MixtureDenoiser()(x, torch.full((8,), sigma, dtype=torch.float64), conditions)

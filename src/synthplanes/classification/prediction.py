@@ -17,7 +17,6 @@ from synthplanes.devices import prepare_torch
 from synthplanes.progress import Progress
 from synthplanes.protocol import Profile
 from synthplanes.sections import Architecture
-from synthplanes.statistics.openings import digest
 
 BATCH = 256  # images; changes nothing but memory
 
@@ -49,20 +48,13 @@ def predict(trained: list[Trained], architecture: Architecture, n_classes: int, 
     return probabilities
 
 
-def predict_and_record(arguments: Namespace, profile: Profile) -> None:
+def predict_cell(arguments: Namespace, profile: Profile) -> list[dict]:
     """Predict validation and test images with every classifier of one (profile, budget, architecture) cell.
 
-    Writes probabilities.npy float32 [runs, images, classes], runs.csv, images.csv (the same for every
-    architecture of a budget), cell.json and cost.json. Validation images of any replicate come first; a
+    Writes probabilities.npy float32 [runs, images, classes], runs.csv and images.csv (the same for every
+    architecture of a budget); returns the counted work. Validation images of any replicate come first; a
     replicate's own are those that splits.csv names.
     """
-    architecture = profile.used_archs().get(arguments.arch)
-    used = architecture is not None and arguments.budget in profile.used_budgets()
-    records.write_json(arguments.out / "cell.json", dict(profile=arguments.profile, budget=arguments.budget,
-                                                         arch=arguments.arch, analysis_plan=digest(arguments.plan),
-                                                         model=architecture.model if used else None))
-    if not used:
-        return records.write_cost(arguments.out, [])
     trained = [Trained(arm.name, seed, replicate,
                        getattr(arguments, stage) / f"r{replicate}" / f"{arm.name}-s{seed}.safetensors")
                for stage in ("baseline", "pretrain", "finetune", "joint")
@@ -72,14 +64,14 @@ def predict_and_record(arguments: Namespace, profile: Profile) -> None:
     images, described = images_to_predict(arguments.prepared, arguments.budget)
     classes = read_classes(arguments.prepared)
     device = prepare_torch(profile.compute.threads)
-    probabilities = predict(trained, architecture, len(classes), images, device)
+    probabilities = predict(trained, profile.used_archs()[arguments.arch], len(classes), images, device)
     records.write_array(arguments.out / "probabilities.npy", probabilities)
     records.write_table(arguments.out / "images.csv", described)
     records.write_table(arguments.out / "runs.csv", records.Table.of_rows(records.RUNS, (
         dict(arm=run.arm, arch=arguments.arch, budget=arguments.budget, replicate=run.replicate, seed=run.seed)
         for run in trained)))
-    records.write_cost(arguments.out, [records.cost_item("prediction", arch=arguments.arch, runs=len(trained),
-                                                         forward=len(trained) * len(images))])
+    return [records.cost_item("prediction", arch=arguments.arch, runs=len(trained),
+                              forward=len(trained) * len(images))]
 
 
 def images_to_predict(prepared: Path, budget: str) -> tuple[np.ndarray, records.Table]:
