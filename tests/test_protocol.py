@@ -1,6 +1,10 @@
 """params.yaml: every wrong key, value or relation ends in a sentence that names it."""
 
+import json
+
 import pytest
+from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
 
 from synthplanes.errors import UserError
 from synthplanes.protocol import read_profile, read_protocol
@@ -82,3 +86,26 @@ def test_not_yaml_not_there_not_a_mapping(tmp_path):
 def test_unknown_profile(repository):
     with pytest.raises(UserError, match="no profile 'moon': choose one of"):
         read_profile("moon", repository / "params.yaml")
+
+
+def mappings(node: dict, path: tuple = ()) -> list[tuple]:
+    """The paths of all mappings that hold a number."""
+    below = [found for key, value in node.items() if isinstance(value, dict) for found in mappings(value, (*path, key))]
+    return below + ([path] if any(isinstance(value, int | float) for value in node.values()) else [])
+
+
+def test_dvc_can_set_every_section_of_every_profile_and_nothing_else(repository, tmp_path):
+    """`dvc exp run -S` writes all sections back, one after the other: an aliased one would undo the change unseen."""
+    yaml, file = YAML(typ="safe", pure=True), tmp_path / "params.yaml"
+    text = (repository / "params.yaml").read_text(encoding="utf-8")
+    overrides, expected = [], json.loads(json.dumps(yaml.load(text)))  # without sharing
+    for path in mappings(expected["profiles"]):
+        section = expected["profiles"]
+        for key in path:
+            section = section[key]
+        name = next(key for key, value in section.items() if isinstance(value, int | float))
+        section[name] = 1000 + len(overrides)
+        overrides.append(f"profiles.{'.'.join(path)}.{name}={section[name]}")
+    file.write_text(text, encoding="utf-8")
+    apply_overrides(str(file), overrides)
+    assert len(overrides) > 50 and yaml.load(file.read_text(encoding="utf-8")) == expected
