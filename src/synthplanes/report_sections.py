@@ -20,6 +20,7 @@ _FURTHER_METRICS = ("accuracy", "macro_f1", "macro_auroc", "calibration_error")
 _WORDS = (
     ("undertrained", "refused: `real` still gains from more updates, so any difference may be one of training time"),
     ("unpaired", "refused: the arms were not run with the same seeds"),
+    ("too few repetitions", "refused: too few generators or, with one generator or one for each fold, classifier seeds"),
     ("too few patients", "refused: the test patients are too few for an interval"),
     ("hurts", "the 95 % interval lies below 0"),
     ("helps", "the 95 % interval lies above 0 and reaches above the margin, against both references"),

@@ -37,14 +37,14 @@ from synthplanes.command import run  # noqa: E402
 from synthplanes.progress import Progress  # noqa: E402
 from synthplanes.records import replacing  # noqa: E402
 from synthplanes.statistics.clustered import Interval, Weighting, contrast, weaker  # noqa: E402
-from synthplanes.statistics.verdict import FINDINGS, OTHERWISE, REFUSALS, Evidence, judge  # noqa: E402
+from synthplanes.statistics.verdict import FINDINGS, MIN_REPETITIONS, OTHERWISE, REFUSALS, Evidence, judge  # noqa: E402
 from tests.benchmarks.simulated_worlds import SPREADS, Design, World, draw  # noqa: E402
 
 MARGIN = 0.02                             # that of the profile `phantom`
 EFFECTS = (0.0, MARGIN / 2, MARGIN, 2 * MARGIN)
 APART = 2 * MARGIN                        # how far the second reference lies below the first
 REFERENCES = ("one", "equal", "apart")
-PATIENTS, UNITS, CLASSES = (60, 270, 900), (3, 6, 20), ("fetal_planes", "balanced")
+PATIENTS, UNITS, CLASSES = (60, 270, 900), (MIN_REPETITIONS, 8, 20), ("fetal_planes", "balanced")
 COVERAGE, FALSE_HELPS = (.935, .965), .035
 WORDS = (*(word for word, *_ in REFUSALS), *(word for word, *_ in FINDINGS), OTHERWISE)
 # Where a word says what is not so; an effect on the border of a claim is outside it.

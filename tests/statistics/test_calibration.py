@@ -40,7 +40,7 @@ def patients_ignored(a, b, weighting, patients):
 
 
 def units_ignored(a, b, weighting, patients):
-    same = (np.repeat(table.mean(axis=1, keepdims=True), 2, axis=1) for table in (a, b))
+    same = (np.repeat(table.mean(axis=1, keepdims=True), 6, axis=1) for table in (a, b))
     return contrast(*same, weighting, patients)
 
 

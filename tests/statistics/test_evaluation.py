@@ -87,7 +87,7 @@ def test_exactly_one_hypothesis_is_confirmatory(world):
 
 
 def test_a_strong_arm_helps_and_the_sentence_says_where(world):
-    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .95}))
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .95}, seeds=range(5)))
     overall = verdict["overall"]
     assert overall["verdict"] == "helps on simulated images" and overall["word"] == "helps"
     assert overall["sentence"].startswith("This synthetic set helps on simulated images: balanced accuracy")
@@ -96,7 +96,7 @@ def test_a_strong_arm_helps_and_the_sentence_says_where(world):
 
 def test_helps_needs_superiority_over_both_references(world):
     """The arm beats `real` by far, but `real_two_stage` does so too."""
-    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_two_stage": 2.5, "real_long": .9}))
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_two_stage": 2.5, "real_long": .9}, seeds=range(5)))
     fair, = find(verdict["records"], contrast="fair", arch="mean", metric="balanced_accuracy")
     assert fair["word"] == "helps"
     assert not verdict["overall"]["word"].startswith("helps")
@@ -104,7 +104,7 @@ def test_helps_needs_superiority_over_both_references(world):
 
 
 def test_an_undertrained_real_arm_silences_all_but_the_naive_contrast(world):
-    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": 2.0}))
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": 2.0}, seeds=range(5)))
     assert verdict["plateau"]["b25"]["met"] is False
     assert verdict["overall"]["verdict"] == "undertrained on simulated images"
     assert "undertrained" in verdict["overall"]["sentence"]
@@ -117,7 +117,7 @@ def test_a_secondary_row_claims_a_difference_only_after_holm(world):
     """Over many worlds with a weak joint arm, some rows are significant alone and not in the family."""
     seen = 0
     for root in range(12):
-        _, verdict = judge(world({"mixed": 1.18, "real_long": .5}, root=root))
+        _, verdict = judge(world({"mixed": 1.18, "real_long": .5}, root=root, seeds=range(5)))
         for record in verdict["records"]:
             claims = record["word"] == "hurts" or record["word"].startswith("helps")
             if record["p_value_holm"] is not None and not record["confirmatory"]:
@@ -126,8 +126,14 @@ def test_a_secondary_row_claims_a_difference_only_after_holm(world):
     assert seen > 0
 
 
+def test_four_seeds_are_too_few_for_a_word_and_keep_their_interval(world):
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .95}, seeds=range(4)))
+    assert verdict["overall"]["word"] == "too few repetitions" and "4 repetitions" in verdict["overall"]["sentence"]
+    assert verdict["overall"]["low"] > 0
+
+
 def test_too_few_patients_are_refused(world):
-    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .5}, n_patients=24), margin=.2)
+    _, verdict = judge(world({"synthetic_then_real": 2.5, "real_long": .5}, n_patients=24, seeds=range(5)), margin=.2)
     assert verdict["overall"]["word"] == "too few patients" and "20" in verdict["overall"]["reason"]
 
 
@@ -139,11 +145,11 @@ def test_one_seed_gives_no_interval_but_a_reason(world):
 
 def test_controls_give_their_known_answers(world):
     skills = {"real_long": .9, "oracle_then_real": 2.6, "poison_then_real": .3}
-    _, verdict = judge(world(skills, controls=CONTROLS))
+    _, verdict = judge(world(skills, controls=CONTROLS, seeds=range(5)))
     assert {(row["arm"], row["arch"]): row["as_expected"] for row in verdict["controls"]} == {
         (arm, "residual"): True for arm in CONTROLS[1:]}
     assert not find(verdict["records"], contrast="oracle", arch="mean")
-    _, wrong = judge(world({"real_long": .9, "null_then_real": 2.6}, controls=CONTROLS))
+    _, wrong = judge(world({"real_long": .9, "null_then_real": 2.6}, controls=CONTROLS, seeds=range(5)))
     null, = find(wrong["controls"], arm="null_then_real")
     assert null["as_expected"] is False and null["verdict"] == "helps on simulated images"
 
@@ -172,16 +178,16 @@ def test_nothing_depends_on_the_order_of_runs(world):
 
 
 def test_several_generators_speak_of_the_method(world):
-    predictions = world({"synthetic_then_real": 2.5, "real_long": .8}, replicates=range(4), seeds=range(2))
+    predictions = world({"synthetic_then_real": 2.5, "real_long": .8}, replicates=range(5), seeds=range(2))
     rows = predictions.rows("validation")
     splits = Table.of_rows(SPLITS, [
         dict(budget="b25", replicate=replicate, image_id=image, role="validation")
-        for replicate in range(4) for image in predictions.images["image_id"][rows]])
+        for replicate in range(5) for image in predictions.images["image_id"][rows]])
     with pytest.raises(UserError, match="pass splits.csv"):
         judge(predictions)
     _, verdict = evaluate([predictions], settings_for(predictions, simulated=False), splits=splits)
     overall = verdict["overall"]
-    assert (overall["n_generators"], overall["n_seeds"], overall["n_units"]) == (4, 2, 4)
+    assert (overall["n_generators"], overall["n_seeds"], overall["n_units"]) == (5, 2, 5)
     assert overall["verdict"] == "helps" and overall["sentence"].startswith("The method helps: ")
 
 

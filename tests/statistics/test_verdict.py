@@ -48,6 +48,7 @@ REFUSED = {
     "other information": dict(why_other_information="a warm start"),
     "undertrained":     dict(why_undertrained="it still gains"),
     "unpaired":         dict(why_unpaired="a seed is missing"),
+    "too few repetitions": dict(interval=an_interval(.03, .05, n_units=4)),
     "too few patients": dict(interval=an_interval(.03, .05, n_effective_patients=19.9)),
 }
 
@@ -61,6 +62,11 @@ def test_refusals_precede_any_finding(word):
 def test_refusals_have_an_order_and_need_no_interval():
     assert judge(Evidence(None, MARGIN, "", "it still gains", "a seed is missing")).word == "undertrained"
     assert judge(Evidence(None, MARGIN, "", "", "a seed is missing")).word == "unpaired"
+
+
+def test_five_repetitions_are_enough_and_four_are_counted():
+    assert "4 repetitions" in judge(Evidence(an_interval(.03, .05, n_units=4), MARGIN)).reason
+    assert not judge(Evidence(an_interval(.03, .05, n_units=5), MARGIN)).refused
 
 
 def test_too_few_patients_names_the_constant():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from synthplanes.statistics.clustered import Interval
 
+MIN_REPETITIONS = 5          # below, the repetitions' part of the variance is too uncertain to build on
 MIN_EFFECTIVE_PATIENTS = 20  # below, the patients' part of the variance is too uncertain to build on
 MIN_PATIENTS_PER_CLASS = 3   # below, one patient decides a class, whose variance is hardly known
 
@@ -47,6 +48,11 @@ def unpaired(evidence: Evidence) -> str:
     return evidence.why_unpaired
 
 
+def too_few_repetitions(evidence: Evidence) -> str:
+    n = evidence.interval.n_units
+    return f"there are {n} repetitions, and a word needs {MIN_REPETITIONS}" if n < MIN_REPETITIONS else ""
+
+
 def too_few_patients(evidence: Evidence) -> str:
     effective, scarcest = evidence.interval.n_effective_patients, evidence.interval.n_patients_scarcest
     if effective < MIN_EFFECTIVE_PATIENTS:
@@ -79,18 +85,20 @@ def no_worthwhile_gain(evidence: Evidence) -> bool:
 
 
 REFUSALS = (
-    ("other information",  other_information,  "one arm rests on images that the other never had"),
-    ("undertrained",       undertrained,       "more updates of real training might give the same gain"),
-    ("unpaired",           unpaired,           "the two arms were not drawn with the same seeds"),
-    ("too few patients",   too_few_patients,   f"the test patients weigh as much as fewer than {MIN_EFFECTIVE_PATIENTS} "
-                                               f"equal ones, or a class has fewer than {MIN_PATIENTS_PER_CLASS}"),
+    ("other information",   other_information,   "one arm rests on images that the other never had"),
+    ("undertrained",        undertrained,        "more updates of real training might give the same gain"),
+    ("unpaired",            unpaired,            "the two arms were not drawn with the same seeds"),
+    ("too few repetitions", too_few_repetitions, f"there are fewer than {MIN_REPETITIONS} generators or, with one "
+                                                 "generator or one for each fold, classifier seeds"),
+    ("too few patients",    too_few_patients,    f"the test patients weigh as much as fewer than {MIN_EFFECTIVE_PATIENTS} "
+                                                 f"equal ones, or a class has fewer than {MIN_PATIENTS_PER_CLASS}"),
 )
 FINDINGS = (
-    ("hurts",              hurts,              "upper limit < 0"),
-    ("helps",              helps,              "lower limit > 0 and upper limit > margin"),
-    ("helps, negligibly",  helps_negligibly,   "lower limit > 0"),
-    ("equivalent",         equivalent,         "90 % interval within -margin to margin"),
-    ("no worthwhile gain", no_worthwhile_gain, "upper limit < margin"),
+    ("hurts",               hurts,               "upper limit < 0"),
+    ("helps",               helps,               "lower limit > 0 and upper limit > margin"),
+    ("helps, negligibly",   helps_negligibly,    "lower limit > 0"),
+    ("equivalent",          equivalent,          "90 % interval within -margin to margin"),
+    ("no worthwhile gain",  no_worthwhile_gain,  "upper limit < margin"),
 )
 OTHERWISE = "inconclusive"
 
