@@ -1,6 +1,6 @@
 """Does the apparatus say `helps` of images that hold nothing new? The control `null`, over and over.
 
-    python tests/benchmarks/null_control.py [--profile phantom] [--repetitions 20] [--seeds 3]
+    python tests/benchmarks/null_control.py [--profile phantom] [--repetitions 20] [--seeds 5]
 
 Every repetition is a phantom population of its own (root seeds from 1001, so the profile's test rows stay unopened),
 with its own patients, budget, resample and classifiers. The first control architecture trains `real`, `real_two_stage`
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="phantom")
     parser.add_argument("--repetitions", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile = read_profile(arguments.profile)
