@@ -10,7 +10,8 @@ scarce budget from it, and trains, with the profile's recipe, in three parts:
   once its updates, on the controls' architecture also at three times: what as many fresh patients' images as the
   synthetic set has would bring within the recipe, and at their own plateau, for which 2,400 images need longer than 300;
 - recipe: on the controls' architecture, with two seeds at most: `oracle_then_real` and `real_two_stage` at three peaks
-  of stage 2, `real` at other weight decays: what the recipe's values do; `real` and `oracle` on the hard phantom;
+  of stage 2, two of them also while half of each batch rehearses stage 1's images, `real` at other weight decays: what
+  the recipe's values do; `real` and `oracle` on the hard phantom;
 - very_large: a very large set of fresh patients, at four times the updates and twice the batch, by the audit's judge at
   the usual decay: what keeps a net on few images from learning them by heart limits it on many.
 
@@ -80,7 +81,7 @@ def main() -> None:
         n=before["n"] | n, intraclass_correlation=resemblance))
     for row in (row for rows in scores.values() for row in rows):
         print("{world:10} {arch:14} {arm:17} {updates:6d} updates, weight decay {weight_decay}, stage 2 at "
-              "{stage_2_learning_rate_ratio}: {mean:.3f} (SD {deviation}, n {n})".format(**row))
+              "{stage_2_learning_rate_ratio}, rehearsal {rehearsal_share}: {mean:.3f} (SD {deviation}, n {n})".format(**row))
 
 
 def world(profile: Profile, folder: Path, classes: tuple[str, ...]) -> dict[str, LabelledImages]:
@@ -130,9 +131,11 @@ def plateau(arch: str, profile: Profile, worlds: dict, root: int, seeds: int, fo
 def recipe(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path):
     arch = profile.recipe.control_archs[0]
     for seed in range(min(seeds, 2)):
-        for ratio in (0.5, profile.recipe.stage_2_learning_rate_ratio, 0.03):
+        ratio = profile.recipe.stage_2_learning_rate_ratio
+        for peak, share in ((0.5, 0.0), (ratio, 0.0), (0.05, 0.0), (ratio, 0.5), (0.05, 0.5)):
             for arm in ("oracle_then_real", "real_two_stage"):
-                yield task(profile, worlds, root, folder, "default", arm, arch, seed, stage_2_learning_rate_ratio=ratio)
+                yield task(profile, worlds, root, folder, "default", arm, arch, seed, stage_2_learning_rate_ratio=peak,
+                           rehearsal_share=share)
         for decay in (0.05, 3.0):
             yield task(profile, worlds, root, folder, "default", "real", arch, seed, weight_decay=decay)
         for arm in ("real", "oracle"):
@@ -175,9 +178,10 @@ def score(profile: Profile, tasks: list[tuple[str, Task]], tests: dict[str, Labe
         guess = predict([one], task.architecture, len(classes), test.images, device)[0].argmax(axis=1)
         recalls = [(guess[test.labels == c] == c).mean() for c in range(len(classes))]
         key = (name, task.arch, task.arm.name, updates_of(task.arm, recipe), recipe.batch_size, recipe.weight_decay,
-               recipe.stage_2_learning_rate_ratio)
+               recipe.stage_2_learning_rate_ratio, recipe.rehearsal_share)
         found.setdefault(key, []).append(float(np.mean(recalls)))
-    columns = ("world", "arch", "arm", "updates", "batch_size", "weight_decay", "stage_2_learning_rate_ratio")
+    columns = ("world", "arch", "arm", "updates", "batch_size", "weight_decay", "stage_2_learning_rate_ratio",
+               "rehearsal_share")
     return [dict(zip(columns, key), mean=round(float(np.mean(values)), 4), n=len(values),
                  deviation=round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None)
             for key, values in found.items()]

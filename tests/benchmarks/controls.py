@@ -1,0 +1,115 @@
+"""Does the apparatus answer as it must where the answer is known? The controls, on one population after the other.
+
+    python tests/benchmarks/controls.py [--profile phantom] [--repetitions 20] [--seeds 5] [--controls null oracle poison]
+
+Every repetition is a phantom population of its own (root seeds from 1001, so the profile's test rows stay unopened),
+with its own patients, budget and classifiers. The first control architecture trains `real`, `real_two_stage` and each
+control by the profile's recipe; the profile's statistic and words judge a control against both others on the
+population's test patients, as the confirmatory arm is judged. First stages: `null`, a resample of the real images;
+`oracle`, as many fresh patients' images as the profile draws synthetic ones; `poison`, the same with permuted labels.
+The plateau gate is left out: with `null` both sides see the same real images for equally long.
+What was found stands in metrics/controls.json as soon as it is known, and the same command, also with other controls,
+goes on where it was stopped: about 2 minutes for each repetition of the first control on two CPU cores, 1 for each other.
+"""
+
+import argparse
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from phantom_yardsticks import population, train_all
+
+from synthplanes import records
+from synthplanes.classification.arms import ARMS, needed_by
+from synthplanes.classification.prediction import Trained, predict
+from synthplanes.classification.runs import Task
+from synthplanes.command import run
+from synthplanes.data.phantom import VERSION
+from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
+from synthplanes.devices import prepare_torch
+from synthplanes.protocol import Profile, read_profile
+from synthplanes.statistics.clustered import WEIGHTINGS, Interval, contrast, weaker
+from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.statistics.verdict import Evidence, judge
+
+OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "controls.json"
+FIRST_ROOT = 1001
+REFERENCES, CONTROLS = ("real", "real_two_stage"), ("null", "oracle", "poison")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="phantom")
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--controls", nargs="+", choices=CONTROLS, default=CONTROLS)
+    parser.add_argument("--out", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    profile = read_profile(arguments.profile)
+    about = dict(profile=arguments.profile, phantom_version=VERSION, recipe=profile.recipe.model_dump(),
+                 arch=profile.recipe.control_archs[0], seeds=arguments.seeds, margin=profile.evaluate.margin)
+    found = records.read_json(arguments.out) if arguments.out.exists() else {}
+    rows = found.get("repetitions", []) if about.items() <= found.items() else []  # others than these are begun anew
+    for root in range(FIRST_ROOT, FIRST_ROOT + arguments.repetitions):
+        wanted = [name for name in arguments.controls if not any(
+            (row["control"], row["root_seed"]) == (name, root) for row in rows)]
+        for row in repetition(profile, root, arguments.seeds, wanted) if wanted else ():
+            rows.append(row)
+            print("{control}, root seed {root_seed}: {word}, {estimate:+.4f} ({low:+.4f} to {high:+.4f})".format(**row), flush=True)
+        rows.sort(key=lambda row: (row["control"], row["root_seed"]))
+        records.write_json(arguments.out, dict(about, repetitions=rows, said=said(rows)))
+
+
+def said(rows: list[dict]) -> dict[str, dict[str, int]]:
+    """How often each control earned each word."""
+    return {name: {word: sum(row["word"] == word for row in own) for word in sorted({row["word"] for row in own})}
+            for name in CONTROLS if (own := [row for row in rows if row["control"] == name])}
+
+
+def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> list[dict]:
+    """One population: each control's gain over the better reference, and the word that it earns."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        population(profile, root, folder / "population")
+        classes = read_classes(folder / "population")
+        budget, test = next(iter(profile.used_budgets())), read_all(folder / "population" / "test", classes)
+        fresh = read_all(folder / "population" / "fresh", classes).first(profile.sample.images_per_class * len(classes))
+        # null is as large as the synthetic set, poison permutes its labels: fresh patients' images stand in for it
+        pools = {"real": read_budget(folder / "population", budget, 0, "train"), "fresh": fresh, "synthetic": fresh}
+        runs = {arm: trained(profile, arm, pools, root, seeds, folder)
+                for arm in (*REFERENCES, *controls, *(f"{name}_then_real" for name in controls))}
+        right = {arm: correct(profile, tasks, test) for arm, tasks in runs.items()}
+        patients = records.read_table(folder / "population" / "test" / "index.csv", records.INDEX)["patient_id"]
+    weighting, clusters = WEIGHTINGS[PRIMARY_METRIC](test.labels), np.unique(patients, return_inverse=True)[1]
+
+    def judged(name: str) -> dict:
+        interval: Interval = weaker(*(contrast(right[f"{name}_then_real"], right[one], weighting, clusters)
+                                      for one in REFERENCES))
+        kept = {key: value if isinstance(value, int) else round(value, 6) for key, value in asdict(interval).items()}
+        return dict(control=name, root_seed=root, word=judge(Evidence(interval, profile.evaluate.margin)).word, **kept)
+
+    return [judged(name) for name in controls]
+
+
+def trained(profile: Profile, arm: str, pools: dict[str, LabelledImages], root: int, seeds: int, folder: Path
+            ) -> list[Task]:
+    arch = profile.recipe.control_archs[0]
+    start = needed_by(ARMS[arm]) if ARMS[arm].stage == "finetune" else None
+    tasks = [Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root, pools,
+                  folder / f"{start}-{seed}.safetensors" if start else None, folder / f"{arm}-{seed}.safetensors")
+             for seed in range(seeds)]
+    train_all(tasks, profile.compute.processes)
+    return tasks
+
+
+def correct(profile: Profile, tasks: list[Task], test: LabelledImages) -> np.ndarray:
+    """float64 [1, seeds, images]: whether each run was right."""
+    device = prepare_torch(profile.compute.threads)
+    said = predict([Trained(task.arm.name, task.seed, 0, task.out) for task in tasks], tasks[0].architecture,
+                   len(test.classes), test.images, device)
+    return (said.argmax(axis=2) == test.labels)[None].astype(float)
+
+
+if __name__ == "__main__":
+    run(main)
