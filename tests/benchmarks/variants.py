@@ -1,0 +1,90 @@
+"""What a change of the protocol does to the verdict: the whole pipeline once more, with other parameters.
+
+    python tests/benchmarks/variants.py [NAME ...]
+
+Each variant is one `dvc exp run --temp` from this checkout, where the profile must have been run: stages that the change
+does not reach come from the cache. Variants of `phantom`: `amount 1x`, `amount 5x` (as many, five times as many synthetic
+images as the scarce budget has for training; the profile draws eight times as many). Of `african`: `masked` (the upper
+and the lower tenth, where scanners write, are black in all images; everything is trained anew).
+Test rows are opened for description: no choice rests on these runs, and the profile's ledger does not count them.
+What came out, the profile's own result beside it, stands in metrics/variants.json as soon as it is known; the experiments
+themselves are removed. About 6 minutes for an amount on two CPU cores.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from synthplanes import records
+from synthplanes.command import run
+from synthplanes.data.selection import read_budget, read_classes
+from synthplanes.errors import UserError
+from synthplanes.protocol import Profile, read_profile
+from synthplanes.statistics.settings import PRIMARY_METRIC
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "metrics" / "variants.json"
+NAMES = {"amount 1x": "phantom", "amount 5x": "phantom", "masked": "african"}
+EXPERIMENT = "variant"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {list(NAMES)} (default: all)")
+    parser.add_argument("--out", type=Path, default=OUTPUT)
+    arguments = parser.parse_args()
+    for name in arguments.names or NAMES:
+        if name not in NAMES:
+            raise UserError(f"There is no variant '{name}': choose among {list(NAMES)}.")
+        profile = NAMES[name]
+        changes = changes_of(name, profile, read_profile(profile))
+        found = records.read_json(arguments.out) if arguments.out.exists() else {}
+        own = result(lambda path: (ROOT / path).read_text(encoding="utf-8"), profile)
+        records.write_json(arguments.out, found | {profile: own, name: dict(
+            experiment(profile, changes), profile=profile, changes=changes)})
+
+
+def changes_of(name: str, profile: str, parameters: Profile) -> dict[str, object]:
+    """The parameters of a variant: full name -> value."""
+    if name == "masked":
+        return {f"profiles.{profile}.prepare.masked_boxes": [[0.0, 0.0, 1.0, 0.1], [0.0, 0.9, 1.0, 1.0]]}
+    prepared, times = ROOT / "artifacts" / "prepared" / profile, int(name.removeprefix("amount ").removesuffix("x"))
+    n = len(read_budget(prepared, next(iter(parameters.used_budgets())), 0, "train").labels)
+    return {f"profiles.{profile}.sample.images_per_class": round(times * n / len(read_classes(prepared)))}
+
+
+def experiment(profile: str, changes: dict[str, object]) -> dict:
+    """Run the pipeline with these changes in a place of its own; what it says."""
+    overrides = [part for name, value in changes.items() for part in ("-S", f"{name}={json.dumps(value)}")]
+    command = ["dvc", "exp", "run", "--temp", "--name", EXPERIMENT, *overrides, f"report@{profile}"]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        raise UserError(f"{' '.join(command)} failed: what it printed above says why.")
+    try:
+        commit = said("git", "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{EXPERIMENT}").split()[0]
+        return result(lambda path: said("git", "show", f"{commit}:{path}"), profile)
+    finally:
+        said("dvc", "exp", "remove", EXPERIMENT)
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def result(read, profile: str) -> dict:
+    """The verdict and each arm's mean balanced accuracy over architectures and seeds; `read` gives a file's text."""
+    overall = json.loads(read(f"metrics/{profile}/verdict.json"))["overall"]
+    scores: dict[str, list[float]] = {}
+    for row in csv.DictReader(StringIO(read(f"metrics/{profile}/scores.csv"))):
+        if row["metric"] == PRIMARY_METRIC:
+            scores.setdefault(f"{row['arm']}, {row['arch']}", []).append(float(row["value"]))
+    return dict(sentence=overall["sentence"], word=overall["word"], balanced_accuracy={
+        name: round(float(np.mean(values)), 4) for name, values in sorted(scores.items())})
+
+
+if __name__ == "__main__":
+    run(main)
