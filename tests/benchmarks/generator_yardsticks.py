@@ -1,7 +1,7 @@
 """What each way of training and drawing is worth: on a phantom population of another root seed, or on real images.
 
     python tests/benchmarks/generator_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3]
-        [--images-per-class 250] [--images-seen N] [--warm-start FOLDER]
+        [--images-per-class 250] [--images-seen N] [--image-size PX] [--ways NUMBER ...] [--warm-start FOLDER]
 
 For a simulated profile it takes the scarce budget from a population of its own root seed; for a profile of real images
 it takes the budget that `dvc repro prepare` packed, and the budget's validation patients in place of test patients. So
@@ -15,7 +15,9 @@ draws from them in several ways; and for every way tells
   patients, beside `real` at equal updates.
 
 What is asked of a generator is the second; the first and the eye mislead. For the eye a sheet of each way lies in
-artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile: half an hour each on two CPU cores.
+artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size, where it is another than
+the profile's): half an hour each on two CPU cores. `--ways` are lines of WAYS, from 0; with a GPU go for larger images:
+`--image-size 64 --images-seen 768000 --ways 0 1 2`.
 """
 
 import argparse
@@ -75,25 +77,31 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images-per-class", type=int, default=250)
     parser.add_argument("--images-seen", type=int, help="in training, by every generator, in place of the profile's")
+    parser.add_argument("--image-size", type=int, help="of a simulated profile, in place of its own")
+    parser.add_argument("--ways", type=int, nargs="+", choices=range(len(WAYS)), default=range(len(WAYS)))
     parser.add_argument("--warm-start", type=Path, help="folder of a trained generator of the same network")
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    profile, root = read_profile(arguments.profile), arguments.root_seed
+    profile, root, key = read_profile(arguments.profile), arguments.root_seed, arguments.profile
+    if arguments.image_size and profile.simulate:
+        profile, key = of_size(profile, arguments.image_size), f"{key}, {arguments.image_size} px"
     device = prepare_torch(threads=1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         pools, held_out = images_of(arguments.profile, profile, root, folder)
         classes = pools["real"].classes
-        trained = {}
+        ways, trained = [WAYS[number] for number in arguments.ways], {}
         for name, changes in kinds(profile, pools["real"], arguments.images_seen, arguments.warm_start, folder).items():
+            if name not in {one for one, _ in ways}:
+                continue
             with min_snr() if name == "min-SNR" else nullcontext():
                 trained[name] = generator(profile, pools["real"], held_out, root, device, changes, folder)
         guides = {name: guide_of(profile, pools["real"], one, root, device) for name, one in trained.items()}
-        ways = [(name, changes) for name, changes in WAYS if name in trained]
+        ways = [(name, changes) for name, changes in ways if name in trained]
         sets = [drawn(profile, pools["real"], trained[name], guides[name], changes, root, arguments.images_per_class,
                       device) for name, changes in ways]
         for number, one in enumerate(sets):
-            write_contact_sheet(SHEETS / f"{arguments.profile}-{number}.png", one.images, np.array(classes)[one.labels],
+            write_contact_sheet(SHEETS / f"{key}-{number}.png", one.images, np.array(classes)[one.labels],
                                 classes, SHOWN)
         prepare_torch(profile.compute.threads)
         judged = judge(pools.get("fresh", pools["real"]), [one.images for one in (*sets, pools["test"])], profile.audit,
@@ -102,7 +110,8 @@ def main() -> None:
     told = [dict(generator=name, **changes, **fidelity(probabilities, one), **arms)
             for (name, changes), one, probabilities, arms in zip(ways, sets, judged, scores)]
     before = records.read_json(arguments.out) if arguments.out.exists() else {}
-    records.write_json(arguments.out, before | {arguments.profile: dict(
+    records.write_json(arguments.out, before | {key: dict(
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
         phantom_version=VERSION if profile.simulate else None, root_seed=root,
         images_per_class=arguments.images_per_class, seeds=arguments.seeds, scored_on="the population's test patients"
         if profile.simulate else "validation patients", n={name: len(images) for name, images in pools.items()},
@@ -113,6 +122,12 @@ def main() -> None:
             learned_from=list(one.configuration.learned_from)) for name, one in trained.items()})})
     for way in told:
         print(way)
+
+
+def of_size(profile: Profile, size: int) -> Profile:
+    """The profile with frames and images of `size` px."""
+    return profile.model_copy(update=dict(simulate=profile.simulate.model_copy(update=dict(frame_size=size)),
+                                          prepare=profile.prepare.model_copy(update=dict(image_size=size))))
 
 
 def images_of(name: str, profile: Profile, root: int, folder: Path) -> tuple[dict[str, LabelledImages], LabelledImages]:

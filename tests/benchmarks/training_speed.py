@@ -14,6 +14,7 @@ that are missing; the images lie in the ignored artifacts/scratch.
 """
 
 import argparse
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     profile = read_profile(arguments.profile)
     device = prepare_torch(profile.compute.threads)
-    images = phantom_images(arguments.images, profile.prepare.image_size, profile.compute.processes)
+    images = phantom_images(arguments.images, profile.prepare.image_size, len(os.sched_getaffinity(0)))
     about = dict(profile=arguments.profile, phantom_version=VERSION, images=arguments.images, updates=arguments.updates,
                  device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU")
     before = (records.read_json(arguments.out) if arguments.out.exists() else {}).get("training_speed", {})
@@ -153,12 +154,12 @@ def classifier(profile: Profile, arch: str, images: LabelledImages, device: torc
     """Images a second of `fit` on one architecture, start-up left out."""
     network = build(profile.used_archs()[arch], len(images.classes), images.images.shape[1])
     seconds = []
-    for updates in (CLASSIFIER_UPDATES, 3 * CLASSIFIER_UPDATES):
+    for updates in (CLASSIFIER_UPDATES, CLASSIFIER_UPDATES, 3 * CLASSIFIER_UPDATES):  # the first warms up
         start = time.perf_counter()
         fit(network, [Portion(images, profile.recipe.batch_size, True)], updates, 1e-4, profile.recipe, 0, device)
         wait(device)
         seconds.append(time.perf_counter() - start)
-    return per_second(2 * CLASSIFIER_UPDATES * profile.recipe.batch_size, np.diff(seconds))
+    return per_second(2 * CLASSIFIER_UPDATES * profile.recipe.batch_size, np.diff(seconds[1:]))
 
 
 def hours(profile: Profile, found: dict) -> dict[str, float]:
