@@ -11,10 +11,11 @@ draws from them in several ways; and for every way tells
 
 - label fidelity: how many labels a judge recognises that learned from fresh patients (of real images there are none:
   from the budget's own training images),
+- possible copies: how many images are nearer to a training image than 99 % of the validation images are,
 - `synthetic` and `synthetic_then_real` of the first architecture that trains `mixed`, by the profile's recipe, on those
   patients, beside `real` at equal updates.
 
-What is asked of a generator is the second; the first and the eye mislead. For the eye a sheet of each way lies in
+What is asked of a generator is the last; the first and the eye mislead. For the eye a sheet of each way lies in
 artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size, where it is another than
 the profile's): half an hour each on two CPU cores. `--ways` are lines of WAYS, from 0; with a GPU go for larger images:
 `--image-size 64 --images-seen 768000 --ways 0 1 2`.
@@ -45,6 +46,7 @@ from synthplanes.diffusion.guide import Guide, train_guide
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.diffusion.training import Trained, configure, train
 from synthplanes.errors import UserError
+from synthplanes.fidelity.copies import copies
 from synthplanes.fidelity.label_fidelity import label_fidelity
 from synthplanes.protocol import Profile, read_profile
 
@@ -107,8 +109,9 @@ def main() -> None:
         judged = judge(pools.get("fresh", pools["real"]), [one.images for one in (*sets, pools["test"])], profile.audit,
                        profile.recipe, root, 0, device)
         scores = classifiers(profile, pools, sets, classes, root, arguments.seeds, folder)
-    told = [dict(generator=name, **changes, **fidelity(probabilities, one), **arms)
-            for (name, changes), one, probabilities, arms in zip(ways, sets, judged, scores)]
+    told = [dict(generator=name, **changes, **fidelity(probabilities, one), copies=copies(
+                one.images, pools["real"].images, held_out.images, SHEETS / f"{key}-{number}-nearest.png", SHOWN), **arms)
+            for number, ((name, changes), one, probabilities, arms) in enumerate(zip(ways, sets, judged, scores))]
     before = records.read_json(arguments.out) if arguments.out.exists() else {}
     records.write_json(arguments.out, before | {key: dict(
         device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
