@@ -18,7 +18,7 @@ draws from them in several ways; and for every way tells
 What is asked of a generator is the last; the first and the eye mislead. For the eye a sheet of each way lies in
 artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size, where it is another than
 the profile's): half an hour each on two CPU cores. `--ways` are lines of WAYS, from 0; with a GPU go for larger images:
-`--image-size 64 --images-seen 768000 --ways 0 1 2`.
+`--image-size 64 --images-seen 512000 --ways 0 1 2`. A run replaces all that stood under its key.
 """
 
 import argparse
@@ -85,7 +85,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile, root, key = read_profile(arguments.profile), arguments.root_seed, arguments.profile
-    if arguments.image_size and profile.simulate:
+    if arguments.image_size:
+        if profile.simulate is None:
+            raise UserError(f"--image-size is for simulated images: '{key}' has real ones, prepared at one size.")
         profile, key = of_size(profile, arguments.image_size), f"{key}, {arguments.image_size} px"
     device = prepare_torch(threads=1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -103,8 +105,7 @@ def main() -> None:
         sets = [drawn(profile, pools["real"], trained[name], guides[name], changes, root, arguments.images_per_class,
                       device) for name, changes in ways]
         for number, one in enumerate(sets):
-            write_contact_sheet(SHEETS / f"{key}-{number}.png", one.images, np.array(classes)[one.labels],
-                                classes, SHOWN)
+            write_contact_sheet(SHEETS / f"{key}-{number}.png", one.images, np.array(classes)[one.labels], classes, SHOWN)
         prepare_torch(profile.compute.threads)
         judged = judge(pools.get("fresh", pools["real"]), [one.images for one in (*sets, pools["test"])], profile.audit,
                        profile.recipe, root, 0, device)
