@@ -16,9 +16,9 @@ draws from them in several ways; and for every way tells
   patients, beside `real` at equal updates.
 
 What is asked of a generator is the last; the first and the eye mislead. For the eye a sheet of each way lies in
-artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size, where it is another than
-the profile's): half an hour each on two CPU cores. `--ways` are lines of WAYS, from 0; with a GPU go for larger images:
-`--image-size 64 --images-seen 512000 --ways 0 1 2`. A run replaces all that stood under its key.
+artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size and images seen, where they
+are not the profile's): half an hour each on two CPU cores. `--ways` are lines of WAYS, from 0; with a GPU go for larger
+images: `--image-size 64 --images-seen 512000 --ways 0 1 2`. A run replaces all that stood under its key.
 """
 
 import argparse
@@ -89,6 +89,8 @@ def main() -> None:
         if profile.simulate is None:
             raise UserError(f"--image-size is for simulated images: '{key}' has real ones, prepared at one size.")
         profile, key = of_size(profile, arguments.image_size), f"{key}, {arguments.image_size} px"
+    if arguments.images_seen:
+        key += f", {arguments.images_seen} images"
     device = prepare_torch(threads=1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
