@@ -1,10 +1,12 @@
 """The quick form of tests/benchmarks/calibration.py: a few designs, few worlds, the same targets."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
+from synthplanes.errors import UserError
 from synthplanes.statistics.clustered import contrast
 from tests.benchmarks import calibration
 from tests.benchmarks.calibration import MARGIN, Design, cells, grid, judged, misses
@@ -97,3 +99,16 @@ def test_the_table_is_written_one_cell_a_line(tmp_path):
     calibration.write(tmp_path / "table.json", content)
     text = (tmp_path / "table.json").read_text(encoding="utf-8")
     assert json.loads(text) == content and '    {"a": [2, 3], "b": 1},\n' in text
+
+
+def test_a_design_asked_again_stands_beside_the_grid(tmp_path):
+    path, grids_own = tmp_path / "table.json", dict(cells=[dict(a=1)], root_seed=0, worlds=2000)
+    calibration.write(path, grids_own)
+    asked = Namespace(again="image fetal_planes 60 5", worlds=3, processes=1, root_seed=1, out=path)
+    calibration.once_more(asked)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    again = found.pop("again")["image fetal_planes 60 5"]
+    assert found == grids_own and again["worlds"] == 3
+    assert [(cell["effect"], cell["references"]) for cell in again["cells"]] == [(0.0, "one"), (0.0, "equal"), (0.0, "apart")]
+    with pytest.raises(UserError, match="the grid's own worlds"):
+        calibration.once_more(Namespace(**vars(asked) | dict(root_seed=0)))
