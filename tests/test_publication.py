@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_reproduction import DRAW, DVC_YAML, JUDGE, LEARN, commit, put_raw_images, shell  # noqa: E402
+from test_reproduction import DRAW, DVC_YAML, JUDGE, LEARN, add_budgets, commit, put_raw_images, shell  # noqa: E402
 
 from synthplanes.cli import main  # noqa: E402
 from synthplanes.errors import UserError  # noqa: E402
@@ -93,6 +93,19 @@ def test_a_reviewer_gets_every_published_profile_by_tag(repository, tmp_path, se
             assert "up to date" in status.stdout
         shell(clone, "git", "checkout", "-q", "params.yaml")
         assert main_in(clone, ["verify", "v1", "--profile", "toy"]) == 0
+
+
+def test_profiles_with_budgets_of_their_own_are_published_together(repository, tmp_path):
+    add_budgets(repository, {"toy": "small, large", "other": "small"})
+    assert main(["publish", "v1"]) == 0
+    clone = tmp_path / "clone"
+    shell(tmp_path, "git", "clone", "-q", str(repository), str(clone))
+    shell(clone, "git", "checkout", "-q", "v1")
+    for profile, budgets in (("toy", ("small", "large")), ("other", ("small",))):
+        (clone / "params.yaml").write_text(f"budgets: [{', '.join(budgets)}]\n" + PARAMS.format(profile))
+        dvc(clone, "pull", "-q")
+        assert [(clone / "artifacts/curve" / profile / budget).read_text() for budget in budgets] == [f"{budget}\n" for budget
+                                                                                                  in budgets]
 
 
 def main_in(folder: Path, words: list[str]) -> int:

@@ -1,6 +1,7 @@
 """`synthplanes verify` on a pipeline of three small stages: what it says of sound, changed and lost runs."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,14 @@ DVC_YAML = """stages:
     metrics:
       - metrics/${item.profile}/verdict.json:
           cache: false
+"""
+CURVE = """  curve:
+    matrix: {profile: "${profile}", budget: "${budgets}"}
+    cmd: mkdir -p artifacts/curve/${item.profile} && echo ${item.budget} > artifacts/curve/${item.profile}/${item.budget}
+    deps:
+      - artifacts/learned/${item.profile}
+    outs:
+      - artifacts/curve/${item.profile}/${item.budget}
 """
 DRAW = """import pathlib, random, re, sys
 seed = int(re.search(r"seed: (\\d+)", pathlib.Path("params.yaml").read_text())[1])
@@ -122,6 +131,27 @@ def test_a_sound_run_is_bit_exact_from_a_clone_at_another_path(clone, tmp_path, 
     assert (status, found["level"], found["first_that_differs"]) == (0, "bit-exact", None)
     assert [cell["cell"] for cell in found["cells"]] == ["draw@toy", "learn@toy", "judge@toy"]
     assert "profile toy: bit-exact" in printed and "numpy 0.0.1, here" in printed
+
+
+def add_budgets(folder: Path, lists: dict[str, str]) -> None:
+    """A stage with a cell per budget, and a run of every profile of `lists` with its own list of budgets, in that order."""
+    (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text() + CURVE)
+    (folder / "params.yaml").write_text("budgets: []\n" + (folder / "params.yaml").read_text())
+    for profile, budgets in lists.items():
+        text = (folder / "params.yaml").read_text()
+        text = re.sub(r"(?m)^profile:.*$", f"profile: [{profile}]", text)
+        (folder / "params.yaml").write_text(re.sub(r"(?m)^budgets:.*$", f"budgets: [{budgets}]", text))
+        shell(folder, sys.executable, "-m", "dvc", "repro", "-q")
+    commit(folder, "a run with budgets")
+
+
+def test_a_profile_whose_budgets_are_not_in_the_lists_of_the_active_ones_is_run_with_its_own(clone, tmp_path, capfd):
+    put_raw_images(clone, "other")
+    add_budgets(clone, {"toy": "small, large", "other": "small"})
+    status, found, _ = outcome(capfd, out=tmp_path / "found.json")
+    assert (status, found["level"]) == (0, "bit-exact")
+    assert {"curve@toy-small", "curve@toy-large"} < {cell["cell"] for cell in found["cells"]}
+    assert outcome(capfd, "--restore", out=tmp_path / "found.json")[1]["level"] == "restored"
 
 
 @pytest.mark.parametrize("part, before, after, level, first", [

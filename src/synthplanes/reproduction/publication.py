@@ -37,12 +37,13 @@ def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
         folder = Path(scratch) / "checkout"
         folder.mkdir()
         rerun.copy_revision(root, None, folder)
-        rerun.prepare(root, folder, profiles, shared_cache=True)
-        with (folder / ".dvc" / "config.local").open("a", encoding="utf-8") as file:
-            file.write(f"['remote \"{name}\"']\n    url = {url}\n")
-        if rerun.dvc(folder, "push", "--quiet", "--remote", name):
-            raise UserError(f"the remote '{name}' ({url}) did not take everything; no tag was made: look at what DVC says "
-                            "above, then publish again.")
+        for profile in profiles:  # one by one: each has budgets and roles of its own
+            rerun.prepare(root, folder, profile, shared_cache=True)
+            with (folder / ".dvc" / "config.local").open("a", encoding="utf-8") as file:
+                file.write(f"['remote \"{name}\"']\n    url = {url}\n")
+            if rerun.dvc(folder, "push", "--quiet", "--remote", name):
+                raise UserError(f"the remote '{name}' ({url}) did not take everything; no tag was made: look at what DVC "
+                                "says above, then publish again.")
     lines = message(root, tag, profiles)
     rerun.git(root, "tag", "--annotate", tag, "--message", "\n".join(lines), trouble="git made no tag")
     return lines

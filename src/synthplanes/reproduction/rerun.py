@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from synthplanes.checkout import read_checkout
 from synthplanes.errors import UserError
 
 # What a checkout without version control (a tarball) must hold.
@@ -50,21 +51,26 @@ def copy_files(root: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> None
             shutil.copy(source, folder / part)
 
 
-def prepare(root: Path, folder: Path, profiles: list[str], shared_cache: bool) -> None:
-    """Make `profiles` the only active ones in `folder`, link their raw images, and give it a DVC cache.
+def prepare(root: Path, folder: Path, profile: str, shared_cache: bool) -> None:
+    """Make `profile` the only active one in `folder`, link its raw images, and give it a DVC cache.
 
-    `shared_cache`: the cache of `root`, to restore outputs from; otherwise a new one, so that nothing is reused.
+    Budgets and architecture roles are those of its cells in dvc.lock there: the lists that a revision was committed with
+    may serve another profile. `shared_cache`: the cache of `root`, to restore outputs from; otherwise a new one, so that
+    nothing is reused.
     """
     params = (folder / "params.yaml").read_text(encoding="utf-8")
-    for profile in profiles:
-        if not re.search(rf"(?m)^  {re.escape(profile)}:", params):
-            raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
-        here, there = root / "artifacts" / "raw" / profile, folder / "artifacts" / "raw" / profile
-        if here.exists() and not there.exists():
-            there.parent.mkdir(parents=True, exist_ok=True)
-            there.symlink_to(here.resolve(), target_is_directory=True)
-    active = f"profile: [{', '.join(profiles)}]"
-    (folder / "params.yaml").write_text(re.sub(r"(?m)^profile:.*$", active, params, count=1), encoding="utf-8")
+    if not re.search(rf"(?m)^  {re.escape(profile)}:", params):
+        raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
+    here, there = root / "artifacts" / "raw" / profile, folder / "artifacts" / "raw" / profile
+    if here.exists() and not there.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.symlink_to(here.resolve(), target_is_directory=True)
+    cells = [cell for cell in read_checkout(folder).cells.values() if cell.profile == profile]
+    run = {"profile": {profile}, "budgets": {cell.budget for cell in cells}, "archs": {cell.arch for cell in cells}}
+    for key, names in run.items():
+        if names := sorted(names - {""}):
+            params = re.sub(rf"(?m)^{key}:.*$", f"{key}: [{', '.join(names)}]", params, count=1)
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
     settings = [] if (folder / ".git").exists() else ["[core]", "    no_scm = true"]
     if shared_cache:
         place = run_dvc(root, "cache", "dir").strip()

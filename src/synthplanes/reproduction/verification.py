@@ -68,7 +68,7 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: list[s
         folder = Path(scratch) / "checkout"
         folder.mkdir()
         name = rerun.copy_revision(root, revision, folder)
-        rerun.prepare(root, folder, [profile], shared_cache=restore or bool(stages))
+        rerun.prepare(root, folder, profile, shared_cache=restore or bool(stages))
         before = _recorded(folder, Path(scratch), profile)
         names = rerun.order(folder)
         if unknown := sorted(set(stages or ()) - set(names)):
