@@ -10,6 +10,7 @@ from torch.nn import functional
 from synthplanes.classification.augmentation import ANGLE, ERASED, SCALE, SHIFT, augment, augment_strongly
 from synthplanes.classification.fitting import (Portion, batch_norm_statistics, class_balanced, fit, patient_balanced,
                                                  schedule)
+from synthplanes.classification import flattening
 from synthplanes.classification.flattening import Flattened
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
@@ -51,10 +52,14 @@ def test_it_learns_and_repeats_itself():
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values()))
 
 
-def test_a_row_of_numbers_trains_as_separate_tensors_do():
+@pytest.mark.parametrize("step", [1, 16])
+def test_a_row_of_numbers_trains_as_separate_tensors_do(step, monkeypatch):
     """One update by torch's AdamW on each tensor, and its average of weights, are the reference."""
+    monkeypatch.setattr(flattening, "alignment", lambda device: step)
     rows, plain = network().to(memory_format=torch.channels_last), network().to(memory_format=torch.channels_last)
     flat = Flattened(rows)
+    for row, pieces in ((flat.values, [*rows.parameters()]), (flat.gradients, [p.grad for p in rows.parameters()])):
+        assert all((one.data_ptr() - row.data_ptr()) % (4 * step) == 0 for one in pieces)
     groups = [dict(params=[p for p in plain.parameters() if p.ndim > 1], weight_decay=0.3),
               dict(params=[p for p in plain.parameters() if p.ndim <= 1], weight_decay=0.0)]
     # A large eps, or Adam makes whole steps of gradients that are nothing but rounding.

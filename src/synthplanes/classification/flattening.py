@@ -8,8 +8,14 @@ import torch
 from torch import nn
 
 
+def alignment(device: torch.device) -> int:
+    """At which multiples of numbers a tensor may begin: convolutions on CUDA fail on weights that begin just anywhere."""
+    return 16 if device.type == "cuda" else 1  # 64 bytes
+
+
 class Flattened:
-    """From now until `release`, parameters and floating buffers of `network` are views of `values` float32 [V].
+    """From now until `release`, parameters and floating buffers of `network` are views of `values` float32 [V]
+    (V counts a few between them where `alignment` is not 1, always 0).
 
     `decayed` are the numbers of parameters of more than one dimension, which weight decay is for, `others` those of all
     other parameters. Both are views of `values` with a gradient in place, which the views' gradients fill, so an
@@ -19,11 +25,13 @@ class Flattened:
     def __init__(self, network: nn.Module):
         self._parameters = sorted(network.parameters(), key=lambda parameter: parameter.ndim <= 1)  # stable
         self._tensors = [*self._parameters, *(one for one in network.buffers() if one.is_floating_point())]
-        self.values = torch.empty(sum(one.numel() for one in self._tensors), device=self._tensors[0].device)
+        device = self._tensors[0].device
+        self._step = alignment(device)
+        self.values = torch.zeros(sum(map(self._room, self._tensors)), device=device)
         for one, inside in zip(self._tensors, self._pieces(self.values)):
             one.data = inside.copy_(one.data)
-        trained = sum(one.numel() for one in self._parameters)
-        turn = sum(one.numel() for one in self._parameters if one.ndim > 1)
+        trained = sum(map(self._room, self._parameters))
+        turn = sum(self._room(one) for one in self._parameters if one.ndim > 1)
         self.gradients = torch.zeros_like(self.values[:trained])
         for one, inside in zip(self._parameters, self._pieces(self.gradients)):
             one.grad = inside
@@ -42,4 +50,8 @@ class Flattened:
         start = 0
         for one in self._tensors:
             yield row.as_strided(one.size(), one.stride(), start)
-            start += one.numel()
+            start += self._room(one)
+
+    def _room(self, one: torch.Tensor) -> int:
+        """How many numbers of a row `one` takes, those included that only bring the next to where it may begin."""
+        return -(-one.numel() // self._step) * self._step
