@@ -8,6 +8,7 @@ from synthplanes.devices import prepare_torch
 from synthplanes.fidelity.copies import copies
 from synthplanes.fidelity.label_fidelity import label_fidelity
 from synthplanes.fidelity.overview import overview
+from synthplanes.progress import Progress
 from synthplanes.protocol import read_profile
 
 
@@ -20,6 +21,8 @@ def main() -> None:
         return records.write_cost(arguments.out, [])
 
     device, root_seed, found, items = prepare_torch(profile.compute.threads), profile.replication.root_seed, [], []
+    progress = Progress(f"audit, budget {arguments.budget}", profile.replication.generators, "generators")
+    progress(0)
     for replicate in range(profile.replication.generators):
         train = read_budget(arguments.prepared, arguments.budget, replicate, "train")
         held_out = read_budget(arguments.prepared, arguments.budget, replicate, "validation")
@@ -36,6 +39,7 @@ def main() -> None:
             "copies": copies(synthetic.images, train.images, held_out.images, picture, profile.audit.copies_shown)})
         items.append(records.cost_item("audit", replicate=replicate, forward=sum(len(one) for one in sets),
                                        trained=profile.audit.updates * profile.audit.batch_size))
+        progress(replicate + 1)
     records.write_json(arguments.out / "audit.json", {"replicates": found})
     records.write_json(arguments.overview, overview(found))
     records.write_cost(arguments.out, items)

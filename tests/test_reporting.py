@@ -1,6 +1,7 @@
 """The report: complete, the same every time, deaf to names that look like markup, and strict about its cells."""
 
 import re
+import shutil
 
 import pytest
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, folders, make_checkout, tiny_profile
@@ -96,6 +97,32 @@ def test_several_budgets_make_curves(checkout):
     assert low_data(verdict, {"all": 1.0}) == [] and "With fewer patients" not in report(checkout)
 
 
+def test_budgets_stand_by_share_and_the_naive_sentence_is_of_the_one_that_was_planned(checkout):
+    whole = "a whole"  # by name before the scarce one, by share after it
+    for folder in folders(checkout).values():
+        for own in [*folder.glob(BUDGET)]:
+            shutil.copytree(own, own.with_name(whole))
+    metrics = checkout / "metrics" / NAME
+    verdict = records.read_json(metrics / "verdict.json")
+    verdict["plateau"][whole] = verdict["plateau"][BUDGET]
+    for name in ("levels", "records", "resampling", "slices"):
+        verdict[name] += [row | dict(budget=whole) for row in verdict[name]]
+    for row in verdict["records"]:
+        row["estimate"], row["reason"] = (0.25, "") if row["budget"] == whole else (0.125, "of seeds")
+    records.write_json(metrics / "verdict.json", verdict)
+    scores = records.read_table(metrics / "scores.csv", records.SCORES)
+    records.write_table(metrics / "scores.csv", records.Table(scores.schema, {
+        name: [*column, *([whole] * len(column) if name == "budget" else column)]
+        for name, column in scores.columns.items()}))
+    page = report(checkout, profile=tiny_profile().model_copy(update=dict(budgets={whole: 1.0, BUDGET: 0.1})))
+    assert (f"At budget {BUDGET}, of which the verdict speaks, a comparison with unequal training would claim +12.5 points; "
+            "at equal updates the difference is +12.5 points.") in page
+    assert f"Why a verdict is refused at budget {BUDGET}: of seeds." in page and f"refused at budget {whole}" not in page
+    for part in ("## Accuracy", "## Plateau", "## For whom", "## Audit"):
+        section = page.split(part)[1].split("\n## ")[0]
+        assert section.index(BUDGET) < section.index(whole), part
+
+
 def test_weights_that_had_learned_before_are_named(checkout):
     assert "All classifiers begin with random weights." in report(checkout)
     path = checkout / "artifacts" / "baseline" / NAME / BUDGET / ARCH / "cell.json"
@@ -107,7 +134,15 @@ def test_weights_that_had_learned_before_are_named(checkout):
 def test_a_cross_validation_says_so(checkout):
     profile = tiny_profile()
     crossed = profile.model_copy(update=dict(prepare=profile.prepare.model_copy(update=dict(cross_validation="scanners"))))
-    assert "Cross-validation by scanners: every generator has test patients of its own" in report(checkout, profile=crossed)
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    for row in verdict["records"]:
+        row["n_generators"] = 2
+    records.write_json(path, verdict)
+    page = report(checkout, profile=crossed)
+    assert "Cross-validation by scanners: every generator has test patients of its own" in page
+    assert "a bootstrap of patients and seeds" in page and "unknown where each has patients of its own" in page
+    assert "a bootstrap of patients and generators" in report(checkout)
     assert "Cross-validation" not in report(checkout)
 
 

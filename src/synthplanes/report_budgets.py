@@ -8,6 +8,11 @@ from synthplanes.markdown import accuracy, code, escaped, table
 METRIC = "balanced_accuracy"
 
 
+def by_share(budgets: Mapping[str, float]) -> list[str]:
+    """The names of the budgets, the smallest share of the training patients first."""
+    return sorted(budgets, key=lambda name: (budgets[name], name))
+
+
 def by_arm(verdict: dict, budgets: Mapping[str, float]) -> dict[str, dict[float, dict]]:
     """arm -> share of the training patients -> level of verdict.json, in the protocol's order of arms.
 

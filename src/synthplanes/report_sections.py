@@ -9,7 +9,7 @@ from synthplanes.classification.arms import ARMS
 from synthplanes.markdown import accuracy, code, count, escaped, p_value, percent, points, prose, table
 from synthplanes.protocol import Profile
 from synthplanes.records import Table
-from synthplanes.report_budgets import low_data
+from synthplanes.report_budgets import by_share, low_data
 from synthplanes.report_inputs import cost_of_arms, images, information
 from synthplanes.report_rivals import rivals
 from synthplanes.report_slices import metadata_baselines, slices
@@ -40,7 +40,8 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
     it begins from had learned from, `picture` a figure's file name to the Markdown that shows it.
     """
     verdict = _without_repetition(verdict, profile)
-    budgets = sorted(profile.used_budgets())
+    budgets = by_share(profile.used_budgets())
+    main, folds = _main(verdict, budgets), profile.prepare.cross_validation != "none"
     parts = [
         f"# Do synthetic images help? Profile {code(name)}", f"**{prose(verdict['overall']['sentence'])}**",
         _subject(profile, data, verdict),
@@ -49,12 +50,12 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## Accuracy of every arm", *_accuracy(verdict, scores, budgets), picture["accuracy.png"],
         *(picture[f"{name}_{budget}.png"] for budget in budgets for name in ("seeds", "confusion", "reliability")),
         *low_data(verdict, profile.used_budgets()), picture.get("low_data.png", ""),
-        "## The naive contrast beside the fair ones", *_contrasts(verdict, profile), picture["contrasts.png"],
-        "## Where the uncertainty comes from", *report_uncertainty.variance_components(verdict, _main(verdict)),
-        "## The same differences resampled", *report_uncertainty.resampling(verdict, _main(verdict)),
-        "## Plateau", _plateau(verdict),
+        "## The naive contrast beside the fair ones", *_contrasts(verdict, budgets), picture["contrasts.png"],
+        "## Where the uncertainty comes from", *report_uncertainty.variance_components(verdict, main, folds),
+        "## The same differences resampled", *report_uncertainty.resampling(verdict, main, folds),
+        "## Plateau", _plateau(verdict, budgets),
         "## Controls", *_controls(verdict),
-        "## Rivals", *rivals(_main(verdict)),
+        "## Rivals", *rivals(main),
         "## For whom: slices of the test images", *slices(verdict, budgets),
         "## Without looking at a pixel", *metadata_baselines(verdict),
         "## Audit of the synthetic images", *_audit(audits), picture["learning_curves.png"],
@@ -83,10 +84,10 @@ def _without_repetition(verdict: dict, profile: Profile) -> dict:
             for key, value in verdict.items()}
 
 
-def in_order(found: list[dict]) -> list[dict]:
-    """Contrast records from the naive to the controls, in a fixed order."""
-    return sorted(found, key=lambda record: (record["budget"], _ROLES.index(record["role"]), record["contrast"],
-                                             record["arch"] != "mean", record["arch"]))
+def in_order(found: list[dict], budgets: list[str]) -> list[dict]:
+    """Contrast records, budget after budget as given, from the naive to the controls."""
+    return sorted(found, key=lambda record: (budgets.index(record["budget"]), _ROLES.index(record["role"]),
+                                             record["contrast"], record["arch"] != "mean", record["arch"]))
 
 
 def widest(record: dict, found: list[dict]) -> bool:
@@ -146,21 +147,23 @@ def _mean(scores: Table, budget: str, arm: str, arch: str, metric: str) -> str:
     return percent(float(np.mean(scores["value"][rows]))) if rows.any() else ""
 
 
-def _main(verdict: dict) -> list[dict]:
+def _main(verdict: dict, budgets: list[str]) -> list[dict]:
     """The record of every contrast's widest scope, in balanced accuracy, from the naive to the controls."""
-    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
+    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC], budgets)
     return [record for record in found if widest(record, found)]
 
 
-def _contrasts(verdict: dict, profile: Profile) -> list[str]:
-    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC])
-    main = _main(verdict)
+def _contrasts(verdict: dict, budgets: list[str]) -> list[str]:
+    found = in_order([record for record in verdict["records"] if record["metric"] == METRIC], budgets)
+    main, several = _main(verdict, budgets), len(budgets) > 1
     others = [record for record in found if record not in main and record["role"] in ("naive", "confirmatory")]
-    naive, fair = (next((r for r in main if r["contrast"] == name and r["estimate"] is not None), None)
-                   for name in ("naive", "fair"))
+    planned = verdict["overall"]["budget"]
+    naive, fair = (next((r for r in main if (r["budget"], r["contrast"]) == (planned, name)
+                         and r["estimate"] is not None), None) for name in ("naive", "fair"))
     parts = []
     if naive and fair:
-        parts.append(f"A comparison with unequal training would claim {points(naive['estimate'])} points; "
+        at = f"At budget {escaped(planned)}, of which the verdict speaks, a" if several else "A"
+        parts.append(f"{at} comparison with unequal training would claim {points(naive['estimate'])} points; "
                      f"at equal updates the difference is {points(fair['estimate'])} points.")
     header = ["arm", "against", "budget", "architecture", "points", "95 % interval", "p", "p (Holm)", "could be seen",
               "verdict"]
@@ -170,8 +173,10 @@ def _contrasts(verdict: dict, profile: Profile) -> list[str]:
               + _unequal(main)]
     if others:
         parts += ["Per architecture:", table(header, map(_contrast_row, others))]
-    if reasons := sorted({record["reason"] for record in main if record["reason"]}):
-        parts.append("Why a verdict is refused: " + "; ".join(map(prose, reasons)) + ".")
+    for budget in budgets:
+        if reasons := sorted({record["reason"] for record in main if record["budget"] == budget and record["reason"]}):
+            parts.append("Why a verdict is refused" + (f" at budget {escaped(budget)}" if several else "") + ": "
+                         + "; ".join(map(prose, reasons)) + ".")
     return parts
 
 
@@ -192,10 +197,10 @@ def _contrast_row(record: dict) -> list[str]:
             ("naive: " if record["role"] == "naive" else "") + escaped(record["verdict"])]
 
 
-def _plateau(verdict: dict) -> str:
+def _plateau(verdict: dict, budgets: list[str]) -> str:
     rows = []
-    for budget, gate in sorted(verdict["plateau"].items()):
-        each = gate["gain_by_arch"]
+    for budget in budgets:
+        gate, each = verdict["plateau"][budget], verdict["plateau"][budget]["gain_by_arch"]
         for arch, gain in [("mean", gate["gain"]), *(sorted(each.items()) if len(each) > 1 else ())]:
             met = gain is not None and gain <= gate["limit"]
             error = percent(gate["standard_error"]) if arch == "mean" and gate["standard_error"] is not None else ""
@@ -228,7 +233,7 @@ def _controls(verdict: dict) -> list[str]:
 def _audit(audits: Mapping[str, dict]) -> list[str]:
     parts = ["A judge that is in no arm looks at the synthetic images: how many per cent show the class they "
              "were drawn for? The ceiling is the same judge on the budget's real validation images."]
-    for budget, audit in sorted(audits.items()):
+    for budget, audit in audits.items():
         for replicate, found in enumerate(audit["replicates"]):
             fidelity, ceiling, copies = found["label_fidelity"], found["ceiling_on_validation_images"], found["copies"]
             rows = [[escaped(name), percent(value), percent(ceiling["per_class"].get(name))]

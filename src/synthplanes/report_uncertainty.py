@@ -9,8 +9,9 @@ _COMPONENTS = {"generator": "generator", "seed": "seed", "patient": "patient",
 _SHOWN_ARMS = ("real", "synthetic_then_real")
 
 
-def variance_components(verdict: dict, main: list[dict]) -> list[str]:
-    """Of the confirmatory contrasts among `main` (records of verdict.json) and of the arms that they compare."""
+def variance_components(verdict: dict, main: list[dict], folds: bool) -> list[str]:
+    """Of the confirmatory contrasts among `main` (records of verdict.json) and of the arms that they compare; `folds`:
+    whether the generators are those of a cross-validation."""
     found: dict[tuple, dict[str, dict]] = {}
     for row in verdict["variance_components"]:
         found.setdefault((row["budget"], row["arch"], row["contrast"], row["arm"]), {})[row["component"]] = row
@@ -27,7 +28,8 @@ def variance_components(verdict: dict, main: list[dict]) -> list[str]:
     return ["How much do repetitions, patients and images vary? Standard deviations of single effects in points; in "
             "parentheses the share of the estimate's variance that they bring, to which an effect adds less the more "
             "seeds, patients or images there are. "
-            + ("The part of generators is unknown with one of them: another generator may give another answer. "
+            + (("The part of generators is unknown where each has patients of its own. " if folds else
+                "The part of generators is unknown with one of them: another generator may give another answer. ")
                if unknown else "")
             + "The table explains the intervals and decides nothing.",
             table(["difference or arm", "budget", "architecture", *(_COMPONENTS[name] for name in present)], [
@@ -43,15 +45,16 @@ def _component(row: dict | None) -> str:
     return percent(row["standard_deviation"]) + ("" if row["share"] is None else f" ({100 * row['share']:.0f} %)")
 
 
-def resampling(verdict: dict, main: list[dict]) -> list[str]:
-    """The bootstrap intervals and sign-flip tests of `main` (records of verdict.json) beside what decides."""
+def resampling(verdict: dict, main: list[dict], folds: bool) -> list[str]:
+    """The bootstrap intervals and sign-flip tests of `main` beside what decides; arguments as above."""
     place = ("budget", "arch", "metric", "contrast")
     rows = {tuple(row[name] for name in place): row for row in verdict["resampling"]}
     found = [(record, rows[tuple(record[name] for name in place)]) for record in main if record["estimate"] is not None]
     if not found:
         return ["No pair of runs can be formed: see why a verdict is refused."]
     units = max(row["n_units"] for _, row in found)
-    noun = "generators" if any(record["n_generators"] > 1 for record, _ in found) else "seeds"
+    # In cross-validation every generator has patients of its own: what repeats there is the seed, as without replicates.
+    noun = "generators" if any(record["n_generators"] > 1 for record, _ in found) and not folds else "seeds"
     draws = min(row["n_bootstrap"] for _, row in found)
     return ["What decides is the interval, and p (Holm) of the table above. Beside them, and never deciding: a "
             f"bootstrap of patients and {noun} (percentiles of at least {count(draws)} draws), which is too narrow "

@@ -39,7 +39,7 @@ def write_report(profile_name: str, profile: Profile, folders: Mapping[str, Path
     verdict = records.read_json(metrics_folder / "verdict.json")
     scores = records.read_table(metrics_folder / "scores.csv", records.SCORES)
     _refuse_other_cells(scores, profile, metrics_folder / "scores.csv")
-    budgets = sorted(profile.used_budgets())
+    budgets = report_budgets.by_share(profile.used_budgets())
     splits = records.read_table(Path(folders["prepared"]) / "splits.csv", records.SPLITS)
     cost = counted_work.collect(profile, folders)
     audits = {budget: records.read_json(Path(folders["audit"]) / budget / "audit.json") for budget in budgets}
@@ -99,7 +99,7 @@ def _origins(profile: Profile, folders: Mapping[str, Path]) -> dict[str, list[st
 
 def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], verdict: dict, budgets: list[str],
           out: Path) -> None:
-    contrasts = [record for record in report_sections.in_order(verdict["records"])
+    contrasts = [record for record in report_sections.in_order(verdict["records"], budgets)
                  if record["metric"] == METRIC and record["estimate"] is not None
                  and report_sections.widest(record, verdict["records"])]
     intervals.forest(out / "contrasts.png", [
