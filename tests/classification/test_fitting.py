@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from synthplanes.classification import flattening
 from synthplanes.classification.augmentation import ANGLE, ERASED, SCALE, SHIFT, augment, augment_strongly
 from synthplanes.classification.fitting import (Portion, batch_norm_statistics, class_balanced, fit, patient_balanced,
                                                  schedule)
-from synthplanes.classification import flattening
 from synthplanes.classification.flattening import Flattened
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
@@ -52,14 +52,25 @@ def test_it_learns_and_repeats_itself():
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values()))
 
 
+def test_tensors_of_a_row_begin_where_they_may(monkeypatch):
+    monkeypatch.setattr(flattening, "alignment", lambda device: 16)
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Conv2d(3, 5, 1))  # odd sizes
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    flat = Flattened(net)
+    own = [*net.parameters(), *(one for one in net.buffers() if one.is_floating_point())]
+    for row, pieces in ((flat.values, own), (flat.gradients, [one.grad for one in net.parameters()])):
+        begins = [(one.data_ptr() - row.data_ptr()) // 4 for one in pieces]
+        assert len(set(begins)) == len(begins) and all(begin % 16 == 0 for begin in begins)
+    assert len(flat.values) == 16 * (2 + 1 + 1 + 1 + 1 + 1 + 1 + 1) and flat.values.count_nonzero() <= 27 + 3 + 15 + 5 + 12
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
 @pytest.mark.parametrize("step", [1, 16])
 def test_a_row_of_numbers_trains_as_separate_tensors_do(step, monkeypatch):
     """One update by torch's AdamW on each tensor, and its average of weights, are the reference."""
     monkeypatch.setattr(flattening, "alignment", lambda device: step)
     rows, plain = network().to(memory_format=torch.channels_last), network().to(memory_format=torch.channels_last)
     flat = Flattened(rows)
-    for row, pieces in ((flat.values, [*rows.parameters()]), (flat.gradients, [p.grad for p in rows.parameters()])):
-        assert all((one.data_ptr() - row.data_ptr()) % (4 * step) == 0 for one in pieces)
     groups = [dict(params=[p for p in plain.parameters() if p.ndim > 1], weight_decay=0.3),
               dict(params=[p for p in plain.parameters() if p.ndim <= 1], weight_decay=0.0)]
     # A large eps, or Adam makes whole steps of gradients that are nothing but rounding.

@@ -9,13 +9,13 @@ from torch import nn
 
 
 def alignment(device: torch.device) -> int:
-    """At which multiples of numbers a tensor may begin: convolutions on CUDA fail on weights that begin just anywhere."""
+    """A tensor may begin at multiples of so many numbers of a row: kernels on CUDA fail on one that begins anywhere."""
     return 16 if device.type == "cuda" else 1  # 64 bytes
 
 
 class Flattened:
     """From now until `release`, parameters and floating buffers of `network` are views of `values` float32 [V]
-    (V counts a few between them where `alignment` is not 1, always 0).
+    (V includes padding between them where `alignment` is not 1, always 0).
 
     `decayed` are the numbers of parameters of more than one dimension, which weight decay is for, `others` those of all
     other parameters. Both are views of `values` with a gradient in place, which the views' gradients fill, so an
