@@ -9,7 +9,7 @@ recipe with every architecture on the training images of every replicate, with c
 own. It tells the mean balanced accuracy on the replicates' validation images, and what the next length gains over it,
 paired, with its standard error over all runs (which takes the seeds of a replicate for independent). Test images play
 no part. It needs the profile's `prepare`. Writes `training_length`, a key per profile and root seed, into
-metrics/benchmarks.json. The defaults train 10 nets of `african_cv` for each length, 145,600 updates in all.
+metrics/benchmarks.json. The defaults train 10 nets of `african_cv` for each length, 72,800 updates in all.
 """
 
 import argparse
