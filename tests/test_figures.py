@@ -10,8 +10,8 @@ from synthplanes.figures.intervals import Interval
 CONTRASTS = [Interval("synthetic_then_real vs real", 0.031, 0.004, 0.058),
              Interval("$mixed$ vs real", -0.02, None, None)]
 IMAGES = {"Fetal <brain>": np.full((3, 8, 8), 200, np.uint8), "Other": np.zeros((2, 8, 8), np.uint8)}
-HISTORY = {"scarce, generator 0": {"images_seen": np.array([10, 100]), "train_loss": np.array([1.0, 0.2]),
-                                   "held_out_loss": np.array([1.1, np.nan])}}
+HISTORY = {"$scarce": 2 * [{"images_seen": np.array([10, 100]), "train_loss": np.array([1.0, 0.2]),
+                            "held_out_loss": np.array([1.1, np.nan])}], "whole": []}
 MATRICES = {"real": np.array([[0.9, 0.1], [0.0, 1.0]]), "$synthetic_then_real$": np.array([[0.5, 0.5], [0.25, 0.75]])}
 BINS = {"real": {"count": np.array([0.0, 2, 8]), "confidence": np.array([np.nan, 0.5, 0.9]),
                  "accuracy": np.array([np.nan, 0.5, 0.75])}}

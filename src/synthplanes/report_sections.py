@@ -200,7 +200,8 @@ def _contrast_row(record: dict) -> list[str]:
 def _plateau(verdict: dict, budgets: list[str]) -> str:
     rows = []
     for budget in budgets:
-        gate, each = verdict["plateau"][budget], verdict["plateau"][budget]["gain_by_arch"]
+        gate = verdict["plateau"][budget]
+        each = gate["gain_by_arch"]
         for arch, gain in [("mean", gate["gain"]), *(sorted(each.items()) if len(each) > 1 else ())]:
             met = gain is not None and gain <= gate["limit"]
             error = percent(gate["standard_error"]) if arch == "mean" and gate["standard_error"] is not None else ""

@@ -119,9 +119,9 @@ def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], ver
             for name, curve in report_budgets.by_arm(verdict, profile.used_budgets()).items()}, 1 / len(classes))
     replicates = range(profile.replication.generators)
     learning.learning_curves(out / "learning_curves.png", {
-        f"{budget}, generator {replicate}": records.read_table(
-            Path(folders["generator"]) / budget / f"r{replicate}" / "history.csv", records.GENERATOR_HISTORY).columns
-        for budget in budgets for replicate in replicates})
+        budget: [records.read_table(Path(folders["generator"]) / budget / f"r{replicate}" / "history.csv",
+                                    records.GENERATOR_HISTORY).columns for replicate in replicates]
+        for budget in budgets})
     development = read_pack(Path(folders["prepared"]) / "development")
     for budget in budgets:
         synthetic = read_pack(Path(folders["synthetic"]) / budget / "r0", records.SYNTHETIC)
