@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile = read_profile(arguments.profile)
-    about = dict(profile=arguments.profile, phantom_version=VERSION, recipe=profile.recipe.model_dump(),
+    recipe = profile.recipe.model_dump(exclude={"rivals", "rival_archs"})  # they have no part here
+    about = dict(profile=arguments.profile, phantom_version=VERSION, recipe=recipe,
                  arch=profile.recipe.control_archs[0], seeds=arguments.seeds, margin=profile.evaluate.margin)
     found = records.read_json(arguments.out) if arguments.out.exists() else {}
     rows = found.get("repetitions", []) if about.items() <= found.items() else []  # others than these are begun anew
