@@ -10,7 +10,8 @@ everything is trained anew); `from phantoms` (the residual net alone, every arm 
 FILE, one that a profile of phantoms trained) and `from ImageNet` (tf_efficientnet_lite0 alone, from its ImageNet weights).
 Test rows are opened for description: no choice rests on these runs, and the profile's ledger does not count them.
 What came out, the profile's own result beside it, stands in metrics/variants.json as soon as it is known; the experiments
-themselves are removed. On two CPU cores: 6 minutes for an amount once `phantom` is in the cache, 40 for `masked`.
+themselves are removed. On two CPU cores: 6 minutes for an amount once `phantom` is in the cache, 30 to 40 for `masked`,
+50 for `from ImageNet`.
 """
 
 import argparse
