@@ -8,6 +8,7 @@ control by the profile's recipe; the profile's statistic and words judge a contr
 population's test patients, as the confirmatory arm is judged. First stages: `null`, a resample of the real images;
 `oracle`, as many fresh patients' images as the profile draws synthetic ones; `poison`, the same with permuted labels.
 The plateau gate is left out: with `null` both sides see the same real images for equally long.
+Beside the words stands each control's mean gain over the populations, a population being one observation.
 What was found stands in metrics/controls.json as soon as it is known, and the same command, also with other controls,
 goes on where it was stopped: about 2 minutes for each repetition of the first control on two CPU cores, 1 for each other.
 """
@@ -18,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 from phantom_yardsticks import population, train_all
 
 from synthplanes import records
@@ -47,7 +49,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile = read_profile(arguments.profile)
-    recipe = profile.recipe.model_dump(exclude={"rivals", "rival_archs"})  # they have no part here
+    recipe = profile.recipe.model_dump(exclude={"control_archs", "rivals", "rival_archs"})  # `arch` says what matters
     about = dict(profile=arguments.profile, phantom_version=VERSION, recipe=recipe,
                  arch=profile.recipe.control_archs[0], seeds=arguments.seeds, margin=profile.evaluate.margin)
     found = records.read_json(arguments.out) if arguments.out.exists() else {}
@@ -59,13 +61,25 @@ def main() -> None:
             rows.append(row)
             print("{control}, root seed {root_seed}: {word}, {estimate:+.4f} ({low:+.4f} to {high:+.4f})".format(**row), flush=True)
         rows.sort(key=lambda row: (row["control"], row["root_seed"]))
-        records.write_json(arguments.out, dict(about, repetitions=rows, said=said(rows)))
+        records.write_json(arguments.out, dict(about, repetitions=rows, said=said(rows), gain=gains(rows)))
 
 
 def said(rows: list[dict]) -> dict[str, dict[str, int]]:
     """How often each control earned each word."""
     return {name: {word: sum(row["word"] == word for row in own) for word in sorted({row["word"] for row in own})}
             for name in CONTROLS if (own := [row for row in rows if row["control"] == name])}
+
+
+def gains(rows: list[dict]) -> dict[str, dict]:
+    """Each control's mean gain over populations with its 95 % interval (t, a population the unit); null below two."""
+    found = {}
+    for name in CONTROLS:
+        own = [row["estimate"] for row in rows if row["control"] == name]
+        if own:
+            half = stats.t.ppf(.975, len(own) - 1) * np.std(own, ddof=1) / np.sqrt(len(own)) if len(own) > 1 else None
+            low, high = (None, None) if half is None else (round(np.mean(own) + sign * half, 6) for sign in (-1, 1))
+            found[name] = dict(mean=round(np.mean(own), 6), low=low, high=high, populations=len(own))
+    return found
 
 
 def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> list[dict]:

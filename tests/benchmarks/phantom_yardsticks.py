@@ -124,7 +124,7 @@ def plateau(arch: str, profile: Profile, worlds: dict, root: int, seeds: int, fo
     for seed in range(seeds):
         for factor in (0.5, 1, 2):
             yield task(profile, worlds, root, folder, "default", "real", arch, seed, **longer(profile, factor))
-        for factor in (1, 3) if arch in profile.recipe.control_archs else (1,):
+        for factor in (1, 3) if arch == profile.recipe.control_archs[0] else (1,):
             yield task(profile, worlds, root, folder, "default", "oracle", arch, seed, **longer(profile, factor))
 
 

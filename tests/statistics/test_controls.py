@@ -1,0 +1,30 @@
+"""What tests/benchmarks/controls.py makes of its rows: the words and the mean gains of the committed table."""
+
+import importlib
+import json
+
+import pytest
+from scipy import stats
+
+
+@pytest.fixture
+def controls(repository, monkeypatch):
+    monkeypatch.syspath_prepend(str(repository / "tests" / "benchmarks"))
+    return importlib.import_module("controls")
+
+
+def test_the_mean_gain_over_populations_is_that_of_scipys_t_test(controls):
+    gains = [.031, -.002, .018, .044]
+    rows = [dict(control="oracle", estimate=gain) for gain in gains] + [dict(control="null", estimate=.01)]
+    found = controls.gains(rows)
+    test = stats.ttest_1samp(gains, 0)
+    expected = (sum(gains) / len(gains), *test.confidence_interval(.95))
+    assert [found["oracle"][name] for name in ("mean", "low", "high")] == pytest.approx(expected, abs=1e-6)
+    assert found["null"] == dict(mean=.01, low=None, high=None, populations=1) and "poison" not in found
+
+
+def test_the_committed_table_sums_up_its_own_rows(controls, repository):
+    table = json.loads((repository / "metrics" / "controls.json").read_text(encoding="utf-8"))
+    rows = table["repetitions"]
+    assert len({(row["control"], row["root_seed"]) for row in rows}) == len(rows)
+    assert table["said"] == controls.said(rows) and table["gain"] == controls.gains(rows)
