@@ -6,7 +6,6 @@ from argparse import Namespace
 import numpy as np
 import pytest
 
-from synthplanes.errors import UserError
 from synthplanes.statistics.clustered import contrast
 from tests.benchmarks import calibration
 from tests.benchmarks.calibration import MARGIN, Design, cells, grid, judged, misses
@@ -91,7 +90,8 @@ def test_the_committed_table_has_every_cell_of_the_grid(repository):
                 for design in grid() for effect in calibration.EFFECTS for references in calibration.REFERENCES]
     keys = ("dominant", "classes", "patients", "units", "effect", "references")
     assert [tuple(cell[key] for key in keys) for cell in found["cells"]] == expected
-    assert found["worlds"] >= 2000 and found["summary"] == calibration.summary(found["cells"])
+    assert all(cell["worlds"] >= (2000 if cell["effect"] else 5000) for cell in found["cells"])
+    assert found["summary"] == calibration.summary(found["cells"])
 
 
 def test_the_table_is_written_one_cell_a_line(tmp_path):
@@ -101,14 +101,11 @@ def test_the_table_is_written_one_cell_a_line(tmp_path):
     assert json.loads(text) == content and '    {"a": [2, 3], "b": 1},\n' in text
 
 
-def test_a_design_asked_again_stands_beside_the_grid(tmp_path):
-    path, grids_own = tmp_path / "table.json", dict(cells=[dict(a=1)], root_seed=0, worlds=2000)
-    calibration.write(path, grids_own)
-    asked = Namespace(again="image fetal_planes 60 5", worlds=3, processes=1, root_seed=1, out=path)
-    calibration.once_more(asked)
-    found = json.loads(path.read_text(encoding="utf-8"))
-    again = found.pop("again")["image fetal_planes 60 5"]
-    assert found == grids_own and again["worlds"] == 3
-    assert [(cell["effect"], cell["references"]) for cell in again["cells"]] == [(0.0, "one"), (0.0, "equal"), (0.0, "apart")]
-    with pytest.raises(UserError, match="the grid's own worlds"):
-        calibration.once_more(Namespace(**vars(asked) | dict(root_seed=0)))
+def test_more_worlds_at_no_effect_leave_the_others_alone():
+    """The cells at no effect rest on all worlds, the others on the first ones, each as if asked for alone."""
+    design, asked = QUICK[0], Namespace(worlds=2, worlds_at_no_effect=5, processes=1, root_seed=0)
+    found = list(calibration.all_cells(design, asked))
+    first, null = judged(design, 0, range(2)), judged(design, 0, range(5), (0.0,))
+    assert found[:3] == list(cells(design, null, (0.0,))) and [cell["worlds"] for cell in found] == [5] * 3 + [2] * 9
+    assert found[3:] == list(cells(design, first))[3:]
+    assert list(calibration.all_cells(design, Namespace(**vars(asked) | dict(worlds_at_no_effect=0)))) == list(cells(design, first))
