@@ -18,7 +18,7 @@ mean width and mean estimate in points. A rate is [share, low, high] with its 95
 Wilson interval of coverage meets 93.5 to 96.5 %; at no effect at most 3.5 % "helps". All that misses is listed.
 At no effect there are more worlds: if "helps" has its nominal rate of 2.5 %, one cell of 45 passes 3.5 % by chance in
 11 % of such grids with 2,000 worlds a cell, in .03 % with 5,000 (binomial).
-Writes metrics/calibration.json, the same for any number of processes: 12 minutes on two CPU cores with
+Writes metrics/calibration.json, the same for any number of processes: 10 minutes on two CPU cores with
 `--worlds-at-no-effect 2000`, 16 with 5,000.
 """
 
