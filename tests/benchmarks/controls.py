@@ -76,9 +76,10 @@ def gains(rows: list[dict]) -> dict[str, dict]:
     for name in CONTROLS:
         own = [row["estimate"] for row in rows if row["control"] == name]
         if own:
-            half = stats.t.ppf(.975, len(own) - 1) * np.std(own, ddof=1) / np.sqrt(len(own)) if len(own) > 1 else None
-            low, high = (None, None) if half is None else (round(np.mean(own) + sign * half, 6) for sign in (-1, 1))
-            found[name] = dict(mean=round(np.mean(own), 6), low=low, high=high, populations=len(own))
+            many = len(own) > 1
+            limits = stats.ttest_1samp(own, 0).confidence_interval(.95) if many else (None, None)
+            low, high = (round(float(limit), 6) if many else None for limit in limits)
+            found[name] = dict(mean=round(float(np.mean(own)), 6), low=low, high=high, populations=len(own))
     return found
 
 

@@ -3,8 +3,8 @@
 import importlib
 import json
 
+import numpy as np
 import pytest
-from scipy import stats
 
 
 @pytest.fixture
@@ -13,12 +13,12 @@ def controls(repository, monkeypatch):
     return importlib.import_module("controls")
 
 
-def test_the_mean_gain_over_populations_is_that_of_scipys_t_test(controls):
+def test_the_mean_gain_over_populations_has_a_t_interval(controls):
     gains = [.031, -.002, .018, .044]
     rows = [dict(control="oracle", estimate=gain) for gain in gains] + [dict(control="null", estimate=.01)]
     found = controls.gains(rows)
-    test = stats.ttest_1samp(gains, 0)
-    expected = (sum(gains) / len(gains), *test.confidence_interval(.95))
+    mean, error = np.mean(gains), np.std(gains, ddof=1) / 2                 # of four values
+    expected = (mean, mean - 3.182446 * error, mean + 3.182446 * error)     # 97.5 % quantile of t with 3 degrees
     assert [found["oracle"][name] for name in ("mean", "low", "high")] == pytest.approx(expected, abs=1e-6)
     assert found["null"] == dict(mean=.01, low=None, high=None, populations=1) and "poison" not in found
 
