@@ -13,9 +13,13 @@ With 60 and 270 patients and the classes of FETAL_PLANES_DB the designs are the 
 patients and units. With 900 patients, and with balanced classes and 60 or 270 patients, they are the third of it whose
 levels add up to a multiple of three, so that every pair of levels occurs. The cells of one design share their worlds.
 
-Written for each cell: coverage of the 95 % interval, the share of every word, of "helps", and of words that are false;
-mean width and mean estimate in points. A rate is [share, low, high] with its 95 % Wilson interval (1927). Targets: the
-Wilson interval of coverage meets 93.5 to 96.5 %; at no effect at most 3.5 % "helps". All that misses is listed.
+Written for each cell: coverage of the 95 % interval, how often it lies wholly above the effect or wholly below, the
+share of every word, of "helps", and of words that are false; mean width and mean estimate in points. A rate is
+[share, low, high] with its 95 % Wilson interval (1927). Targets: at no effect at most 3.5 % "helps"; the Wilson interval
+of coverage meets 93.5 to 96.5 % for `one`, and reaches 93.5 % for `equal` and `apart`. All that misses is listed.
+Two references have no upper target because the rule they follow has none. The lower limit is intersection-union's: it
+lies above two equal effects only where those of both contrasts do (Berger 1982), far less often than 2.5 %. The upper
+limit is Bonferroni's: it errs at most 2.5 % in all, and half of that where one contrast decides.
 At no effect there are more worlds: if "helps" has its nominal rate of 2.5 %, one cell of 45 passes 3.5 % by chance in
 11 % of such grids with 2,000 worlds a cell, in .03 % with 5,000 (binomial).
 Writes metrics/calibration.json, the same for any number of processes: 10 minutes on two CPU cores with
@@ -49,6 +53,7 @@ APART = 2 * MARGIN                        # how far the second reference lies be
 REFERENCES = ("one", "equal", "apart")
 PATIENTS, UNITS, CLASSES = (60, 270, 900), (MIN_REPETITIONS, 8, 20), ("fetal_planes", "balanced")
 COVERAGE, FALSE_HELPS = (.935, .965), .035
+AT_LEAST = ("equal", "apart")             # held to the lower end of COVERAGE only
 WORDS = (*(word for word, *_ in REFUSALS), *(word for word, *_ in FINDINGS), OTHERWISE)
 # Where a word says what is not so; an effect on the border of a claim is outside it.
 FALSE = {"hurts": lambda effect: effect >= 0, "helps": lambda effect: effect <= 0,
@@ -96,7 +101,9 @@ def cells(design: Design, found: np.ndarray, effects: tuple[float, ...] = EFFECT
         false = [name for name, is_false in FALSE.items() if is_false(effect)]
         yield dict(
             dominant=design.dominant, classes=design.classes, patients=design.n_patients, units=design.n_units,
-            effect=effect, references=references, worlds=len(found), coverage=rate(((low <= effect) & (effect <= high)).sum(), len(found)),
+            effect=effect, references=references, worlds=len(found),
+            coverage=rate(((low <= effect) & (effect <= high)).sum(), len(found)),
+            above=rate((low > effect).sum(), len(found)), below=rate((high < effect).sum(), len(found)),
             helps=rate((words == "helps").sum(), len(found)), false_word=rate(np.isin(words, false).sum(), len(found)),
             words={name: rate((words == name).sum(), len(found)) for name in sorted(set(words.tolist()))},
             mean_width=_points(high - low), mean_estimate=_points(estimate))
@@ -112,7 +119,7 @@ def misses(cell: dict) -> list[str]:
     said = []
     if high < COVERAGE[0]:
         said.append(f"covers too little: {share:.3f} [{low:.3f}, {high:.3f}]")
-    if low > COVERAGE[1]:
+    if low > COVERAGE[1] and cell["references"] not in AT_LEAST:
         said.append(f"covers too much: {share:.3f} [{low:.3f}, {high:.3f}]")
     if cell["effect"] == 0 and cell["helps"][0] > FALSE_HELPS:
         said.append(f"says helps at no effect: {cell['helps'][0]:.3f}")
@@ -129,13 +136,18 @@ def summary(records: list[dict]) -> dict:
         found[references] = dict(
             cells=len(own), cells_at_no_effect=len(null),
             least_coverage=min(cell["coverage"] for cell in own), most_coverage=max(cell["coverage"] for cell in own),
-            mean_coverage=round(float(np.mean([cell["coverage"][0] for cell in own])), 4),
+            mean_coverage=_mean(own, "coverage"), mean_above=_mean(own, "above"), mean_below=_mean(own, "below"),
             most_false_helps=max(cell["helps"] for cell in null),
             most_false_words=max(cell["false_word"] for cell in own),
             cells_covering_too_little=sum(miss.startswith("covers too little") for miss in said),
-            cells_covering_too_much=sum(miss.startswith("covers too much") for miss in said),
+            cells_covering_more={dominant: sum(
+                cell["coverage"][1] > COVERAGE[1] for cell in own if cell["dominant"] == dominant) for dominant in SPREADS},
             cells_with_too_many_false_helps=sum(miss.startswith("says helps") for miss in said))
     return found
+
+
+def _mean(records: list[dict], name: str) -> float:
+    return round(float(np.mean([cell[name][0] for cell in records])), 4)
 
 
 def write(path: Path, content: dict) -> None:
@@ -165,7 +177,7 @@ def main() -> None:
     overall = summary(records)
     write(arguments.out, dict(
         cells=records, summary=overall, missed=missed, root_seed=arguments.root_seed, margin=MARGIN,
-        targets=dict(coverage=COVERAGE, false_helps=FALSE_HELPS)))
+        targets=dict(coverage=COVERAGE, coverage_at_least_only=AT_LEAST, false_helps=FALSE_HELPS)))
     print(*missed, json.dumps(overall, indent=2), sep="\n")
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from synthplanes import seeds
 from synthplanes.data.phantom import population
@@ -83,7 +83,7 @@ class World:
     def correct(self, arm: str, effect: float = 0.0) -> np.ndarray:
         """The share of a unit's seeds that were right, [units, images], for a gain of `effect` over `real`."""
         accuracy = ACCURACY + effect * (1 - ACCURACY) / np.mean(1 - ACCURACY)
-        threshold = -self.spread.total(arm) * norm.ppf(accuracy)
+        threshold = -self.spread.total(arm) * ndtri(accuracy)
         right = self.latent[arm] > threshold[self.labels].astype(np.float32)
         return right[:, 0] if self.spread.n_seeds == 1 else right.mean(axis=1, dtype=np.float32)
 

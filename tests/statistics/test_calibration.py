@@ -21,9 +21,7 @@ def quick(design, effects=EFFECTS):
 
 
 def failures(records):
-    """Every miss but one: over two equal references `weaker` is meant to cover more than 95 %."""
-    return [(cell["effect"], cell["references"], miss) for cell in records for miss in misses(cell)
-            if not (cell["references"] == "equal" and miss.startswith("covers too much"))]
+    return [(cell["effect"], cell["references"], miss) for cell in records for miss in misses(cell)]
 
 
 @pytest.mark.parametrize("design", QUICK, ids=lambda design: design.name)
