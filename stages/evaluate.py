@@ -11,7 +11,7 @@ from synthplanes.statistics.predictions import read_predictions
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", paths=("predictions", "prepared", "simulated", "plan", "out"))
+    arguments = stage_arguments(__doc__, "profile", paths=("predictions", "prepared", "simulated", "plan", "code", "out"))
     profile = read_profile(arguments.profile)
     budgets, archs = profile.used_budgets(), profile.used_archs()
     classes = read_classes(arguments.prepared)
@@ -25,6 +25,7 @@ def main() -> None:
     scores, verdict = evaluate(predictions, settings_of(profile), {"phantom": phantom}, splits, development)
     verdict["analysis_plan"] = count_opening(arguments.out / "openings.csv", digest(arguments.plan),
                                              [cell / "probabilities.npy" for cell in cells])
+    verdict["analysis_plan"]["code"] = digest(arguments.code, "fingerprint")
     records.write_table(arguments.out / "scores.csv", scores)
     records.write_json(arguments.out / "verdict.json", verdict)
 

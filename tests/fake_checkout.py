@@ -136,7 +136,7 @@ def _metrics(folder: Path, at: dict[str, Path], profile: Profile) -> None:
     scores, verdict = evaluate([predictions], settings, {"phantom": {"version": "1", "sha256_of_frames": "ab"}},
                                records.read_table(at["prepared"] / "splits.csv", records.SPLITS),
                                records.read_table(at["prepared"] / "development" / "index.csv", records.INDEX))
-    verdict["analysis_plan"] = {"digest": "0123456789ab" + 52 * "0", "openings": 2, "plans": 1}
+    verdict["analysis_plan"] = {"digest": "0123456789ab" + 52 * "0", "openings": 2, "plans": 1, "code": 64 * "c"}
     records.write_table(folder / "scores.csv", scores)
     records.write_json(folder / "verdict.json", verdict)
     both = {name: {"images": 30, "patients": 15} for name in CLASSES}

@@ -145,7 +145,20 @@ def test_a_cross_validation_says_so(checkout):
     assert "Cross-validation by scanners: every generator has test patients of its own" in page
     assert "a bootstrap of patients and seeds" in page and "unknown where each has patients of its own" in page
     assert "a bootstrap of patients and generators" in report(checkout)
-    assert "Cross-validation" not in report(checkout)
+    assert "Cross-validation" not in report(checkout) and "Fold by fold" not in report(checkout)
+
+
+def test_folds_stand_one_by_one_and_as_observations(checkout):
+    path = checkout / "metrics" / NAME / "verdict.json"
+    verdict = records.read_json(path)
+    verdict["folds"] = [dict(budget="scarce", arch="mean", metric="balanced_accuracy", contrast="fair", arm="mixed",
+                             reference_arm="real", estimate=-.02, low=-.05, high=.01, p_value=.1, folds=[
+                                 dict(fold=0, scanners=["E6", "S|10"], images=70, patients=20, classes=2, estimate=-.01),
+                                 dict(fold=1, scanners=[""], images=60, patients=19, classes=1, estimate=-.03)])]
+    records.write_json(path, verdict)
+    page = report(checkout)
+    assert "## Fold by fold" in page and "70 (20) | 2 | -1.0 |" in page and "60 (19) | 1 | -3.0 |" in page
+    assert "| 2 | -2.0 | -5.0 to +1.0 | 0.100 |" in page and "E6, S|10" not in page
 
 
 def test_numbers_that_nobody_knows_are_called_unknown(checkout):

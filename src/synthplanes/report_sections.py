@@ -18,6 +18,7 @@ METRIC = "balanced_accuracy"
 _ROLES = ("naive", "confirmatory", "secondary", "rival", "control")
 _FURTHER_METRICS = ("accuracy", "macro_f1", "macro_auroc", "calibration_error")
 _WORDS = (
+    ("other information", "refused: one arm rests on images that the other never had"),
     ("undertrained", "refused: `real` still gains from more updates, so any difference may be one of training time"),
     ("unpaired", "refused: the arms were not run with the same seeds"),
     ("too few repetitions", "refused: too few generators or, with one generator or one for each fold, classifier seeds"),
@@ -39,7 +40,6 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
     `looks` maps an arm to its classifiers' looks at validation images, `origins` an architecture role to what the weights
     it begins from had learned from, `picture` a figure's file name to the Markdown that shows it.
     """
-    verdict = _without_repetition(verdict, profile)
     budgets = by_share(profile.used_budgets())
     main, folds = _main(verdict, budgets), profile.prepare.cross_validation != "none"
     parts = [
@@ -53,7 +53,8 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
         "## The naive contrast beside the fair ones", *_contrasts(verdict, budgets), picture["contrasts.png"],
         "## Where the uncertainty comes from", *report_uncertainty.variance_components(verdict, main, folds),
         "## The same differences resampled", *report_uncertainty.resampling(verdict, main, folds),
-        "## Plateau", _plateau(verdict, budgets),
+        *report_uncertainty.fold_by_fold(verdict),
+        "## Plateau", _plateau(verdict, budgets, folds),
         "## Controls", *_controls(verdict),
         "## Rivals", *rivals(main),
         "## For whom: slices of the test images", *slices(verdict, budgets),
@@ -73,15 +74,8 @@ def page(name: str, profile: Profile, data: dict, verdict: dict, scores: Table, 
 def _openings(plan: dict) -> str:
     return (f"Test images were predicted under the analysis plan of SHA-256 {plan['digest'][:12]} (analysis_plan.json). "
             f"The ledger openings.csv, which knows of nothing before its first row, counts {plan['openings']} "
-            f"opening(s) under {plan['plans']} plan(s).")
-
-
-def _without_repetition(verdict: dict, profile: Profile) -> dict:
-    """With one architecture the mean over architectures is that architecture: its rows are said once."""
-    if len(profile.used_archs()) > 1:
-        return verdict
-    return {key: [row for row in value if row.get("arch", "mean") == "mean"] if isinstance(value, list) else value
-            for key, value in verdict.items()}
+            f"opening(s) under {plan['plans']} plan(s). The code that judged has SHA-256 {plan['code'][:12]} "
+            "(artifacts/code/evaluate.json).")
 
 
 def in_order(found: list[dict], budgets: list[str]) -> list[dict]:
@@ -169,7 +163,9 @@ def _contrasts(verdict: dict, budgets: list[str]) -> list[str]:
               "verdict"]
     parts += [table(header, map(_contrast_row, main)),
               "The word of a row speaks of one reference; the profile's verdict needs both `real` and "
-              "`real_two_stage`. Outside of that pair a word that claims a difference needs p (Holm) below .05. "
+              "`real_two_stage`. Outside of that pair a word that claims a difference needs p (Holm) below .05; without it "
+              "the next word that holds is said. The family of Holm holds all other contrasts, budgets, metrics and "
+              "architectures, also the naive, the refused ones and the controls, whose own section judges them without it. "
               + _unequal(main)]
     if others:
         parts += ["Per architecture:", table(header, map(_contrast_row, others))]
@@ -197,7 +193,7 @@ def _contrast_row(record: dict) -> list[str]:
             ("naive: " if record["role"] == "naive" else "") + escaped(record["verdict"])]
 
 
-def _plateau(verdict: dict, budgets: list[str]) -> str:
+def _plateau(verdict: dict, budgets: list[str], folds: bool) -> str:
     rows = []
     for budget in budgets:
         gate = verdict["plateau"][budget]
@@ -208,7 +204,9 @@ def _plateau(verdict: dict, budgets: list[str]) -> str:
             rows.append([escaped(budget), escaped(arch), points(gain, 2), error, points(gate["limit"], 2), str(gate["n_seeds"]),
                          count(gate["n_images"]), count(gate["n_patients"]), "met" if met else "not met"])
     return ("`real` at twice the updates may gain at most half the margin on validation images. The mean decides the verdict, "
-            "an architecture's own gain what is said of it alone.\n\n"
+            "an architecture's own gain what is said of it alone. The gain is an estimate, whose error over seeds stands beside "
+            "it: a gate that is met shows no sign of too little training, and does not prove that there is none."
+            + (" An image counts once in every fold that validates on it." if folds else "") + "\n\n"
             + table(["budget", "architecture", "gain, points", "standard error", "allowed", "seeds", "images", "patients",
                      "gate"], rows))
 
@@ -217,7 +215,9 @@ def _controls(verdict: dict) -> list[str]:
     if not verdict["controls"]:
         return ["This profile runs no controls."]
     expected = {True: "as expected", False: "NOT as expected", None: "refused to say"}
-    parts = [table(["control", "budget", "architecture", "must help", "verdict", "outcome"], [
+    parts = ["A control is judged as the confirmatory arm is, against both references and without Holm; where it ran on "
+             "every architecture the mean answers.",
+             table(["control", "budget", "architecture", "must help", "verdict", "outcome"], [
         [code(row["arm"]), escaped(row["budget"]), escaped(row["arch"]), "yes" if row["must_help"] else "no",
          escaped(row["verdict"]), expected[row["as_expected"]]] for row in verdict["controls"]])]
     shares = [row for row in verdict["oracle_share"] if row["metric"] == METRIC]

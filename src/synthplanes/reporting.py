@@ -111,8 +111,8 @@ def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], ver
     intervals.levels(out / "accuracy.png", {
         arch if len(budgets) == 1 else f"{arch}, {budget}": [
             Interval(level["arm"], level["estimate"], max(0, level["low"]), min(1, level["high"]))
-            for level in report_sections.levels_of(verdict, budget, arch) if level["estimate"] is not None]
-        for budget in budgets for arch in sorted(profile.used_archs())}, 1 / len(classes))
+            for level in report_sections.levels_of(verdict, budget, scope) if level["estimate"] is not None]
+        for budget in budgets for arch, scope in _scopes(profile)}, 1 / len(classes))
     if len(budgets) > 1:
         intervals.curves(out / "low_data.png", {
             name: {share: Interval("", level["estimate"], level["low"], level["high"]) for share, level in curve.items()}
@@ -130,6 +130,12 @@ def _draw(profile: Profile, folders: Mapping[str, Path], classes: list[str], ver
                                            development.index["patient_id"]),
                             _first_of_each(synthetic.images, synthetic.index["label"], classes,
                                            synthetic.index["image_id"]))
+
+
+def _scopes(profile: Profile) -> list[tuple[str, str]]:
+    """(architecture, the name of its rows in the verdict); one architecture alone is the mean."""
+    archs = sorted(profile.used_archs())
+    return [(arch, arch if len(archs) > 1 else "mean") for arch in archs]
 
 
 def _draw_classifiers(profile: Profile, folder: Path, budget: str, classes: list[str], scores: records.Table,

@@ -12,7 +12,7 @@ from synthplanes.statistics.settings import Settings
 
 CELLS = frozenset((arm, arch, "scarce", 0, seed) for arm in ("real", "synthetic_then_real") for arch in ("a", "b")
                   for seed in range(3))
-RECIPE = {"stage_1_updates": 40}
+PROTOCOL = {"recipe": {"stage_1_updates": 40}}
 
 
 def settings(**changes) -> Settings:
@@ -22,7 +22,7 @@ def settings(**changes) -> Settings:
 
 def written(folder, **changes):
     path = folder / "analysis_plan.json"
-    records.write_json(path, analysis_plan(settings(**changes), RECIPE))
+    records.write_json(path, analysis_plan(settings(**changes), PROTOCOL))
     return path
 
 
@@ -34,7 +34,7 @@ def test_the_plan_names_hypothesis_margin_words_and_runs(tmp_path):
     assert plan["margin"] == 0.02 and plan["gate"]["allowed_gain"] == 0.01
     assert [row["word"] for row in plan["words"]][-3:] == ["equivalent", "no worthwhile gain", "inconclusive"]
     assert {"arm": "real", "arch": "b", "budget": "scarce", "number": 3} in plan["runs"]
-    assert plan["recipe"] == RECIPE
+    assert plan["protocol"] == PROTOCOL
 
 
 @pytest.mark.parametrize("changes", [dict(margin=0.01), dict(root_seed=2), dict(scarce_budget="full"),
@@ -46,8 +46,8 @@ def test_another_plan_has_another_digest(tmp_path, changes):
 
 def test_with_several_generators_they_are_the_unit():
     several = frozenset((arm, arch, budget, 1, seed) for arm, arch, budget, _, seed in CELLS) | CELLS
-    assert analysis_plan(settings(), RECIPE)["hypothesis"]["unit_of_repetition"] == "classifier seed"
-    assert analysis_plan(settings(expected=several), RECIPE)["hypothesis"]["unit_of_repetition"] == "generator"
+    assert analysis_plan(settings(), PROTOCOL)["hypothesis"]["unit_of_repetition"] == "classifier seed"
+    assert analysis_plan(settings(expected=several), PROTOCOL)["hypothesis"]["unit_of_repetition"] == "generator"
 
 
 def test_the_ledger_counts_looks_and_plans(tmp_path):

@@ -122,8 +122,22 @@ def test_a_secondary_row_claims_a_difference_only_after_holm(world):
             claims = record["word"] == "hurts" or record["word"].startswith("helps")
             if record["p_value_holm"] is not None and not record["confirmatory"]:
                 assert not claims or record["p_value_holm"] <= .05
-                seen += record["p_value"] < .05 < record["p_value_holm"] and record["word"] == "inconclusive"
+                seen += record["p_value"] < .05 < record["p_value_holm"] and not claims
+                if record["p_value_holm"] > .05 and record["high"] < .02:
+                    assert record["word"] in ("equivalent", "no worthwhile gain"), record
     assert seen > 0
+
+
+def test_one_architecture_is_the_mean_and_no_second_hypothesis(world):
+    """Each contrast and metric once, so that Holm counts it once."""
+    _, verdict = judge(world(archs=("residual",), controls=CONTROLS))
+    for key in ("records", "levels", "controls", "oracle_share", "variance_components", "resampling"):
+        assert {row["arch"] for row in verdict[key]} == {"mean"}, key
+    places = [(row["contrast"], row["metric"]) for row in verdict["records"]]
+    assert len(set(places)) == len(places)
+    rest = find(verdict["records"], confirmatory=False)
+    least = min(rest, key=lambda row: row["p_value"])
+    assert least["p_value_holm"] == pytest.approx(min(1, len(rest) * least["p_value"]), abs=1e-4)
 
 
 def test_four_seeds_are_too_few_for_a_word_and_keep_their_interval(world):

@@ -2,7 +2,7 @@ import pytest
 
 from synthplanes.errors import UserError
 from synthplanes.records import INDEX, SPLITS, Table
-from synthplanes.statistics.training_sets import training_sets
+from synthplanes.statistics.training_sets import refuse_another_index, training_sets
 
 DEVELOPMENT = Table.of_rows(INDEX, [{**{name: "" for name in INDEX.columns}, "image_id": name, "scanner": name.upper()}
                                     for name in "abcd"])
@@ -24,3 +24,17 @@ def test_tables_that_do_not_fit_are_refused():
         training_sets(splits(("scarce", 0, "a", "train"), ("full", 0, "a", "validation")), DEVELOPMENT, "full")
     with pytest.raises(UserError, match="names the image 'z', which the development index.csv lacks"):
         training_sets(splits(("scarce", 0, "z", "train")), DEVELOPMENT, "scarce")
+
+
+@pytest.mark.parametrize("column", ["patient_id", "label", "scanner", "operator", "sub_plane"])
+def test_an_index_that_calls_an_image_something_else_is_refused(world, column):
+    """The same names with other facts: what training saw, and what metadata tells, would be wrong without a word."""
+    predictions = world()
+    same = Table.of_rows(INDEX, [{**row, "sha256": "", "role": "train"} for row in predictions.images.rows()][::-1])
+    refuse_another_index(predictions, same)
+    refuse_another_index(predictions, DEVELOPMENT)  # no image in common
+    values = same[column].copy().astype(object)
+    values[5] = "something else"
+    image = same["image_id"][5]
+    with pytest.raises(UserError, match=f"image '{image}' has another {column} in the predictions of the budget 'b25'"):
+        refuse_another_index(predictions, same.with_columns(**{column: values.astype(str)}))

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from synthplanes.statistics.clustered import Interval
-from synthplanes.statistics.verdict import (FINDINGS, OTHERWISE, REFUSALS, Evidence, described, judge,
+from synthplanes.statistics.verdict import (DIFFERENCES, FINDINGS, OTHERWISE, REFUSALS, Evidence, described, judge,
                                             on_simulated, points, sentence, subject)
 
 MARGIN = .02
@@ -64,6 +64,15 @@ def test_refusals_have_an_order_and_need_no_interval():
     assert judge(Evidence(None, MARGIN, "", "", "a seed is missing")).word == "unpaired"
 
 
+@pytest.mark.parametrize("low, high, word", [
+    (-.05, -.021, "no worthwhile gain"), (-.012, -.001, "equivalent"), (.001, .012, "equivalent"), (.01, .05, OTHERWISE)])
+def test_without_a_difference_the_next_word_that_holds_is_said(low, high, word):
+    """Evidence of harm that Holm takes away still bounds the gain from above."""
+    evidence = Evidence(an_interval(low, high), MARGIN)
+    assert judge(evidence).word in DIFFERENCES and judge(evidence, may_differ=False).word == word
+    assert judge(Evidence(None, MARGIN, "", "it still gains"), may_differ=False).word == "undertrained"
+
+
 def test_five_repetitions_are_enough_and_four_are_counted():
     assert "4 repetitions" in judge(Evidence(an_interval(.03, .05, n_units=4), MARGIN)).reason
     assert not judge(Evidence(an_interval(.03, .05, n_units=5), MARGIN)).refused
@@ -117,7 +126,7 @@ def test_the_sentence():
     assert say(.01, .05) == (
         "This synthetic set helps on simulated images: balanced accuracy changes by +3.0 points (95 % "
         "interval +1.0 to +5.0, p = 0.010) against the better of `real` and `real_two_stage` at equal "
-        "updates, where 2.0 points would be worthwhile and 2.8 points could be seen (1 generator, 6 seeds "
+        "updates, where 2.0 points would be worthwhile and 2.8 points could be seen against either alone (1 generator, 6 seeds "
         "each, 90 test patients).")
     assert say(.01, .05, simulated=False, n_generators=6).startswith("The method helps: ")
     assert say(.01, .05, why_undertrained="it still gains") == (

@@ -10,8 +10,9 @@ from synthplanes.statistics import clustered, contrasts, verdict
 from synthplanes.statistics.settings import FAMILY_LEVEL, PRIMARY_METRIC, Settings
 
 
-def analysis_plan(settings: Settings, recipe: Mapping) -> dict:
-    """All that decides a verdict and is not measured; `recipe` is the section of params.yaml by which arms train."""
+def analysis_plan(settings: Settings, protocol: Mapping) -> dict:
+    """All that decides a verdict and is not measured; `protocol` is the profile's part of params.yaml, less what
+    changes no result."""
     runs = Counter((arm, arch, budget) for arm, arch, budget, *_ in settings.expected)
     replicates = len({replicate for *_, replicate, _ in settings.expected})
     return {
@@ -32,11 +33,14 @@ def analysis_plan(settings: Settings, recipe: Mapping) -> dict:
             "contrasts": [{"arm": one.arm, "reference": one.reference, "name": one.name, "role": one.role}
                           for one in contrasts.CONTRASTS if one.role != "confirmatory"],
             "adjustment": "Holm", "level": FAMILY_LEVEL,
+            "family": "every contrast of every budget but the confirmatory pair, in both metrics, in the mean over "
+                      "architectures and, where there are several, in each of them; refused rows count",
+            "words": "a word that claims a difference needs the adjusted p; without it the next rule that holds decides",
         },
         "controls_that_must_help": {arm: must for arm, must in sorted(contrasts.CONTROLS.items())},
         "runs": [{"arm": arm, "arch": arch, "budget": budget, "number": number}
                  for (arm, arch, budget), number in sorted(runs.items())],
-        "recipe": dict(recipe),
+        "protocol": dict(protocol),
         "source": settings.source, "simulated": settings.simulated, "root_seed": settings.root_seed,
         "warm_started": sorted(settings.warm_started),
     }

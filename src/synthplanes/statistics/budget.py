@@ -33,11 +33,15 @@ class BudgetVerdict:
                                     *contrasts.REFERENCES) == self.all_archs
 
     def scopes(self, *arms: str) -> Iterator[tuple[str, list[str]]]:
-        """(name, architectures): the mean where every architecture ran the arms, and each that did."""
+        """(name, architectures): the mean where every architecture ran the arms, and each that did.
+
+        One architecture alone is the mean: the same numbers twice would be the same hypothesis twice.
+        """
         archs = contrasts.archs_with(self.predictions, *arms)
         if archs == self.all_archs:
             yield "mean", archs
-        yield from ((arch, [arch]) for arch in archs)
+        if len(self.all_archs) > 1:
+            yield from ((arch, [arch]) for arch in archs)
 
     def pairings(self) -> Iterator[tuple[contrasts.Contrast, str, list[str], contrasts.Pairing]]:
         """(contrast, scope, architectures, pairing) of every contrast whose arms were run."""

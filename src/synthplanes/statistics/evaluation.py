@@ -13,13 +13,14 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import SCORES, Table
-from synthplanes.statistics import contrasts, cross_validation, metadata_baselines, scores, slices
+from synthplanes.statistics import contrasts, cross_validation, fold_means, metadata_baselines, scores, slices
 from synthplanes.statistics.budget import BudgetVerdict
+from synthplanes.statistics.clustered import Interval
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
 from synthplanes.statistics.settings import FAMILY_LEVEL, Settings
-from synthplanes.statistics.training_sets import TrainingSets, folds_of, training_sets
+from synthplanes.statistics.training_sets import TrainingSets, folds_of, refuse_another_index, training_sets
 from synthplanes.statistics.uncertainty import resampling, variance_components
-from synthplanes.statistics.verdict import OTHERWISE, on_simulated
+from synthplanes.statistics.verdict import DIFFERENCES, Evidence, judge, on_simulated
 
 DECIMALS = 6  # so that the files under version control are stable
 
@@ -33,10 +34,13 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
     `development` (records.INDEX) it is also said which scanners training saw and what the metadata alone can tell.
     Returns the table SCORES of the test rows and the content of `verdict.json`, rounded to 6 decimals.
     Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a
-    class is absent from the test rows, or where an arm of the confirmatory hypothesis is.
+    class is absent from the test rows, or where an arm of the confirmatory hypothesis is, and where `development` says
+    something else of an image than the predictions do.
     Folds of a cross-validation are pooled first (cross_validation.py).
     """
     refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
+    for predictions in budgets if development is not None else ():
+        refuse_another_index(predictions, development)
     every_fold, crossed = splits, cross_validation.is_crossed(splits)
     if crossed:
         budgets, splits = cross_validation.all_pooled(budgets, splits)
@@ -50,7 +54,7 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
                         f"{' and '.join(contrasts.REFERENCES)} of every architecture at budget "
                         f"{settings.scarce_budget}: run those stages.")
     records = [record for one in judged.values() for record in one.records()]
-    _adjust(records, settings.simulated)
+    _adjust(records, settings)
     verdict = {
         **(identification or {}),
         "records": sorted(records, key=_place),
@@ -64,6 +68,8 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, identification:
         "controls": [row for one in judged.values() for row in one.controls()],
         "variance_components": [row for one in judged.values() for row in variance_components(one)],
         "resampling": sorted(resampling(list(judged.values())), key=_place),
+        "folds": [row for name, one in judged.items() if crossed and name in training
+                  for row in fold_means.fold_records(one, training[name].fold)],
         "overall": scarce.overall(),
     }
     return _score_table(budgets), _rounded(verdict)
@@ -88,18 +94,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _adjust(records: list[dict], simulated: bool) -> None:
+def _adjust(records: list[dict], settings: Settings) -> None:
     """Add `p_value_holm`: over all but the confirmatory pair, which is one hypothesis and keeps its own p.
 
-    A word that claims a difference needs the adjusted p as well; without it the row is inconclusive.
+    A word that claims a difference needs the adjusted p as well; without it the first of the other rules that holds
+    gives the word.
     """
     family = [record for record in records if not record["confirmatory"] and record["p_value"] is not None]
     for record in records:
         record["p_value_holm"] = record["p_value"]
     for record, adjusted in zip(family, holm([record["p_value"] for record in family])):
         record["p_value_holm"] = adjusted
-        if adjusted > FAMILY_LEVEL and (record["word"] == "hurts" or record["word"].startswith("helps")):
-            record["word"], record["verdict"] = OTHERWISE, on_simulated(OTHERWISE, simulated)
+        if adjusted > FAMILY_LEVEL and record["word"] in DIFFERENCES:
+            interval = Interval(**{name: record[name] for name in Interval.__dataclass_fields__})
+            record["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
+            record["verdict"] = on_simulated(record["word"], settings.simulated)
 
 
 def _score_table(budgets: Sequence[Predictions]) -> Table:

@@ -17,12 +17,12 @@ from synthplanes.records import Schema, Table
 OPENINGS = Schema("openings.csv", dict(opening=int, analysis_plan=str, predictions=str))
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a written plan, in hexadecimal."""
+def digest(path: Path, stage: str = "plan") -> str:
+    """SHA-256 of a file that `stage` writes, in hexadecimal."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run the stage plan, which writes the analysis plan, first.") from None
+        raise UserError(f"{path} does not exist: run the stage {stage}, which writes it, first.") from None
 
 
 def refuse_other_plans(cells: Sequence[Path], plan: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.records import Table
+from synthplanes.statistics.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,17 @@ class TrainingSets:
         if self.fold is None:
             return np.stack(list(by.values()))
         return np.array([[by[replicate][row] for row, replicate in enumerate(self.fold.tolist())]])
+
+
+def refuse_another_index(predictions: Predictions, development: Table) -> None:
+    """Raise `UserError` where an image of the predictions is another one in `development` (records.INDEX); roles differ."""
+    images = predictions.images
+    shared, here, there = np.intersect1d(images["image_id"], development["image_id"], return_indices=True)
+    for column in ("patient_id", "label", "scanner", "operator", "sub_plane"):
+        differs = images[column][here] != development[column][there]
+        if differs.any():
+            raise UserError(f"The image '{shared[differs][0]}' has another {column} in the predictions of the budget "
+                            f"'{predictions.budget}' than in the development index.csv: run prepare and predict again.")
 
 
 def training_sets(splits: Table, development: Table, budget: str) -> dict[int, Table]:

@@ -101,14 +101,16 @@ FINDINGS = (
     ("no worthwhile gain",  no_worthwhile_gain,  "upper limit < margin"),
 )
 OTHERWISE = "inconclusive"
+DIFFERENCES = ("hurts", "helps", "helps, negligibly")  # words that claim one
 
 
-def judge(evidence: Evidence) -> Judgement:
-    """The word of the first rule that holds."""
+def judge(evidence: Evidence, may_differ: bool = True) -> Judgement:
+    """The word of the first rule that holds; with `may_differ` false no word claims a difference."""
     for word, rule, _ in REFUSALS:
         if reason := rule(evidence):
             return Judgement(word, reason)
-    return Judgement(next((word for word, rule, _ in FINDINGS if rule(evidence)), OTHERWISE), "")
+    return Judgement(next((word for word, rule, _ in FINDINGS
+                           if (may_differ or word not in DIFFERENCES) and rule(evidence)), OTHERWISE), "")
 
 
 def described(found: Interval | None, why_no_number: str = "") -> dict:
@@ -165,12 +167,13 @@ def sentence(judgement: Judgement, interval: Interval | None, margin: float, *, 
         "no worthwhile gain": f"{who} brings no worthwhile gain{place}",
         "inconclusive":       f"whether {who} helps{place} remains open",
     }[judgement.word].rstrip(",")
+    seen = " against either alone" if len(references) > 1 else ""
     p = "p < 0.001" if interval.p_value < 0.001 else f"p = {interval.p_value:.3f}"
     return (f"{opening[0].upper()}{opening[1:]}: {metric.replace('_', ' ')} changes by "
             f"{points(interval.estimate, sign=True)} points (95 % interval {points(interval.low, sign=True)} "
             f"to {points(interval.high, sign=True)}, {p}) against {against} at equal updates, where "
             f"{points(margin)} points would be worthwhile and {points(interval.smallest_visible_effect)} "
-            f"points could be seen ({_count(n_generators, 'generator')}, {each}{_count(n_seeds, 'seed')} each, "
+            f"points could be seen{seen} ({_count(n_generators, 'generator')}, {each}{_count(n_seeds, 'seed')} each, "
             f"{interval.n_patients} test patients).")
 
 
