@@ -1,6 +1,6 @@
 """Is the interval calibrated? Worlds with a known effect go through the code that decides, and words are counted.
 
-    python tests/benchmarks/calibration.py [--worlds 2000] [--worlds-at-no-effect 5000] [--processes 2]
+    python tests/benchmarks/calibration.py [--worlds 2000] [--worlds-at-no-effect 4000] [--processes 2]
 
 Each cell of a grid is a design of `simulated_worlds` (which variance dominates, classes, test patients, units), a true
 effect (0, half the margin, the margin, twice the margin) and what the arm is compared with:
@@ -15,15 +15,16 @@ levels add up to a multiple of three, so that every pair of levels occurs. The c
 
 Written for each cell: coverage of the 95 % interval, how often it lies wholly above the effect or wholly below, the
 share of every word, of "helps", and of words that are false; mean width and mean estimate in points. A rate is
-[share, low, high] with its 95 % Wilson interval (1927). Targets: at no effect at most 3.5 % "helps"; the Wilson interval
-of coverage meets 93.5 to 96.5 % for `one`, and reaches 93.5 % for `equal` and `apart`. All that misses is listed.
-Two references have no upper target because the rule they follow has none. The lower limit is intersection-union's: it
-lies above two equal effects only where those of both contrasts do (Berger 1982), far less often than 2.5 %. The upper
-limit is Bonferroni's: it errs at most 2.5 % in all, and half of that where one contrast decides.
+[share, low, high] with its 95 % Wilson interval (1927). Targets: the Wilson interval of coverage meets 93.5 to 96.5 %;
+at no effect at most 3.5 % "helps". All that misses is listed. `power` is the share of "helps" at each effect.
+
+`equal` and `apart` miss on the upper side, and are meant to. The lower limit is intersection-union's: it lies above two
+equal effects only where those of both contrasts do (Berger 1982), far less often than 2.5 %. The upper limit is
+Bonferroni's: nominally it errs at most 2.5 %, and half of that where one contrast decides.
+
 At no effect there are more worlds: if "helps" has its nominal rate of 2.5 %, one cell of 45 passes 3.5 % by chance in
-11 % of such grids with 2,000 worlds a cell, in .03 % with 5,000 (binomial).
-Writes metrics/calibration.json, the same for any number of processes: 10 minutes on two CPU cores with
-`--worlds-at-no-effect 2000`, 16 with 5,000.
+11 % of such grids with 2,000 worlds a cell, in .2 % with 4,000 (binomial).
+Writes metrics/calibration.json, the same for any number of processes.
 """
 
 import argparse
@@ -53,7 +54,6 @@ APART = 2 * MARGIN                        # how far the second reference lies be
 REFERENCES = ("one", "equal", "apart")
 PATIENTS, UNITS, CLASSES = (60, 270, 900), (MIN_REPETITIONS, 8, 20), ("fetal_planes", "balanced")
 COVERAGE, FALSE_HELPS = (.935, .965), .035
-AT_LEAST = ("equal", "apart")             # held to the lower end of COVERAGE only
 WORDS = (*(word for word, *_ in REFUSALS), *(word for word, *_ in FINDINGS), OTHERWISE)
 # Where a word says what is not so; an effect on the border of a claim is outside it.
 FALSE = {"hurts": lambda effect: effect >= 0, "helps": lambda effect: effect <= 0,
@@ -119,7 +119,7 @@ def misses(cell: dict) -> list[str]:
     said = []
     if high < COVERAGE[0]:
         said.append(f"covers too little: {share:.3f} [{low:.3f}, {high:.3f}]")
-    if low > COVERAGE[1] and cell["references"] not in AT_LEAST:
+    if low > COVERAGE[1]:
         said.append(f"covers too much: {share:.3f} [{low:.3f}, {high:.3f}]")
     if cell["effect"] == 0 and cell["helps"][0] > FALSE_HELPS:
         said.append(f"says helps at no effect: {cell['helps'][0]:.3f}")
@@ -140,10 +140,20 @@ def summary(records: list[dict]) -> dict:
             most_false_helps=max(cell["helps"] for cell in null),
             most_false_words=max(cell["false_word"] for cell in own),
             cells_covering_too_little=sum(miss.startswith("covers too little") for miss in said),
-            cells_covering_more={dominant: sum(
-                cell["coverage"][1] > COVERAGE[1] for cell in own if cell["dominant"] == dominant) for dominant in SPREADS},
+            cells_covering_too_much={dominant: sum(miss.startswith("covers too much") for cell in own
+                                                   if cell["dominant"] == dominant for miss in misses(cell))
+                                     for dominant in SPREADS},
             cells_with_too_many_false_helps=sum(miss.startswith("says helps") for miss in said))
     return found
+
+
+def power(records: list[dict]) -> list[dict]:
+    """The power curve of every design and kind of reference: the share of "helps" at each effect."""
+    curves: dict[tuple, dict] = {}
+    for cell in records:
+        design = {name: cell[name] for name in ("dominant", "classes", "patients", "units", "references")}
+        curves.setdefault(tuple(design.values()), {**design, "helps": {}})["helps"][str(cell["effect"])] = cell["helps"][0]
+    return list(curves.values())
 
 
 def _mean(records: list[dict], name: str) -> float:
@@ -151,17 +161,19 @@ def _mean(records: list[dict], name: str) -> float:
 
 
 def write(path: Path, content: dict) -> None:
-    """Sorted JSON with one cell per line: a table of hundreds of rows that a reader can compare."""
-    lines = ",\n".join("    " + json.dumps(cell, sort_keys=True) for cell in content["cells"])
-    head = json.dumps({name: value for name, value in content.items() if name != "cells"}, sort_keys=True, indent=2)
+    """JSON with one row of a table per line: hundreds of rows that a reader can compare."""
+    tables = [name for name in ("cells", "power") if name in content]
+    rows = {name: ",\n".join("    " + json.dumps(row, sort_keys=True) for row in content[name]) for name in tables}
+    lines = "".join(f'  "{name}": [\n{rows[name]}\n  ],\n' for name in tables)
+    rest = json.dumps({name: value for name, value in content.items() if name not in tables}, sort_keys=True, indent=2)
     with replacing(path) as temporary:
-        temporary.write_text('{\n  "cells": [\n' + lines + "\n  ]," + head[1:] + "\n", encoding="utf-8")
+        temporary.write_text("{\n" + lines + rest[2:] + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=2000)
-    parser.add_argument("--worlds-at-no-effect", type=int, default=5000)
+    parser.add_argument("--worlds-at-no-effect", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--root-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "metrics" / "calibration.json")
@@ -177,7 +189,7 @@ def main() -> None:
     overall = summary(records)
     write(arguments.out, dict(
         cells=records, summary=overall, missed=missed, root_seed=arguments.root_seed, margin=MARGIN,
-        targets=dict(coverage=COVERAGE, coverage_at_least_only=AT_LEAST, false_helps=FALSE_HELPS)))
+        power=power(records), targets=dict(coverage=COVERAGE, false_helps=FALSE_HELPS)))
     print(*missed, json.dumps(overall, indent=2), sep="\n")
 
 

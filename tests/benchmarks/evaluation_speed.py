@@ -3,7 +3,8 @@
     python tests/benchmarks/evaluation_speed.py
 
 Seven arms on three architectures with six seeds, four controls on one of them: 150 classifiers and 6,700 test images of
-six classes and 2,000 patients, with random probabilities, read from files and judged as the stage does it.
+six classes and 2,000 patients, with random probabilities, read from files and judged as the stage does it, with scanners,
+operators, sub-planes and the rules that know the metadata alone. Writes `evaluation` into metrics/benchmarks.json.
 """
 
 import resource
@@ -12,8 +13,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measured import keep
 
-from synthplanes.records import PREDICTED, RUNS, Table, write_array, write_table
+from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS, Table, write_array, write_table
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import read_predictions
 from synthplanes.statistics.settings import Settings
@@ -27,28 +29,39 @@ N_SEEDS, N_IMAGES, N_VALIDATION, N_PATIENTS = 6, 7000, 300, 2000
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rows = write(Path(folder))
+        rows, splits, development = write(Path(folder))
         start, cpu = time.perf_counter(), time.process_time()
         predictions = read_predictions([(arch, Path(folder) / arch) for arch in ARCHS], CLASSES)
         settings = Settings("phantom", True, .02, "scarce", frozenset(predictions.cells), 0)
-        _, verdict = evaluate([predictions], settings)
+        _, verdict = evaluate([predictions], settings, None, splits, development)
         elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    keep("evaluation", dict(prediction_rows=rows, records=len(verdict["records"]), slice_rows=len(verdict["slices"]),
+                            seconds=round(elapsed, 1), cpu_seconds=round(cpu, 1), peak_memory_gib=round(peak, 2)))
     print(f"{rows:,} prediction rows, {len(verdict['records'])} records: {elapsed:.1f} s ({cpu:.1f} s of CPU time), "
           f"{peak:.2f} GiB at most")
 
 
-def write(folder: Path) -> int:
-    """Write the prediction folders; the number of rows (classifiers x images)."""
+def write(folder: Path) -> tuple[int, Table, Table]:
+    """Write the prediction folders; the number of rows (classifiers x images), splits.csv and the development index."""
     rng, rows = np.random.default_rng(0), 0
     patient = np.sort(np.concatenate([np.arange(N_PATIENTS), rng.integers(0, N_PATIENTS, N_IMAGES - N_PATIENTS)]))
     labels = rng.choice(6, N_IMAGES, p=[.36, .23, .15, .14, .07, .05])
-    blank = [""] * N_IMAGES
+    scanner, operator = ([f"{name}{number}" for number in rng.integers(0, n, N_IMAGES)]
+                         for name, n in (("scanner ", 4), ("operator ", 6)))
+    sub_plane = [f"plane {number}" if CLASSES[label] == "a" else "" for label, number in
+                 zip(labels, rng.integers(0, 3, N_IMAGES))]
     role = np.where(np.arange(N_IMAGES) < N_VALIDATION, "validation", "test")
     images = Table(PREDICTED, dict(
         image_id=[f"i{number:05d}" for number in range(N_IMAGES)], patient_id=[f"p{number:05d}" for number in patient],
         label=[CLASSES[label] for label in labels], role=role,
-        scanner=blank, operator=blank, sub_plane=blank))
+        scanner=scanner, operator=operator, sub_plane=sub_plane))
+    trained = [dict(image_id=f"t{number:05d}", patient_id=f"q{number // 5}", label=CLASSES[number % 6], role="train",
+                    scanner=f"scanner {number % 3}", operator=f"operator {number % 5}", sub_plane="", sha256="")
+               for number in range(4000)]
+    splits = Table.of_rows(SPLITS, [dict(budget="scarce", replicate=0, image_id=name, role=role) for name, role in (
+        *((row["image_id"], "train") for row in trained),
+        *((name, "validation") for name in images["image_id"][:N_VALIDATION].tolist()))])
     for arch in ARCHS:
         arms = ARMS + (CONTROLS if arch == "residual" else ())
         runs = [dict(arm=arm, arch=arch, budget="scarce", replicate=0, seed=seed)
@@ -60,7 +73,7 @@ def write(folder: Path) -> int:
         write_table(folder / arch / "runs.csv", Table.of_rows(RUNS, runs))
         write_table(folder / arch / "images.csv", images)
         rows += len(runs) * N_IMAGES
-    return rows
+    return rows, splits, Table.of_rows(INDEX, trained)
 
 
 if __name__ == "__main__":

