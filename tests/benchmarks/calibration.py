@@ -1,6 +1,6 @@
 """Is the interval calibrated? Worlds with a known effect go through the code that decides, and words are counted.
 
-    python tests/benchmarks/calibration.py [--worlds 2000] [--worlds-at-no-effect 4000] [--processes 2]
+    python tests/benchmarks/calibration.py [--worlds 2000] [--worlds-at-no-effect 2000] [--processes 2]
 
 Each cell of a grid is a design of `simulated_worlds` (which variance dominates, classes, test patients, units), a true
 effect (0, half the margin, the margin, twice the margin) and what the arm is compared with:
@@ -22,8 +22,8 @@ at no effect at most 3.5 % "helps". All that misses is listed. `power` is the sh
 equal effects only where those of both contrasts do (Berger 1982), far less often than 2.5 %. The upper limit is
 Bonferroni's: nominally it errs at most 2.5 %, and half of that where one contrast decides.
 
-At no effect there are more worlds: if "helps" has its nominal rate of 2.5 %, one cell of 45 passes 3.5 % by chance in
-11 % of such grids with 2,000 worlds a cell, in .2 % with 4,000 (binomial).
+If "helps" has its nominal rate of 2.5 % at no effect, one cell of 45 passes 3.5 % by chance in 11 % of such grids with
+2,000 worlds a cell, in .2 % with 4,000 (binomial): the committed table has 4,000 there.
 Writes metrics/calibration.json, the same for any number of processes.
 """
 
@@ -173,7 +173,7 @@ def write(path: Path, content: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=2000)
-    parser.add_argument("--worlds-at-no-effect", type=int, default=4000)
+    parser.add_argument("--worlds-at-no-effect", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--root-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "metrics" / "calibration.json")
