@@ -23,8 +23,9 @@ equal effects only where those of both contrasts do (Berger 1982), far less ofte
 Bonferroni's: nominally it errs at most 2.5 %, and half of that where one contrast decides.
 
 If "helps" has its nominal rate of 2.5 % at no effect, one cell of 45 passes 3.5 % by chance in 11 % of such grids with
-2,000 worlds a cell, in .2 % with 4,000 (binomial): the committed table has 4,000 there (`--worlds-at-no-effect 4000`), and the tests ask for them. Less is written
-elsewhere with `--out`. Writes metrics/calibration.json, the same for any number of processes.
+2,000 worlds a cell, in .2 % with 4,000 (binomial): the committed table has 4,000 there (`--worlds-at-no-effect 4000`),
+and the tests ask for them; `--out` writes another elsewhere. Writes metrics/calibration.json, the same for any number
+of processes.
 """
 
 import argparse
