@@ -1,6 +1,6 @@
 """Is the interval calibrated? Worlds with a known effect go through the code that decides, and words are counted.
 
-    python tests/benchmarks/calibration.py [--worlds 2000] [--worlds-at-no-effect 2000] [--processes 2]
+    python tests/benchmarks/calibration.py [--worlds 2000] [--worlds-at-no-effect 4000] [--processes 2]
 
 Each cell of a grid is a design of `simulated_worlds` (which variance dominates, classes, test patients, units), a true
 effect (0, half the margin, the margin, twice the margin) and what the arm is compared with:
@@ -23,9 +23,8 @@ equal effects only where those of both contrasts do (Berger 1982), far less ofte
 Bonferroni's: nominally it errs at most 2.5 %, and half of that where one contrast decides.
 
 If "helps" has its nominal rate of 2.5 % at no effect, one cell of 45 passes 3.5 % by chance in 11 % of such grids with
-2,000 worlds a cell, in .2 % with 4,000 (binomial): the committed table has 4,000 there (`--worlds-at-no-effect 4000`),
-and the tests ask for them; `--out` writes another elsewhere. Writes metrics/calibration.json, the same for any number
-of processes.
+2,000 worlds a cell, in .2 % with 4,000 (binomial): so there are 4,000 there, and the tests ask the committed table for
+them. Writes metrics/calibration.json, or what `--out` says; the same for any number of processes.
 """
 
 import argparse
@@ -45,7 +44,8 @@ sys.path.insert(0, str(ROOT))  # for tests.benchmarks, which a script does not s
 from synthplanes.command import run  # noqa: E402
 from synthplanes.progress import Progress  # noqa: E402
 from synthplanes.records import replacing  # noqa: E402
-from synthplanes.statistics.clustered import Interval, Weighting, contrast, weaker  # noqa: E402
+from synthplanes.statistics.blocks import Blocks  # noqa: E402
+from synthplanes.statistics.clustered import Interval, contrast, weaker  # noqa: E402
 from synthplanes.statistics.verdict import FINDINGS, MIN_REPETITIONS, OTHERWISE, REFUSALS, Evidence, judge  # noqa: E402
 from tests.benchmarks.simulated_worlds import SPREADS, Design, World, draw  # noqa: E402
 
@@ -73,11 +73,11 @@ def grid() -> Iterator[Design]:
 
 def intervals(world: World, effects: tuple[float, ...]) -> Iterator[tuple[Interval, Interval, Interval]]:
     """What the code says of one world: for every effect, an interval for each of `REFERENCES`."""
-    weighting = Weighting.balanced(world.labels)
+    blocks = Blocks.balanced(world.labels, world.patients)
     references = [world.correct(*which)[None] for which in (("real",), ("real_two_stage",), ("real_two_stage", -APART))]
     for effect in effects:
         arm = world.correct("arm", effect)[None]
-        one, equal, apart = (contrast(arm, other, weighting, world.patients) for other in references)
+        one, equal, apart = (contrast(arm, other, blocks) for other in references)
         yield one, weaker(one, equal), weaker(one, apart)
 
 
@@ -174,7 +174,7 @@ def write(path: Path, content: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=2000)
-    parser.add_argument("--worlds-at-no-effect", type=int, default=2000)
+    parser.add_argument("--worlds-at-no-effect", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--root-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "metrics" / "calibration.json")
@@ -182,8 +182,8 @@ def main() -> None:
     designs = list(grid())
     progress = Progress("calibration", len(designs), "designs")
     records = []
-    for number, design in enumerate(designs, start=1):
-        records += all_cells(design, arguments)
+    for number, found in enumerate(all_worlds(designs, arguments), start=1):
+        records += all_cells(*found)
         progress(number)
     missed = [" ".join(str(cell[name]) for name in ("dominant", "classes", "patients", "units", "effect", "references"))
               + " " + miss for cell in records for miss in misses(cell)]
@@ -194,18 +194,22 @@ def main() -> None:
     print(*missed, json.dumps(overall, indent=2), sep="\n")
 
 
-def all_cells(design: Design, arguments: argparse.Namespace) -> Iterator[dict]:
-    """The cells of one design, its worlds drawn side by side: the first for all effects, the rest at no effect only."""
-    def found(start: int, stop: int, effects: tuple[float, ...]) -> np.ndarray:
-        blocks = [range(first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK)]
-        return np.concatenate(joblib.Parallel(n_jobs=arguments.processes)(
-            joblib.delayed(judged)(design, arguments.root_seed, block, effects) for block in blocks))
+def all_worlds(designs: list[Design], arguments: argparse.Namespace) -> Iterator[tuple[Design, list[np.ndarray]]]:
+    """What `judged` finds of the worlds of each design: of the first for all effects, of the rest at no effect only."""
+    spans = [(0, arguments.worlds, EFFECTS), (arguments.worlds, arguments.worlds_at_no_effect, EFFECTS[:1])]
+    blocks = [(range(first, min(first + BLOCK, stop)), effects)
+              for start, stop, effects in spans for first in range(start, stop, BLOCK)]
+    # One queue for all designs: no process waits for the last block of a design.
+    found = joblib.Parallel(n_jobs=arguments.processes, return_as="generator")(
+        joblib.delayed(judged)(design, arguments.root_seed, *block) for design in designs for block in blocks)
+    for design in designs:
+        yield design, list(itertools.islice(found, len(blocks)))
 
-    first, null = found(0, arguments.worlds, EFFECTS), EFFECTS[:1]
-    more = arguments.worlds_at_no_effect > arguments.worlds
-    rest = [found(arguments.worlds, arguments.worlds_at_no_effect, null)] if more else []
-    yield from cells(design, np.concatenate([first[:, :1], *rest]), null)
-    yield from cells(design, first[:, 1:], EFFECTS[1:])
+
+def all_cells(design: Design, found: list[np.ndarray]) -> Iterator[dict]:
+    """The cells of one design, from its blocks of worlds: those at no effect rest on all of them."""
+    yield from cells(design, np.concatenate([block[:, :1] for block in found]), EFFECTS[:1])
+    yield from cells(design, np.concatenate([block[:, 1:] for block in found if block.shape[1] > 1]), EFFECTS[1:])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ from synthplanes.data.phantom import VERSION
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.devices import prepare_torch
 from synthplanes.protocol import Profile, read_profile
-from synthplanes.statistics.clustered import WEIGHTINGS, Interval, contrast, weaker
+from synthplanes.statistics.blocks import WEIGHTINGS
+from synthplanes.statistics.clustered import Interval, contrast, weaker
 from synthplanes.statistics.settings import PRIMARY_METRIC
 from synthplanes.statistics.verdict import Evidence, judge
 
@@ -97,11 +98,10 @@ def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> 
                 for arm in (*REFERENCES, *controls, *(f"{name}_then_real" for name in controls))}
         right = {arm: correct(profile, tasks, test) for arm, tasks in runs.items()}
         patients = records.read_table(folder / "population" / "test" / "index.csv", records.INDEX)["patient_id"]
-    weighting, clusters = WEIGHTINGS[PRIMARY_METRIC](test.labels), np.unique(patients, return_inverse=True)[1]
+    blocks = WEIGHTINGS[PRIMARY_METRIC](test.labels, patients)
 
     def judged(name: str) -> dict:
-        interval: Interval = weaker(*(contrast(right[f"{name}_then_real"], right[one], weighting, clusters)
-                                      for one in REFERENCES))
+        interval: Interval = weaker(*(contrast(right[f"{name}_then_real"], right[one], blocks) for one in REFERENCES))
         kept = {key: value if isinstance(value, int) else round(value, 6) for key, value in asdict(interval).items()}
         return dict(control=name, root_seed=root, word=judge(Evidence(interval, profile.evaluate.margin)).word, **kept)
 

@@ -98,16 +98,19 @@ def draw(design: Design, root: int, number: int) -> World:
     shape = (design.n_units, spread.n_seeds, len(labels))
 
     def normal(deviation: float, *size: int) -> np.ndarray:
-        return np.float32(deviation) * rng.standard_normal(size, dtype=np.float32)
+        drawn = rng.standard_normal(size, dtype=np.float32)
+        drawn *= np.float32(deviation)
+        return drawn
 
     shared = normal(PATIENT, design.n_patients)[patients] + normal(IMAGE, len(labels))
     latent = {}
     for arm in ARMS:
         own = shared + normal(spread.patient, design.n_patients)[patients] + normal(OWN_IMAGE, len(labels))
         unit = normal(spread.generator * (arm == "arm"), design.n_units, 1) + normal(spread.seed, *shape[:2])
-        both = normal(spread.both, design.n_units, design.n_patients)[:, patients]
+        both = normal(spread.both, design.n_units, design.n_patients)
         latent[arm] = normal(1, *shape)
-        latent[arm] += (own + both)[:, None] + unit[..., None]
+        for row, its_unit, its_both in zip(latent[arm], unit, both):     # one unit at a time stays in the cache
+            row += its_both[patients] + own + its_unit[:, None]
     return World(labels, patients, spread, latent)
 
 

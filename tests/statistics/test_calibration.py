@@ -6,6 +6,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 
+from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast
 from tests.benchmarks import calibration
 from tests.benchmarks.calibration import MARGIN, Design, cells, grid, judged, misses
@@ -36,13 +37,14 @@ def test_coverage_and_false_words_meet_the_targets(design):
             assert all(cell["words"].get(word, [0])[0] < .045 for word in ("helps", "hurts")), cell
 
 
-def patients_ignored(a, b, weighting, patients):
-    return contrast(a, b, weighting, np.arange(len(patients)))
+def patients_ignored(a, b, blocks):
+    images = np.arange(len(blocks.of_image))
+    return contrast(a, b, Blocks.balanced(blocks.stratum[blocks.of_image], images))
 
 
-def units_ignored(a, b, weighting, patients):
+def units_ignored(a, b, blocks):
     same = (np.repeat(table.mean(axis=1, keepdims=True), 6, axis=1) for table in (a, b))
-    return contrast(*same, weighting, patients)
+    return contrast(*same, blocks)
 
 
 @pytest.mark.parametrize("wrong, design", [(patients_ignored, QUICK[1]), (units_ignored, QUICK[0])])
@@ -104,11 +106,17 @@ def test_the_table_is_written_one_cell_a_line(tmp_path):
     assert json.loads(text) == content and '    {"a": [2, 3], "b": 1},\n' in text
 
 
+def every_cell(design, arguments):
+    (whose, found), = calibration.all_worlds([design], arguments)
+    assert whose == design
+    return list(calibration.all_cells(design, found))
+
+
 def test_more_worlds_at_no_effect_leave_the_others_alone():
     """The cells at no effect rest on all worlds, the others on the first ones, each as if asked for alone."""
     design, asked = QUICK[0], Namespace(worlds=2, worlds_at_no_effect=5, processes=1, root_seed=0)
-    found = list(calibration.all_cells(design, asked))
+    found = every_cell(design, asked)
     first, null = judged(design, 0, range(2)), judged(design, 0, range(5), (0.0,))
     assert found[:3] == list(cells(design, null, (0.0,))) and [cell["worlds"] for cell in found] == [5] * 3 + [2] * 9
     assert found[3:] == list(cells(design, first))[3:]
-    assert list(calibration.all_cells(design, Namespace(**vars(asked) | dict(worlds_at_no_effect=0)))) == list(cells(design, first))
+    assert every_cell(design, Namespace(**vars(asked) | dict(worlds_at_no_effect=0))) == list(cells(design, first))

@@ -6,7 +6,8 @@ from scipy import special, stats
 
 from synthplanes.errors import UserError
 from synthplanes.statistics import clustered
-from synthplanes.statistics.clustered import Weighting, contrast, interval, level, weaker
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import contrast, interval, level, weaker
 
 
 def balanced_table(n_units=5, n_patients=30, per_patient=4, unit=.1, patient=.2, both=.1, image=.0, root=0):
@@ -25,7 +26,7 @@ def test_balanced_table_gives_the_two_way_analysis_of_variance():
     rows, columns = table.mean(axis=1), table.mean(axis=0)
     rest = table - rows[:, None] - columns + table.mean()
     variance = (rows.var(ddof=1) / 5 + columns.var(ddof=1) / 30 - np.square(rest).sum() / (4 * 29) / 150)
-    found = interval(d, Weighting.uniform(patients), patients)
+    found = interval(d, Blocks.uniform(patients, patients))
     assert found.estimate == pytest.approx(table.mean())
     assert found.standard_error ** 2 == pytest.approx(variance)
     assert found.n_effective_patients == pytest.approx(30)
@@ -37,7 +38,7 @@ def test_balanced_table_gives_the_two_way_analysis_of_variance():
 
 def test_without_patient_variance_it_is_the_t_interval_of_the_seed_means():
     d, patients = balanced_table(patient=0, both=0)
-    found = interval(d, Weighting.uniform(patients), patients)
+    found = interval(d, Blocks.uniform(patients, patients))
     reference = stats.ttest_1samp(d[:, 0], 0)
     low, high = reference.confidence_interval(.95)
     assert (found.low, found.high) == pytest.approx((low, high))
@@ -47,7 +48,7 @@ def test_without_patient_variance_it_is_the_t_interval_of_the_seed_means():
 
 def test_without_seed_variance_it_is_the_t_interval_of_the_patient_means():
     d, patients = balanced_table(unit=0, both=0)
-    found = interval(d, Weighting.uniform(patients), patients)
+    found = interval(d, Blocks.uniform(patients, patients))
     reference = stats.ttest_1samp(d[0, ::4], 0)
     assert found.p_value == pytest.approx(reference.pvalue)
     assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval(.95)))
@@ -61,7 +62,7 @@ def test_variance_is_floored_at_the_larger_one_way_term():
     rest -= rest.mean(axis=0)
     rest -= rest.mean(axis=1, keepdims=True)
     unit = rng.normal(0, .1, (5, 1))
-    found = interval(unit + rest, Weighting.uniform(np.zeros(30)), np.arange(30))
+    found = interval(unit + rest, Blocks.uniform(np.zeros(30), np.arange(30)))
     # the interaction exceeds the patient term, which is 0 here: without the floor V would fall below V_unit
     assert found.standard_error ** 2 == pytest.approx(unit.var(ddof=1) / 5)
 
@@ -70,14 +71,14 @@ def test_balanced_accuracy_weighs_classes_alike_and_accuracy_images():
     labels = np.array([0] * 8 + [1] * 2)
     d = np.tile(np.where(labels == 0, 1., 0.), (2, 1))
     patients = np.arange(10)
-    assert interval(d, Weighting.balanced(labels), patients).estimate == pytest.approx(.5)
-    assert interval(d, Weighting.uniform(labels), patients).estimate == pytest.approx(.8)
+    assert interval(d, Blocks.balanced(labels, patients)).estimate == pytest.approx(.5)
+    assert interval(d, Blocks.uniform(labels, patients)).estimate == pytest.approx(.8)
 
 
 def test_a_rare_class_limits_the_effective_patients():
     labels = np.repeat([0, 1], [1000, 10])
     values = np.tile(np.random.default_rng(0).normal(size=1010), (3, 1))    # no variance between units
-    found = interval(values, Weighting.balanced(labels), np.arange(1010))
+    found = interval(values, Blocks.balanced(labels, np.arange(1010)))
     assert 10 < found.n_effective_patients < 10.5
     assert found.degrees_of_freedom == pytest.approx(found.n_effective_patients - 1)
     assert found.n_patients == 1010 and found.n_patients_scarcest == 10
@@ -90,16 +91,15 @@ def test_invariances(root, scale, negative):
     patients = np.sort(rng.integers(0, 25, 120))
     labels = np.concatenate([[0, 1, 2], rng.integers(0, 3, 117)])
     d = rng.normal(.1, 1, (4, 120))
-    one = interval(d, Weighting.balanced(labels), patients)
+    one = interval(d, Blocks.balanced(labels, patients))
     # names and order of patients, images and units say nothing
     order = rng.permutation(120)
     names = rng.permutation(25)
-    other = interval(d[rng.permutation(4)][:, order], Weighting.balanced(labels[order]),
-                     names[patients[order]])
+    other = interval(d[rng.permutation(4)][:, order], Blocks.balanced(labels[order], names[patients[order]]))
     assert vars(other) == pytest.approx(vars(one))
     # equivariance under scaling
     factor = -scale if negative else scale
-    scaled = interval(factor * d, Weighting.balanced(labels), patients)
+    scaled = interval(factor * d, Blocks.balanced(labels, patients))
     assert scaled.estimate == pytest.approx(factor * one.estimate)
     assert scaled.standard_error == pytest.approx(scale * one.standard_error)
     assert scaled.p_value == pytest.approx(one.p_value)
@@ -109,7 +109,7 @@ def test_invariances(root, scale, negative):
 def test_interval_and_p_value_agree():
     for root in range(40):
         d, patients = balanced_table(root=root)
-        found = interval(d + .15, Weighting.uniform(patients), patients)
+        found = interval(d + .15, Blocks.uniform(patients, patients))
         assert (found.p_value < .05) == (found.low > 0 or found.high < 0)
 
 
@@ -117,17 +117,17 @@ def test_contrast_is_antisymmetric_and_zero_against_itself():
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 3, 4, 60)) < .7
     labels, patients = rng.integers(0, 3, 60), np.repeat(np.arange(20), 3)
-    one, other = (contrast(x, y, Weighting.balanced(labels), patients) for x, y in ((a, b), (b, a)))
+    one, other = (contrast(x, y, Blocks.balanced(labels, patients)) for x, y in ((a, b), (b, a)))
     assert one.estimate == pytest.approx(-other.estimate) and one.low == pytest.approx(-other.high)
-    same = contrast(a, a, Weighting.balanced(labels), patients)
+    same = contrast(a, a, Blocks.balanced(labels, patients))
     assert (same.low, same.high, same.p_value) == (0, 0, 1)
-    levels = [level(x, Weighting.balanced(labels), patients).estimate for x in (a, b)]
+    levels = [level(x, Blocks.balanced(labels, patients)).estimate for x in (a, b)]
     assert one.estimate == pytest.approx(levels[0] - levels[1])
 
 
 def test_weaker_takes_the_smaller_effect_and_the_larger_doubt():
     d, patients = balanced_table()
-    small, large = (interval(d + shift, Weighting.uniform(patients), patients) for shift in (.05, .5))
+    small, large = (interval(d + shift, Blocks.uniform(patients, patients)) for shift in (.05, .5))
     found = weaker(large, small)
     for name in ("estimate", "low", "equivalence_low"):
         assert getattr(found, name) == getattr(small, name)
@@ -142,17 +142,17 @@ def test_weaker_takes_the_smaller_effect_and_the_larger_doubt():
 def test_the_p_value_of_the_weaker_effect_belongs_to_its_interval(one, other):
     d, patients = balanced_table()
     centred = d - d.mean()
-    found = weaker(*(interval(centred + shift, Weighting.uniform(patients), patients) for shift in (one, other)))
+    found = weaker(*(interval(centred + shift, Blocks.uniform(patients, patients)) for shift in (one, other)))
     assert (found.p_value < .05) == (found.low > 0 or found.high < 0)
 
 
 def test_one_repetition_is_refused():
     with pytest.raises(UserError, match="at least two repetitions"):
-        interval(np.ones((1, 4)), Weighting.uniform(np.zeros(4)), np.arange(4))
+        interval(np.ones((1, 4)), Blocks.uniform(np.zeros(4), np.arange(4)))
 
 
 def test_one_patient_alone_gives_finite_numbers_for_the_verdict_to_refuse():
-    found = interval(np.random.default_rng(0).random((3, 4)), Weighting.uniform(np.zeros(4)), np.zeros(4))
+    found = interval(np.random.default_rng(0).random((3, 4)), Blocks.uniform(np.zeros(4), np.zeros(4)))
     assert found.n_patients == 1 and found.n_effective_patients == pytest.approx(1)
     assert all(np.isfinite(value) for value in vars(found).values())
 
@@ -160,13 +160,13 @@ def test_one_patient_alone_gives_finite_numbers_for_the_verdict_to_refuse():
 @pytest.mark.parametrize("n_images", [3, 7, 49, 101])
 def test_one_patient_of_any_size_divides_by_nothing(n_images):
     rows = np.random.default_rng(n_images).random((3, n_images))
-    assert np.isfinite(interval(rows, Weighting.uniform(np.zeros(n_images)), np.zeros(n_images)).high)
+    assert np.isfinite(interval(rows, Blocks.uniform(np.zeros(n_images), np.zeros(n_images))).high)
 
 
 def test_the_smallest_visible_effect_is_seen_in_about_four_of_five_worlds():
     def world(root, effect=0.0):
         d, patients = balanced_table(n_units=6, n_patients=60, unit=.03, root=root)
-        return interval(d + effect, Weighting.uniform(patients), patients)
+        return interval(d + effect, Blocks.uniform(patients, patients))
 
     visible = np.mean([world(root).smallest_visible_effect for root in range(400)])
     seen = np.mean([world(root, visible).p_value < .05 for root in range(400, 800)])

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from synthplanes.errors import UserError
-from synthplanes.statistics.clustered import Weighting, interval
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import interval
 from synthplanes.statistics.components import NAMES, components, shares
 
 # The levels on which each component's effects differ: (of the runs, of the images).
@@ -56,7 +57,7 @@ def test_a_balanced_table_gives_the_two_way_analysis_of_variance():
     expected = {"seed": (ms_seed - ms_both) / (p * n), "patient": (ms_patient - ms_both - ms_image + ms_rest) / (u * n),
                 "patient_x_seed": (ms_both - ms_rest) / n, "image": (ms_image - ms_rest) / u, "image_x_seed": ms_rest}
     patients = np.repeat(np.arange(p), n)
-    found = variances(d.reshape(u, -1), np.zeros(u), Weighting.uniform(patients), patients)
+    found = variances(d.reshape(u, -1), np.zeros(u), Blocks.uniform(patients, patients))
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
@@ -73,7 +74,7 @@ def test_a_balanced_table_of_generators_gives_the_nested_analysis_of_variance():
                 "patient": (ms_patient - ms_gp) / (g * s), "patient_x_generator": (ms_gp - ms_sp) / s,
                 "patient_x_seed": ms_sp, "image": None, "image_x_generator": None, "image_x_seed": None}
     patients = np.arange(p)
-    found = variances(d.reshape(g * s, p), np.repeat(np.arange(g), s), Weighting.uniform(patients), patients)
+    found = variances(d.reshape(g * s, p), np.repeat(np.arange(g), s), Blocks.uniform(patients, patients))
     assert found == pytest.approx(expected)
 
 
@@ -81,7 +82,7 @@ def test_the_patients_of_the_mean_over_seeds_are_scipys_one_way_analysis():
     u, p, n = 4, 15, 5
     d = np.random.default_rng(2).normal(size=(u, p, n)) + np.random.default_rng(3).normal(size=(p, 1))
     patients = np.repeat(np.arange(p), n)
-    found = variances(d.reshape(u, -1), np.zeros(u), Weighting.uniform(patients), patients)
+    found = variances(d.reshape(u, -1), np.zeros(u), Blocks.uniform(patients, patients))
     ratio = stats.f_oneway(*d.mean(axis=0)).statistic
     within = found["image"] + found["image_x_seed"] / u
     assert found["patient"] + found["patient_x_seed"] / u == pytest.approx(within * (ratio - 1) / n)
@@ -91,9 +92,9 @@ def test_in_a_balanced_table_the_parts_add_up_to_the_variance_of_the_interval():
     patients, rng = np.repeat(np.arange(40), 3), np.random.default_rng(4)
     deviations = {"seed": .1, "patient": .2, "patient_x_seed": .05, "image": .1, "image_x_seed": .1}
     d = world(rng, deviations, np.zeros(5), patients)
-    found = components(d, np.zeros(5), Weighting.uniform(patients), patients)
+    found = components(d, np.zeros(5), Blocks.uniform(patients, patients))
     total = sum(one.variance * one.factor for one in found if one.variance is not None)
-    assert total == pytest.approx(interval(d, Weighting.uniform(patients), patients).standard_error ** 2)
+    assert total == pytest.approx(interval(d, Blocks.uniform(patients, patients)).standard_error ** 2)
     assert sum(share for share in shares(found) if share is not None) == pytest.approx(1)
 
 
@@ -105,12 +106,12 @@ def test_every_estimator_is_unbiased_in_any_unbalanced_table(root, n_generators,
     rng = np.random.default_rng(root)
     patients = np.sort(np.concatenate([[0, 0, 1, 1, 2, 3], rng.integers(0, 6, 8)]))
     labels = np.concatenate([[0, 0, 0, 0, 1, 1], rng.integers(0, 3, 8)])
-    weighting = Weighting.balanced(labels) if balanced else Weighting.uniform(labels)
+    blocks = (Blocks.balanced if balanced else Blocks.uniform)(labels, patients)
     generators = np.repeat(np.arange(n_generators), n_seeds)
     known = [name for name in NAMES if n_generators > 1 or LEVELS[name][0] != "generator"]
     for true in known:
         numbers = effect_numbers(true, generators, patients)
-        tables = [variances((numbers == number).astype(float), generators, weighting, patients)
+        tables = [variances((numbers == number).astype(float), generators, blocks)
                   for number in np.unique(numbers)]
         expectation = {name: sum(table[name] for table in tables) for name in known}
         assert expectation == pytest.approx({name: float(name == true) for name in known}, abs=1e-9)
@@ -125,8 +126,8 @@ def test_simulated_worlds_of_known_components(n_generators, n_seeds):
                   "image": .3, "image_x_generator": .1, "image_x_seed": .25}
     sizes = np.clip(np.exp(rng.normal(1, 1, 60)).round().astype(int), 1, 30)
     patients = np.repeat(np.arange(60), sizes)
-    weighting = Weighting.balanced(rng.choice(4, len(patients), p=[.5, .3, .15, .05]))
-    found = [variances(world(rng, deviations, generators, patients), generators, weighting, patients)
+    blocks = Blocks.balanced(rng.choice(4, len(patients), p=[.5, .3, .15, .05]), patients)
+    found = [variances(world(rng, deviations, generators, patients), generators, blocks)
              for _ in range(n_worlds)]
     # A single generator's effects are part of the estimate: its patients' and images' join those of all generators.
     for name, deviation in deviations.items():
@@ -146,10 +147,10 @@ def test_the_variance_of_the_estimate_over_worlds_is_the_sum_of_the_parts():
     rng, n_worlds = np.random.default_rng(6), 1500
     generators, patients = np.repeat(np.arange(3), 2), np.repeat(np.arange(20), np.arange(20) % 4 + 1)
     deviations = dict(zip(NAMES, (.05, .05, .1, .1, .1, .2, .1, .2)))
-    weighting = Weighting.balanced(np.arange(len(patients)) % 3)
+    blocks = Blocks.balanced(np.arange(len(patients)) % 3, patients)
     tables = [world(rng, deviations, generators, patients) for _ in range(n_worlds)]
-    estimates = [interval(table, weighting, patients).estimate for table in tables]
-    factors = {one.component: one.factor for one in components(tables[0], generators, weighting, patients)}
+    estimates = [interval(table, blocks).estimate for table in tables]
+    factors = {one.component: one.factor for one in components(tables[0], generators, blocks)}
     true = sum(deviations[name] ** 2 * factors[name] for name in NAMES)
     # The variance of n normal numbers has the relative standard error sqrt(2 / (n - 1)).
     assert np.var(estimates, ddof=1) == pytest.approx(true, rel=4 * np.sqrt(2 / (n_worlds - 1)))
@@ -157,17 +158,18 @@ def test_the_variance_of_the_estimate_over_worlds_is_the_sum_of_the_parts():
 
 def test_what_the_table_cannot_tell_is_none_and_never_zero():
     rng, patients = np.random.default_rng(7), np.repeat(np.arange(10), 2)
-    d, uniform = rng.normal(size=(6, 20)), Weighting.uniform(patients)
+    d = rng.normal(size=(6, 20))
 
-    def unknown(*args):
-        return {name for name, value in variances(*args).items() if value is None}
+    def unknown(generators, its_patients):
+        found = variances(d, generators, Blocks.uniform(its_patients, its_patients))
+        return {name for name, value in found.items() if value is None}
 
     def of(*words):
         return {name for name in NAMES if any(word in name for word in words)}
-    assert unknown(d, np.zeros(6), uniform, patients) == of("generator")                 # one generator
-    assert unknown(d, np.arange(6), uniform, patients) == of("seed")                     # one seed of each
-    assert unknown(d, np.zeros(6), uniform, np.arange(20)) == of("generator", "image")   # one image of each patient
-    one_patient = components(d, np.zeros(6), uniform, np.zeros(20))
+    assert unknown(np.zeros(6), patients) == of("generator")                 # one generator
+    assert unknown(np.arange(6), patients) == of("seed")                     # one seed of each
+    assert unknown(np.zeros(6), np.arange(20)) == of("generator", "image")   # one image of each patient
+    one_patient = components(d, np.zeros(6), Blocks.uniform(np.zeros(20), np.zeros(20)))
     assert all(one.variance is None for one in one_patient) and shares(one_patient) == [None] * len(NAMES)
 
 
@@ -176,7 +178,7 @@ def test_a_negative_estimate_counts_as_zero_and_says_so():
     patients, clipped = np.repeat(np.arange(20), 3), 0
     for root in range(40):
         d = np.random.default_rng(root).normal(size=(4, 60))
-        found = components(d, np.zeros(4), Weighting.uniform(patients), patients)
+        found = components(d, np.zeros(4), Blocks.uniform(patients, patients))
         seed = next(one for one in found if one.component == "seed")
         assert seed.clipped == (seed.variance < 0) and (seed.standard_deviation == 0) == seed.clipped
         assert all(share is None or 0 <= share <= 1 for share in shares(found))
@@ -186,7 +188,7 @@ def test_a_negative_estimate_counts_as_zero_and_says_so():
 
 def test_a_table_without_variance_has_no_shares():
     patients = np.repeat(np.arange(5), 2)
-    found = components(np.ones((3, 10)), np.zeros(3), Weighting.uniform(patients), patients)
+    found = components(np.ones((3, 10)), np.zeros(3), Blocks.uniform(patients, patients))
     assert [one.variance for one in found if one.variance is not None] == [0] * 5
     assert not any(one.clipped for one in found) and shares(found) == [None] * len(NAMES)
 
@@ -197,10 +199,10 @@ def test_names_and_order_say_nothing_and_variances_scale(root, scale):
     rng = np.random.default_rng(root)
     patients, labels = np.sort(rng.integers(0, 12, 60)), np.concatenate([[0, 1, 2], rng.integers(0, 3, 57)])
     generators, d = np.repeat([0, 1, 2], 2), rng.normal(size=(6, 60))
-    one = components(d, generators, Weighting.balanced(labels), patients)
+    one = components(d, generators, Blocks.balanced(labels, patients))
     images, runs, names = rng.permutation(60), rng.permutation(6), rng.permutation(12)
-    other = components(scale * d[runs][:, images], generators[runs] + 7, Weighting.balanced(labels[images]),
-                       names[patients[images]])
+    other = components(scale * d[runs][:, images], generators[runs] + 7,
+                       Blocks.balanced(labels[images], names[patients[images]]))
     for before, after in zip(one, other):
         assert after.variance == pytest.approx(scale ** 2 * before.variance, rel=1e-6, abs=1e-9 * scale ** 2)
         assert (after.factor, after.n) == (pytest.approx(before.factor), before.n)
@@ -209,6 +211,6 @@ def test_names_and_order_say_nothing_and_variances_scale(root, scale):
 def test_faults_are_one_sentence():
     patients = np.arange(4)
     with pytest.raises(UserError, match="at least two runs and have 1"):
-        components(np.ones((1, 4)), np.zeros(1), Weighting.uniform(patients), patients)
+        components(np.ones((1, 4)), np.zeros(1), Blocks.uniform(patients, patients))
     with pytest.raises(UserError, match=r"\[2, 1\] runs.*the same number"):
-        components(np.ones((3, 4)), np.array([0, 0, 1]), Weighting.uniform(patients), patients)
+        components(np.ones((3, 4)), np.array([0, 0, 1]), Blocks.uniform(patients, patients))

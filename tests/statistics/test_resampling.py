@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes import seeds
-from synthplanes.statistics.clustered import Weighting
+from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.resampling import (BATCH, MAX_UNITS, bootstrap_interval, family_wise_p, resampled_scores,
                                                sign_flip_p, sign_patterns)
 
@@ -21,7 +21,7 @@ def scipys(statistic, n, purpose, n_draws, *index):
 
 def test_one_image_per_patient_and_no_units_effect_is_scipys_bootstrap():
     d = np.random.default_rng(0).normal(.1, 1, 40)
-    scores = resampled_scores(np.tile(d, (5, 1)), Weighting.uniform(d), np.arange(40), ROOT)
+    scores = resampled_scores(np.tile(d, (5, 1)), Blocks.uniform(d, np.arange(40)), ROOT)
     low, high, n = bootstrap_interval(scores, ROOT)
     reference = scipys(lambda chosen, axis: d[chosen].mean(axis=axis), 40, "bootstrap patients", len(scores))
     np.testing.assert_allclose(scores[:, 0], reference.bootstrap_distribution)
@@ -42,7 +42,7 @@ def test_patients_bring_all_their_images_and_classes_weigh_alike():
     labels = np.where(np.arange(90) < 6, np.arange(90) % 3, rng.integers(0, 3, 90))
     predicted = np.where(rng.random((2, 90)) < .7, labels, (labels + 1) % 3)
     names = np.array([f"p{number:02d}" for number in patients])
-    found = resampled_scores(predicted == labels, Weighting.balanced(labels), names, ROOT, n_draws)
+    found = resampled_scores(predicted == labels, Blocks.balanced(labels, names), ROOT, n_draws)
     chosen = seeds.generator(ROOT, "bootstrap patients").integers(0, 30, (n_draws, 30))
     for draw in (0, 1, BATCH - 1, BATCH, n_draws - 1):
         images = np.concatenate([np.flatnonzero(patients == patient) for patient in chosen[draw]])
@@ -53,7 +53,7 @@ def test_patients_bring_all_their_images_and_classes_weigh_alike():
 def test_both_sides_are_drawn_and_weigh_as_a_product():
     rng = np.random.default_rng(3)
     d = rng.normal(size=(4, 25))
-    scores = resampled_scores(d, Weighting.uniform(d[0]), np.arange(25), ROOT)
+    scores = resampled_scores(d, Blocks.uniform(d[0], np.arange(25)), ROOT)
     patients = seeds.generator(ROOT, "bootstrap patients").integers(0, 25, (2000, 25))
     units = seeds.generator(ROOT, "bootstrap units", 4).integers(0, 4, (2000, 4))
     means = [d[np.ix_(rows, columns)].mean() for rows, columns in zip(units, patients)]
@@ -66,7 +66,7 @@ def test_the_interaction_counts_up_to_three_times():
     ratios = []
     for _ in range(30):
         d = rng.normal(size=(u, p))
-        scores = resampled_scores(d, Weighting.uniform(d[0]), np.arange(p), ROOT, 400)
+        scores = resampled_scores(d, Blocks.uniform(d[0], np.arange(p)), ROOT, 400)
         weights = rng.multinomial(u, np.full(u, 1 / u), 400) / u
         ratios.append((weights * scores).sum(axis=1).var() * u * p)
     expected = (u - 1) / u + (p - 1) / p + (u - 1) / u * (p - 1) / p
@@ -86,23 +86,23 @@ def test_with_six_units_that_dominate_the_bootstrap_covers_too_little():
 def test_a_draw_without_a_class_is_left_out_and_counted():
     labels = np.array([0] * 8 + [1] * 2)
     correct = np.random.default_rng(6).random((3, 10)) < .5
-    scores = resampled_scores(correct, Weighting.balanced(labels), np.arange(10), ROOT)
+    scores = resampled_scores(correct, Blocks.balanced(labels, np.arange(10)), ROOT)
     missing = np.isnan(scores).any(axis=1)
     assert missing.mean() == pytest.approx(.8 ** 10, abs=.03) and np.isnan(scores[missing]).all()
     assert bootstrap_interval(scores, ROOT)[2] == 2000 - missing.sum()
-    accuracy = resampled_scores(correct, Weighting.uniform(labels), np.arange(10), ROOT)
+    accuracy = resampled_scores(correct, Blocks.uniform(labels, np.arange(10)), ROOT)
     assert not np.isnan(accuracy).any()
 
 
 def test_a_class_with_one_patient_cannot_be_resampled():
     labels = np.array([0] * 8 + [1] * 2)
-    scores = resampled_scores(np.ones((3, 10), bool), Weighting.balanced(labels), np.r_[np.arange(8), 8, 8], ROOT)
+    scores = resampled_scores(np.ones((3, 10), bool), Blocks.balanced(labels, np.r_[np.arange(8), 8, 8]), ROOT)
     assert np.isnan(scores).all() and bootstrap_interval(scores, ROOT) == (None, None, 0)
 
 
 def test_the_same_seed_gives_the_same_draws_and_another_others():
     d = np.random.default_rng(7).normal(size=(3, 20))
-    one, again, other = (resampled_scores(d, Weighting.uniform(d[0]), np.arange(20), root, 10) for root in (1, 1, 2))
+    one, again, other = (resampled_scores(d, Blocks.uniform(d[0], np.arange(20)), root, 10) for root in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from synthplanes.records import INDEX, PREDICTED, RUNS, Table
-from synthplanes.statistics.clustered import Weighting, contrast
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import contrast
 from synthplanes.statistics.contrasts import pair
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.slices import PARTLY, SEEN, UNSEEN, slice_records, slices
@@ -133,8 +134,8 @@ def test_a_slice_has_the_interval_of_its_images_alone(world):
     rows = np.flatnonzero(predictions.rows("test") & (predictions.images["scanner"] == "x"))
     archs = ["convolutional", "residual"]
     pairing = pair(predictions, "synthetic_then_real", "real", archs, rows)
-    expected = contrast(pairing.arm, pairing.reference, Weighting.balanced(predictions.labels[rows]),
-                        predictions.images["patient_id"][rows])
+    expected = contrast(pairing.arm, pairing.reference,
+                        Blocks.balanced(predictions.labels[rows], predictions.images["patient_id"][rows]))
     row = one(slice_records(predictions), slice="scanner", value="x", reference_arm="real")
     assert [row[name] for name in ("estimate", "low", "high", "n_patients")] == pytest.approx(
         [expected.estimate, expected.low, expected.high, expected.n_patients])

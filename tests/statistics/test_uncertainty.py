@@ -173,8 +173,8 @@ def test_the_family_of_one_budget_by_hand(world):
     found = resampling([one])
     effects = {}
     for row, scope, archs, pairing in one.pairings():
-        for metric, weighting in one.weightings.items():
-            gain = weighting.mean((pairing.arm - pairing.reference).mean(axis=0))
+        for metric, blocks in one.blocks.items():
+            gain = blocks.mean((pairing.arm - pairing.reference).mean(axis=0))
             effects[scope, metric, row.name] = (one.decides(row, scope, metric), dict(zip(pairing.pairs, gain)))
     family = {key: gains for key, (decides, gains) in effects.items() if not decides}
     expected = dict(zip(family, family_wise_p(list(family.values()))))
@@ -191,7 +191,7 @@ def test_the_bootstrap_draws_from_the_root_seed_of_the_settings(world):
     one = BudgetVerdict(predictions, settings_for(predictions, root_seed=5), None)
     row, = find(resampling([one]), contrast="joint", arch="residual", metric="balanced_accuracy")
     pairing = contrasts.pair(predictions, "mixed", "real", ["residual"], one.test)
-    scores = [resampled_scores(table[0] == 1, one.weightings["balanced_accuracy"], one.patients, 5)
+    scores = [resampled_scores(table[0] == 1, one.blocks["balanced_accuracy"], 5)
               for table in (pairing.arm, pairing.reference)]
     low, high, n = bootstrap_interval(scores[0] - scores[1], 5)
     assert (row["bootstrap_low"], row["bootstrap_high"]) == pytest.approx((low, high)) and row["n_bootstrap"] == n

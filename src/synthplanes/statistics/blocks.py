@@ -1,15 +1,18 @@
-"""Images counted by patient and by stratum: the frame in which weighted means are clustered.
+"""Images weighted by stratum and counted by patient: the frame in which means are clustered.
 
-A block is what one patient has in one stratum (of balanced accuracy: in one class). The statistics of this room
-need sums over blocks and the blocks' sizes only, never single images.
+A metric of this kind is a mean over strata of the mean over a stratum's images: balanced accuracy has the classes as
+strata, accuracy has one. A block is what one patient has in one stratum. The statistics of this room need sums over
+blocks and the blocks' sizes only, never single images. A frame serves every table over its images, so what depends
+on the frame alone is worked out once.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """The blocks of a set of images, in the order of (patient, stratum); those without an image are left out."""
 
@@ -21,32 +24,64 @@ class Blocks:
     n_strata: int
 
     @classmethod
-    def of(cls, strata: np.ndarray, patients: np.ndarray) -> "Blocks":
+    def balanced(cls, labels: np.ndarray, patients: np.ndarray) -> "Blocks":
+        """Balanced accuracy: every class weighs the same, however many images it has."""
+        return cls._of(np.unique(labels, return_inverse=True)[1], patients)
+
+    @classmethod
+    def uniform(cls, labels: np.ndarray, patients: np.ndarray) -> "Blocks":
+        """Accuracy: every image weighs the same."""
+        return cls._of(np.zeros(len(labels), dtype=np.int64), patients)
+
+    @classmethod
+    def _of(cls, strata: np.ndarray, patients: np.ndarray) -> "Blocks":
         """From the stratum, int from 0, and the patient (any sortable name) of each image."""
         patient = np.unique(patients, return_inverse=True)[1]
         n_strata = int(strata.max()) + 1
-        block, of_image = np.unique(patient * n_strata + strata, return_inverse=True)
-        return cls(of_image, block // n_strata, block % n_strata, np.bincount(of_image),
+        place = patient * n_strata + strata
+        images = np.bincount(place)
+        block = np.flatnonzero(images)
+        number = np.zeros(len(images), dtype=np.int64)
+        number[block] = np.arange(len(block))
+        return cls(number[place], block // n_strata, block % n_strata, images[block],
                    int(patient.max()) + 1, n_strata)
 
-    @property
+    @cached_property
     def images_in_stratum(self) -> np.ndarray:
         """int [strata]"""
         return np.bincount(self.stratum, weights=self.size, minlength=self.n_strata).astype(np.int64)
 
-    @property
+    @cached_property
     def patients_in_stratum(self) -> np.ndarray:
         """int [strata]"""
         return np.bincount(self.stratum, minlength=self.n_strata)
 
-    @property
+    @cached_property
     def image_weight(self) -> np.ndarray:
         """float64 [blocks]: what each image of a block weighs, 1 / (strata x images in its stratum)."""
         return (1 / (self.n_strata * self.images_in_stratum))[self.stratum]
 
+    @cached_property
+    def leverage(self) -> np.ndarray:
+        """float64 [blocks]: a block's share of the images of its stratum, in (0, 1]."""
+        return self.size / self.images_in_stratum[self.stratum]
+
+    @cached_property
+    def n_effective_patients(self) -> float:
+        """(sum_p v_p)^2 / sum_p v_p^2, with v_p the sum over the images of patient p of their squared weights."""
+        information = np.bincount(self.patient, weights=self.size * self.image_weight ** 2)
+        return float(information.sum() ** 2 / np.square(information).sum())
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """float64 [rows]: the weighted mean of each row of `values` [rows, images]."""
+        return (sum_by(self.stratum[self.of_image], values, self.n_strata) / self.images_in_stratum).mean(axis=1)
+
     def totals(self, values: np.ndarray) -> np.ndarray:
         """float64 [rows, blocks]: sums of `values` [rows, images] over the images of each block."""
         return sum_by(self.of_image, values, len(self.size))
+
+
+WEIGHTINGS = {"balanced_accuracy": Blocks.balanced, "accuracy": Blocks.uniform}
 
 
 def sum_by(group: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 
 from synthplanes.records import Table
 from synthplanes.statistics import contrasts, plateau, scores
-from synthplanes.statistics.clustered import WEIGHTINGS, Interval, contrast, level, weaker
+from synthplanes.statistics.blocks import WEIGHTINGS
+from synthplanes.statistics.clustered import Interval, contrast, level, weaker
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.settings import PRIMARY_METRIC, Settings
 from synthplanes.statistics.verdict import Evidence, Judgement, judge, on_simulated, sentence, subject
@@ -22,8 +23,8 @@ class BudgetVerdict:
         self.test = np.flatnonzero(predictions.rows("test"))
         labels = predictions.labels[self.test]
         scores.class_counts(labels, len(predictions.classes), predictions.classes, "test")
-        self.weightings = {metric: make(labels) for metric, make in WEIGHTINGS.items()}
-        self.patients = np.unique(predictions.images["patient_id"][self.test], return_inverse=True)[1]
+        patients = predictions.images["patient_id"][self.test]
+        self.blocks = {metric: make(labels, patients) for metric, make in WEIGHTINGS.items()}
         self.all_archs = sorted(set(predictions.runs["arch"].tolist()))
         self.arms = sorted(set(predictions.runs["arm"].tolist()))
 
@@ -58,7 +59,7 @@ class BudgetVerdict:
         """One record per contrast, scope and metric."""
         records = []
         for row, scope, _, pairing in self.pairings():
-            for metric in self.weightings:
+            for metric in self.blocks:
                 interval = self._interval(pairing, metric)
                 found = self._judge(interval, row.gated, pairing.why_unpaired, scope, row.arm, row.reference)
                 records.append({
@@ -76,8 +77,8 @@ class BudgetVerdict:
             for scope, archs in self.scopes(arm):
                 pairs = contrasts.pairs_of(self.predictions, arm, archs)
                 correct = contrasts.units(self.predictions, arm, archs, pairs, self.test)
-                for metric, weighting in self.weightings.items():
-                    interval = level(correct, weighting, self.patients) if correct.shape[1] > 1 else None
+                for metric, blocks in self.blocks.items():
+                    interval = level(correct, blocks) if correct.shape[1] > 1 else None
                     rows.append({"budget": self.budget, "arch": scope, "arm": arm, "metric": metric,
                                  **{name: _numbers(interval)[name] for name in ("estimate", "low", "high")}})
         return rows
@@ -89,7 +90,7 @@ class BudgetVerdict:
             for scope, archs in self.scopes(arm, ceiling, "real"):
                 pairings = [contrasts.pair(self.predictions, each, "real", archs, self.test)
                             for each in (arm, ceiling)]
-                for metric in self.weightings:
+                for metric in self.blocks:
                     gain, best = (self._interval(pairing, metric) for pairing in pairings)
                     known = gain is not None and best is not None
                     rows.append({"budget": self.budget, "arch": scope, "metric": metric, "arm": arm,
@@ -139,7 +140,7 @@ class BudgetVerdict:
     def _interval(self, pairing: contrasts.Pairing, metric: str) -> Interval | None:
         if pairing.why_unpaired:
             return None
-        return contrast(pairing.arm, pairing.reference, self.weightings[metric], self.patients)
+        return contrast(pairing.arm, pairing.reference, self.blocks[metric])
 
     def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str, scope: str, arm: str,
                reference: str) -> Judgement:

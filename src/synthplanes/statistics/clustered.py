@@ -20,7 +20,7 @@ The floor makes intervals too wide (97 to 98 % coverage) where neither units nor
 their own.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import special
@@ -52,33 +52,8 @@ class Interval:
     smallest_visible_effect: float  # seen with 80 % power by a two-sided test at 5 %
 
 
-@dataclass(frozen=True)
-class Weighting:
-    """A weighted mean over images: the stratum of each image, int [images] from 0; strata weigh the same."""
-
-    strata: np.ndarray
-
-    @classmethod
-    def balanced(cls, labels: np.ndarray) -> "Weighting":
-        """Balanced accuracy: every class weighs the same, however many images it has."""
-        return cls(np.unique(labels, return_inverse=True)[1])
-
-    @classmethod
-    def uniform(cls, labels: np.ndarray) -> "Weighting":
-        """Accuracy: every image weighs the same."""
-        return cls(np.zeros(len(labels), dtype=np.int64))
-
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        """float64 [rows]: the weighted mean of each row of `values` [rows, images]."""
-        images = np.bincount(self.strata)
-        return (sum_by(self.strata, values, len(images)) / images).mean(axis=1)
-
-
-WEIGHTINGS = {"balanced_accuracy": Weighting.balanced, "accuracy": Weighting.uniform}
-
-
-def interval(values: np.ndarray, weighting: Weighting, patients: np.ndarray) -> Interval:
-    """The interval of the weighted mean of `values`, float [units, images], clustered by `patients` [images].
+def interval(values: np.ndarray, blocks: Blocks) -> Interval:
+    """The interval of the weighted mean of `values`, float [units, images], in the frame `blocks`.
 
     With m[u, g] the mean of stratum g in unit u, h[p, g] = n[p, g] / n[g] the leverage of patient p, and
 
@@ -100,17 +75,14 @@ def interval(values: np.ndarray, weighting: Weighting, patients: np.ndarray) -> 
     n_units = len(values)
     if n_units < 2:
         raise UserError(f"An interval needs at least two repetitions and has {n_units}: train more seeds.")
-    blocks = Blocks.of(weighting.strata, patients)
-    n_in_stratum = blocks.images_in_stratum
     totals = blocks.totals(values)                                                     # [units, blocks]
-    means = sum_by(blocks.stratum, totals, blocks.n_strata) / n_in_stratum             # [units, strata]
+    means = sum_by(blocks.stratum, totals, blocks.n_strata) / blocks.images_in_stratum  # [units, strata]
     unit_estimates = means.mean(axis=1)                                                # [units]
     estimate = float(unit_estimates.mean())
 
-    leverage = blocks.size / n_in_stratum[blocks.stratum]
     residuals = (totals - blocks.size * means[:, blocks.stratum]) * blocks.image_weight
     # A patient who fills a stratum alone has no residual there; the verdict refuses such a set.
-    residuals /= np.sqrt(np.where(leverage < 1, 1 - leverage, 1))
+    residuals /= np.sqrt(np.where(blocks.leverage < 1, 1 - blocks.leverage, 1))
     r = sum_by(blocks.patient, residuals, blocks.n_patients) / n_units                 # [units, patients]
 
     v_unit = float(unit_estimates.var(ddof=1) / n_units)
@@ -118,26 +90,23 @@ def interval(values: np.ndarray, weighting: Weighting, patients: np.ndarray) -> 
     v_both = float(n_units / (n_units - 1) * np.square(r - r.mean(axis=0)).sum())
     variance = max(v_unit + v_patient - v_both, v_unit, v_patient)
 
-    information = np.bincount(blocks.patient, weights=blocks.size * blocks.image_weight ** 2)
-    n_effective = float(information.sum() ** 2 / np.square(information).sum())
-    scarcest = int(blocks.patients_in_stratum.min())
-    degrees = _degrees_of_freedom((v_unit, n_units - 1.0), (v_patient, n_effective - 1))
+    degrees = _degrees_of_freedom((v_unit, n_units - 1.0), (v_patient, blocks.n_effective_patients - 1))
     return _with_limits(estimate, float(np.sqrt(variance)), degrees, n_units=n_units, n_patients=blocks.n_patients,
-                        n_effective_patients=n_effective, n_patients_scarcest=scarcest)
+                        n_effective_patients=blocks.n_effective_patients,
+                        n_patients_scarcest=int(blocks.patients_in_stratum.min()))
 
 
-def contrast(correct_a: np.ndarray, correct_b: np.ndarray, weighting: Weighting,
-             patients: np.ndarray) -> Interval:
+def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks) -> Interval:
     """The interval of a's gain over b, both [architectures, units, images] in [0, 1], paired in all three.
 
     Architectures are chosen, not sampled: they are averaged and add no variance of their own.
     """
-    return interval(np.subtract(correct_a, correct_b, dtype=np.float64).mean(axis=0), weighting, patients)
+    return interval(np.subtract(correct_a, correct_b, dtype=np.float64).mean(axis=0), blocks)
 
 
-def level(correct: np.ndarray, weighting: Weighting, patients: np.ndarray) -> Interval:
+def level(correct: np.ndarray, blocks: Blocks) -> Interval:
     """The interval of one arm's own score, from `correct` [architectures, units, images]."""
-    return interval(np.mean(correct, axis=0, dtype=np.float64), weighting, patients)
+    return interval(np.mean(correct, axis=0, dtype=np.float64), blocks)
 
 
 def weaker(one: Interval, other: Interval) -> Interval:
@@ -147,9 +116,9 @@ def weaker(one: Interval, other: Interval) -> Interval:
     (intersection-union, Berger 1982). Above, either effect may prove it small, so each gets half the error
     (Bonferroni). The p-value belongs to those limits: it is below .05 exactly where the interval excludes 0.
     """
-    pair = [asdict(one), asdict(other)]
-    least = {name: min(each[name] for each in pair) for name in pair[0]}
-    worst = {name: max(each[name] for each in pair) for name in ("standard_error", "smallest_visible_effect")}
+    least = {field.name: min(getattr(one, field.name), getattr(other, field.name)) for field in fields(Interval)}
+    worst = {name: max(getattr(one, name), getattr(other, name))
+             for name in ("standard_error", "smallest_visible_effect")}
     tails = [_tails(each) for each in (one, other)]
     worst["p_value"] = min(1.0, 2 * max(above for above, _ in tails), 4 * min(below for _, below in tails))
     upper = {name: min(_upper(each, 1 - (1 - confidence) / 4) for each in (one, other))

@@ -37,7 +37,6 @@ import numpy as np
 
 from synthplanes.errors import UserError
 from synthplanes.statistics.blocks import Blocks, sum_by
-from synthplanes.statistics.clustered import Weighting
 
 IMAGE_LEVELS = (None, "patient", "image")
 NAMES = ("generator", "seed", "patient", "patient_x_generator", "patient_x_seed",
@@ -76,8 +75,7 @@ def shares(found: Sequence[Component]) -> list[float | None]:
     return [None if part is None or total == 0 else part / total for part in parts]
 
 
-def components(values: np.ndarray, generators: np.ndarray, weighting: Weighting,
-               patients: np.ndarray) -> list[Component]:
+def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> list[Component]:
     """The components of the weighted mean of `values` [runs, images], in the order of NAMES.
 
     `generators`, int [runs], names each run's generator; all must have as many runs.
@@ -88,7 +86,7 @@ def components(values: np.ndarray, generators: np.ndarray, weighting: Weighting,
     """
     table = _by_generator(np.asarray(values, dtype=np.float64), generators)       # [generators, seeds, images]
     n_generators, n_seeds, n_images = table.shape
-    moments = _Moments(Blocks.of(weighting.strata, patients))
+    moments = _Moments(blocks)
     means = table.mean(axis=1)
     grand = means.mean(axis=0, keepdims=True)
     n_runs = n_generators * n_seeds

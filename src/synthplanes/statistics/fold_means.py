@@ -12,8 +12,9 @@ import numpy as np
 from scipy import stats
 
 from synthplanes.statistics import contrasts
+from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.budget import BudgetVerdict
-from synthplanes.statistics.clustered import CONFIDENCE, Weighting
+from synthplanes.statistics.clustered import CONFIDENCE
 from synthplanes.statistics.settings import PRIMARY_METRIC
 
 
@@ -28,11 +29,10 @@ def fold_records(judged: BudgetVerdict, fold: np.ndarray) -> Iterator[dict]:
         each = []
         for number in np.unique(fold).tolist():
             own = fold == number
-            labels = images["label"][own]
+            blocks = Blocks.balanced(images["label"][own], images["patient_id"][own])
             each.append({"fold": number, "scanners": sorted(set(images["scanner"][own].tolist())),
-                         "images": int(own.sum()), "patients": len(set(images["patient_id"][own].tolist())),
-                         "classes": len(set(labels.tolist())),
-                         "estimate": float(Weighting.balanced(labels).mean(gains[None, own])[0])})
+                         "images": int(own.sum()), "patients": blocks.n_patients, "classes": blocks.n_strata,
+                         "estimate": float(blocks.mean(gains[None, own])[0])})
         estimates = np.array([one["estimate"] for one in each])
         found = stats.ttest_1samp(estimates, 0)
         interval = found.confidence_interval(CONFIDENCE)

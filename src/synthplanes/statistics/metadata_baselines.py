@@ -14,7 +14,8 @@ value that training has not seen, or that is unknown, gets the majority class. O
 import numpy as np
 
 from synthplanes.records import Table
-from synthplanes.statistics.clustered import Weighting, interval
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import interval
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.settings import PRIMARY_METRIC
 from synthplanes.statistics.training_sets import TrainingSets
@@ -30,7 +31,7 @@ def baseline_records(predictions: Predictions, training: TrainingSets) -> list[d
     """
     test = predictions.rows("test")
     images, labels = predictions.images.select(test), predictions.labels[test]
-    patients = np.unique(images["patient_id"], return_inverse=True)[1]
+    blocks = Blocks.balanced(labels, images["patient_id"])
     found = []
     for rule in ("majority", *COLUMNS):
         column = images["label" if rule == "majority" else rule].tolist()
@@ -42,8 +43,8 @@ def baseline_records(predictions: Predictions, training: TrainingSets) -> list[d
         units = right if len(right) > 1 else np.repeat(right, 2, axis=0)
         found.append({
             "budget": predictions.budget, "rule": rule, "metric": PRIMARY_METRIC, "n_images": len(images),
-            "n_patients": int(patients.max()) + 1, "share_unseen": None if why else float(np.mean(unseen)),
-            **described(None if why else interval(units, Weighting.balanced(labels), patients), why)})
+            "n_patients": blocks.n_patients, "share_unseen": None if why else float(np.mean(unseen)),
+            **described(None if why else interval(units, blocks), why)})
     return found
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from synthplanes import seeds
 from synthplanes.statistics.blocks import Blocks
-from synthplanes.statistics.clustered import CONFIDENCE, Weighting
+from synthplanes.statistics.clustered import CONFIDENCE
 
 N_BOOTSTRAP = 2000
 BATCH = 200        # draws at a time: bounds memory, changes nothing
@@ -29,8 +29,7 @@ MAX_UNITS = 16     # of a sign-flip test: 2^15 patterns are tried one by one
 TIES = 1e-9        # statistics nearer to each other than this share are equal
 
 
-def resampled_scores(correct: np.ndarray, weighting: Weighting, patients: np.ndarray, root_seed: int,
-                     n_draws: int = N_BOOTSTRAP) -> np.ndarray:
+def resampled_scores(correct: np.ndarray, blocks: Blocks, root_seed: int, n_draws: int = N_BOOTSTRAP) -> np.ndarray:
     """float64 [draws, runs]: the weighted mean of every row of `correct` [runs, images] on resampled patients.
 
     Every draw takes as many patients as there are, with all their images, and weighs the strata alike, as the score
@@ -38,7 +37,6 @@ def resampled_scores(correct: np.ndarray, weighting: Weighting, patients: np.nda
     has a single patient, whose chance nothing can show. The sums count whole numbers where `correct` is boolean, so
     they are the same on every machine.
     """
-    blocks = Blocks.of(weighting.strata, patients)
     n_runs = len(correct)
     if blocks.patients_in_stratum.min() < 2:
         return np.full((n_draws, n_runs), np.nan)

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthplanes.statistics import contrasts
-from synthplanes.statistics.clustered import Weighting, contrast, level
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import contrast, level
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.settings import PRIMARY_METRIC
 from synthplanes.statistics.training_sets import TrainingSets
@@ -137,7 +138,7 @@ def _widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list
 def _numbers(part: Slice, each: _Measured, labels: np.ndarray, patients: np.ndarray) -> dict:
     if why := part.why_no_number or each.why_no_number:
         return described(None, why)
-    arguments = Weighting.balanced(labels[part.rows]), patients[part.rows]
+    blocks = Blocks.balanced(labels[part.rows], patients[part.rows])
     if each.reference is None:
-        return described(level(each.arm[..., part.rows], *arguments))
-    return described(contrast(each.arm[..., part.rows], each.reference[..., part.rows], *arguments))
+        return described(level(each.arm[..., part.rows], blocks))
+    return described(contrast(each.arm[..., part.rows], each.reference[..., part.rows], blocks))

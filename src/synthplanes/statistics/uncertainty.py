@@ -22,7 +22,7 @@ def variance_components(judged: BudgetVerdict) -> list[dict]:
     records = []
     for name, scope, values, pairs in _tables(judged):
         generators = np.array([replicate for replicate, _ in pairs])
-        found = components(values, generators, judged.weightings[PRIMARY_METRIC], judged.patients)
+        found = components(values, generators, judged.blocks[PRIMARY_METRIC])
         for one, share in zip(found, shares(found)):
             if one.component.endswith("_x_generator") and len(np.unique(generators)) == 1:
                 continue
@@ -71,11 +71,10 @@ def _resampled(judged: BudgetVerdict) -> Iterator[tuple[dict, dict]]:
     """(record, unit -> its gain, empty where unpaired)"""
     predictions, root_seed = judged.predictions, judged.settings.root_seed
     correct = predictions.correct[:, judged.test]
-    observed = {metric: weighting.mean(correct) for metric, weighting in judged.weightings.items()}
-    resampled = {metric: resampled_scores(correct, weighting, judged.patients, root_seed)
-                 for metric, weighting in judged.weightings.items()}
+    observed = {metric: blocks.mean(correct) for metric, blocks in judged.blocks.items()}
+    resampled = {metric: resampled_scores(correct, blocks, root_seed) for metric, blocks in judged.blocks.items()}
     for row, scope, archs, pairing in judged.pairings():
-        for metric in judged.weightings:
+        for metric in judged.blocks:
             record = {"budget": judged.budget, "arch": scope, "metric": metric, "contrast": row.name,
                       "confirmatory": judged.decides(row, scope, metric), **dict.fromkeys(RESAMPLED)}
             effects = {}
