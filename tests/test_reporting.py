@@ -119,7 +119,7 @@ def test_budgets_stand_by_share_and_the_naive_sentence_is_of_the_one_that_was_pl
             "points; at equal updates the difference is +12.5 points.") in page
     assert f"Why a verdict is refused at budget {BUDGET}: of seeds." in page
     assert f"refused at budget {whole}" not in page
-    for part in ("## Accuracy", "## The naive", "## The same", "## Plateau", "## For whom", "## Audit"):
+    for part in ("## Accuracy", "## The naive", "## The same", "## Plateau", "## For whom", "## Audit", "## Cost"):
         section = page.split(part)[1].split("\n## ")[0]
         section = section[section.index("|"):] if part == "## The naive" else section  # past the sentence about one
         assert section.index(BUDGET) < section.index(whole), part

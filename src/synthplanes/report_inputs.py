@@ -1,6 +1,6 @@
 """The report's account of what went in: counted work, images, and what each arm was given."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from synthplanes.classification.arms import ARMS
 from synthplanes.markdown import code, count, escaped, prose, table
@@ -12,10 +12,11 @@ _POOLS = {
     "poison": "synthetic images with permuted labels", "mixed": "real and synthetic images side by side"}
 
 
-def cost_of_arms(cost: dict) -> list[str]:
+def cost_of_arms(cost: dict, budgets: Sequence[str]) -> list[str]:
+    """Of the budgets in the order of `budgets`."""
     rows = [[code(arm["arm"]), escaped(arm["budget"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
              *(count(arm[part]["forward_equivalents"]) for part in ("classifier", "first_stage", "synthesis", "total"))]
-            for arm in cost["arms"]]
+            for arm in sorted(cost["arms"], key=lambda arm: budgets.index(arm["budget"]))]
     return [f"Counted work, the same on every machine; unit: {prose(cost['unit'])}. Passes count images and not "
             "operations: one through the generator costs more than one through a small classifier.",
             table(["arm", "budget", "runs", "architectures", "own training", "first stage",
