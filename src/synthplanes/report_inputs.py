@@ -1,6 +1,6 @@
 """The report's account of what went in: counted work, images, and what each arm was given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from synthplanes.classification.arms import ARMS
 from synthplanes.markdown import code, count, escaped, prose, table
@@ -12,8 +12,8 @@ _POOLS = {
     "poison": "synthetic images with permuted labels", "mixed": "real and synthetic images side by side"}
 
 
-def cost_of_arms(cost: dict, budgets: Sequence[str]) -> list[str]:
-    """Of the budgets in the order of `budgets`."""
+def cost_of_arms(cost: dict, budgets: list[str]) -> list[str]:
+    """Counted work by arm; the rows stand by budget, in the order of `budgets`."""
     rows = [[code(arm["arm"]), escaped(arm["budget"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
              *(count(arm[part]["forward_equivalents"]) for part in ("classifier", "first_stage", "synthesis", "total"))]
             for arm in sorted(cost["arms"], key=lambda arm: budgets.index(arm["budget"]))]

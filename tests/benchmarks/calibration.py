@@ -23,8 +23,9 @@ equal effects only where those of both contrasts do (Berger 1982), far less ofte
 Bonferroni's: nominally it errs at most 2.5 %, and half of that where one contrast decides.
 
 If "helps" has its nominal rate of 2.5 % at no effect, one cell of 45 passes 3.5 % by chance in 11 % of such grids with
-2,000 worlds a cell, in .2 % with 4,000 (binomial): so there are 4,000 there, and the tests ask the committed table for
-them. Writes metrics/calibration.json, or what `--out` says; the same for any number of processes.
+2,000 worlds a cell, in .2 % with 4,000 (binomial): so there are 4,000 there (never fewer than `--worlds`: for a
+quick look lower both), and the tests ask the committed table for them. Writes metrics/calibration.json, or what `--out`
+says; the same for any number of processes.
 """
 
 import argparse
@@ -60,7 +61,7 @@ WORDS = (*(word for word, *_ in REFUSALS), *(word for word, *_ in FINDINGS), OTH
 FALSE = {"hurts": lambda effect: effect >= 0, "helps": lambda effect: effect <= 0,
          "helps, negligibly": lambda effect: not 0 < effect < MARGIN,
          "equivalent": lambda effect: abs(effect) >= MARGIN, "no worthwhile gain": lambda effect: effect >= MARGIN}
-BLOCK = 50                                # worlds that one process draws in a row
+PORTION = 50                              # worlds that one process draws in a row
 
 
 def grid() -> Iterator[Design]:
@@ -197,19 +198,19 @@ def main() -> None:
 def all_worlds(designs: list[Design], arguments: argparse.Namespace) -> Iterator[tuple[Design, list[np.ndarray]]]:
     """What `judged` finds of the worlds of each design: of the first for all effects, of the rest at no effect only."""
     spans = [(0, arguments.worlds, EFFECTS), (arguments.worlds, arguments.worlds_at_no_effect, EFFECTS[:1])]
-    blocks = [(range(first, min(first + BLOCK, stop)), effects)
-              for start, stop, effects in spans for first in range(start, stop, BLOCK)]
-    # One queue for all designs: no process waits for the last block of a design.
+    portions = [(range(first, min(first + PORTION, stop)), effects)
+                for start, stop, effects in spans for first in range(start, stop, PORTION)]
+    # One queue for all designs: no process waits for the last portion of a design.
     found = joblib.Parallel(n_jobs=arguments.processes, return_as="generator")(
-        joblib.delayed(judged)(design, arguments.root_seed, *block) for design in designs for block in blocks)
+        joblib.delayed(judged)(design, arguments.root_seed, *portion) for design in designs for portion in portions)
     for design in designs:
-        yield design, list(itertools.islice(found, len(blocks)))
+        yield design, list(itertools.islice(found, len(portions)))
 
 
 def all_cells(design: Design, found: list[np.ndarray]) -> Iterator[dict]:
-    """The cells of one design, from its blocks of worlds: those at no effect rest on all of them."""
-    yield from cells(design, np.concatenate([block[:, :1] for block in found]), EFFECTS[:1])
-    yield from cells(design, np.concatenate([block[:, 1:] for block in found if block.shape[1] > 1]), EFFECTS[1:])
+    """The cells of one design, from its portions of worlds: those at no effect rest on all of them."""
+    yield from cells(design, np.concatenate([worlds[:, :1] for worlds in found]), EFFECTS[:1])
+    yield from cells(design, np.concatenate([worlds[:, 1:] for worlds in found if worlds.shape[1] > 1]), EFFECTS[1:])
 
 
 if __name__ == "__main__":

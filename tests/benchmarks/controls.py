@@ -31,7 +31,7 @@ from synthplanes.data.phantom import VERSION
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.devices import prepare_torch
 from synthplanes.protocol import Profile, read_profile
-from synthplanes.statistics.blocks import WEIGHTINGS
+from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, weaker
 from synthplanes.statistics.settings import PRIMARY_METRIC
 from synthplanes.statistics.verdict import Evidence, judge
@@ -98,7 +98,7 @@ def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> 
                 for arm in (*REFERENCES, *controls, *(f"{name}_then_real" for name in controls))}
         right = {arm: correct(profile, tasks, test) for arm, tasks in runs.items()}
         patients = records.read_table(folder / "population" / "test" / "index.csv", records.INDEX)["patient_id"]
-    blocks = WEIGHTINGS[PRIMARY_METRIC](test.labels, patients)
+    blocks = FRAMES[PRIMARY_METRIC](test.labels, patients)
 
     def judged(name: str) -> dict:
         interval: Interval = weaker(*(contrast(right[f"{name}_then_real"], right[one], blocks) for one in REFERENCES))

@@ -106,17 +106,17 @@ def test_the_table_is_written_one_cell_a_line(tmp_path):
     assert json.loads(text) == content and '    {"a": [2, 3], "b": 1},\n' in text
 
 
-def every_cell(design, arguments):
-    (whose, found), = calibration.all_worlds([design], arguments)
-    assert whose == design
-    return list(calibration.all_cells(design, found))
-
-
-def test_more_worlds_at_no_effect_leave_the_others_alone():
-    """The cells at no effect rest on all worlds, the others on the first ones, each as if asked for alone."""
-    design, asked = QUICK[0], Namespace(worlds=2, worlds_at_no_effect=5, processes=1, root_seed=0)
-    found = every_cell(design, asked)
-    first, null = judged(design, 0, range(2)), judged(design, 0, range(5), (0.0,))
-    assert found[:3] == list(cells(design, null, (0.0,))) and [cell["worlds"] for cell in found] == [5] * 3 + [2] * 9
-    assert found[3:] == list(cells(design, first))[3:]
-    assert every_cell(design, Namespace(**vars(asked) | dict(worlds_at_no_effect=0))) == list(cells(design, first))
+def test_more_worlds_at_no_effect_leave_the_others_alone(monkeypatch):
+    """The cells at no effect rest on all worlds, the others on the first ones, each as if asked for alone; so for every
+    design of a queue, in portions that divide neither number."""
+    monkeypatch.setattr(calibration, "PORTION", 2)
+    asked = Namespace(worlds=3, worlds_at_no_effect=6, processes=1, root_seed=0)
+    found = list(calibration.all_worlds(QUICK[:2], asked))
+    fewer = list(calibration.all_worlds(QUICK[:2], Namespace(**vars(asked) | dict(worlds_at_no_effect=0))))
+    assert [design for design, _ in found] == [design for design, _ in fewer] == list(QUICK[:2])
+    for (design, worlds), (_, without) in zip(found, fewer):
+        first, null = judged(design, 0, range(3)), judged(design, 0, range(6), (0.0,))
+        own = list(calibration.all_cells(design, worlds))
+        assert own[:3] == list(cells(design, null, (0.0,))) and [cell["worlds"] for cell in own] == [6] * 3 + [3] * 9
+        assert own[3:] == list(cells(design, first))[3:]
+        assert list(calibration.all_cells(design, without)) == list(cells(design, first))

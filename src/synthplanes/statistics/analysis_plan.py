@@ -12,7 +12,7 @@ from synthplanes.statistics.settings import FAMILY_LEVEL, PRIMARY_METRIC, Settin
 
 def analysis_plan(settings: Settings, protocol: Mapping) -> dict:
     """All that decides a verdict and is not measured; `protocol` is the profile's part of params.yaml, less its
-    section `compute`."""
+    section `compute` and what it does not use."""
     runs = Counter((arm, arch, budget) for arm, arch, budget, *_ in settings.expected)
     replicates = len({replicate for *_, replicate, _ in settings.expected})
     return {

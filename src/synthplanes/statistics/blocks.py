@@ -1,9 +1,9 @@
 """Images weighted by stratum and counted by patient: the frame in which means are clustered.
 
-A metric of this kind is a mean over strata of the mean over a stratum's images: balanced accuracy has the classes as
-strata, accuracy has one. A block is what one patient has in one stratum. The statistics of this room need sums over
-blocks and the blocks' sizes only, never single images. A frame serves every table over its images, so what depends
-on the frame alone is worked out once.
+The metrics of this room are means over strata of the mean over a stratum's images: balanced accuracy has the classes as
+strata, accuracy has one. A block is what one patient has in one stratum. Intervals and the bootstrap need sums over
+blocks and the blocks' sizes only, never single images. One frame serves every table over its images, and keeps what
+an interval needs of the frame alone.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Blocks:
     """The blocks of a set of images, in the order of (patient, stratum); those without an image are left out."""
 
@@ -25,17 +25,20 @@ class Blocks:
 
     @classmethod
     def balanced(cls, labels: np.ndarray, patients: np.ndarray) -> "Blocks":
-        """Balanced accuracy: every class weighs the same, however many images it has."""
+        """Balanced accuracy: every class weighs the same, however many images it has.
+
+        `labels` and `patients` [images] are names of any sortable type.
+        """
         return cls._of(np.unique(labels, return_inverse=True)[1], patients)
 
     @classmethod
     def uniform(cls, labels: np.ndarray, patients: np.ndarray) -> "Blocks":
-        """Accuracy: every image weighs the same."""
+        """Accuracy: every image weighs the same; of `labels` only the length counts."""
         return cls._of(np.zeros(len(labels), dtype=np.int64), patients)
 
     @classmethod
     def _of(cls, strata: np.ndarray, patients: np.ndarray) -> "Blocks":
-        """From the stratum, int from 0, and the patient (any sortable name) of each image."""
+        """From the stratum of each image, int from 0 without a gap, and its patient."""
         patient = np.unique(patients, return_inverse=True)[1]
         n_strata = int(strata.max()) + 1
         place = patient * n_strata + strata
@@ -68,7 +71,8 @@ class Blocks:
 
     @cached_property
     def n_effective_patients(self) -> float:
-        """(sum_p v_p)^2 / sum_p v_p^2, with v_p the sum over the images of patient p of their squared weights."""
+        """Patients of equal weight that would carry the same information: (sum_p v_p)^2 / sum_p v_p^2, with v_p the sum
+        over the images of patient p of their squared weights."""
         information = np.bincount(self.patient, weights=self.size * self.image_weight ** 2)
         return float(information.sum() ** 2 / np.square(information).sum())
 
@@ -81,7 +85,8 @@ class Blocks:
         return sum_by(self.of_image, values, len(self.size))
 
 
-WEIGHTINGS = {"balanced_accuracy": Blocks.balanced, "accuracy": Blocks.uniform}
+# Metric -> what makes its frame from the labels and patients of images.
+FRAMES = {"balanced_accuracy": Blocks.balanced, "accuracy": Blocks.uniform}
 
 
 def sum_by(group: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:

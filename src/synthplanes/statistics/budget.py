@@ -7,7 +7,7 @@ import numpy as np
 
 from synthplanes.records import Table
 from synthplanes.statistics import contrasts, plateau, scores
-from synthplanes.statistics.blocks import WEIGHTINGS
+from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, level, weaker
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.settings import PRIMARY_METRIC, Settings
@@ -24,7 +24,7 @@ class BudgetVerdict:
         labels = predictions.labels[self.test]
         scores.class_counts(labels, len(predictions.classes), predictions.classes, "test")
         patients = predictions.images["patient_id"][self.test]
-        self.blocks = {metric: make(labels, patients) for metric, make in WEIGHTINGS.items()}
+        self.blocks = {metric: make(labels, patients) for metric, make in FRAMES.items()}
         self.all_archs = sorted(set(predictions.runs["arch"].tolist()))
         self.arms = sorted(set(predictions.runs["arm"].tolist()))
 

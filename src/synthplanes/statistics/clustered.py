@@ -55,7 +55,8 @@ class Interval:
 def interval(values: np.ndarray, blocks: Blocks) -> Interval:
     """The interval of the weighted mean of `values`, float [units, images], in the frame `blocks`.
 
-    With m[u, g] the mean of stratum g in unit u, h[p, g] = n[p, g] / n[g] the leverage of patient p, and
+    With m[u, g] the mean of stratum g in unit u, w_g = 1 / (K n[g]) the weight of its images, h[p, g] = n[p, g] / n[g]
+    the leverage of patient p, and
 
         r[u, p] = 1/U sum_g  w_g / sqrt(1 - h[p, g])  sum over i in (p, g) of (d[u, i] - m[u, g])
 
@@ -67,8 +68,8 @@ def interval(values: np.ndarray, blocks: Blocks) -> Interval:
         V         = max(V_unit + V_patient - V_both, V_unit, V_patient)
 
     and the t distribution is the one whose 97.5 % quantile is Cochran's (1964) for a sum of two variances,
-    (V_unit t[U - 1] + V_patient t[n_effective - 1]) / (V_unit + V_patient), with
-    n_effective = (sum_p v_p)^2 / sum_p v_p^2 for v_p = sum over the images of p of w_i^2.
+    (V_unit t[U - 1] + V_patient t[n_effective - 1]) / (V_unit + V_patient), with n_effective the frame's
+    `n_effective_patients`.
     Raises `UserError` for fewer than two units.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -97,7 +98,7 @@ def interval(values: np.ndarray, blocks: Blocks) -> Interval:
 
 
 def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks) -> Interval:
-    """The interval of a's gain over b, both [architectures, units, images] in [0, 1], paired in all three.
+    """The interval of a's gain over b, both [architectures, units, images] in [0, 1], paired in all three, in `blocks`.
 
     Architectures are chosen, not sampled: they are averaged and add no variance of their own.
     """
@@ -105,7 +106,7 @@ def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks) -> In
 
 
 def level(correct: np.ndarray, blocks: Blocks) -> Interval:
-    """The interval of one arm's own score, from `correct` [architectures, units, images]."""
+    """The interval of one arm's own score, from `correct` [architectures, units, images] in the frame `blocks`."""
     return interval(np.mean(correct, axis=0, dtype=np.float64), blocks)
 
 

@@ -76,7 +76,7 @@ def shares(found: Sequence[Component]) -> list[float | None]:
 
 
 def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> list[Component]:
-    """The components of the weighted mean of `values` [runs, images], in the order of NAMES.
+    """The components of the weighted mean of `values` [runs, images] in the frame `blocks`, in the order of NAMES.
 
     `generators`, int [runs], names each run's generator; all must have as many runs.
     None stands for what the table does not tell: everything of generators where there is one (its part is in the

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from synthplanes.statistics import contrasts
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.clustered import CONFIDENCE

@@ -30,7 +30,7 @@ TIES = 1e-9        # statistics nearer to each other than this share are equal
 
 
 def resampled_scores(correct: np.ndarray, blocks: Blocks, root_seed: int, n_draws: int = N_BOOTSTRAP) -> np.ndarray:
-    """float64 [draws, runs]: the weighted mean of every row of `correct` [runs, images] on resampled patients.
+    """float64 [draws, runs]: the mean of every row of `correct` [runs, images] on resampled patients of `blocks`.
 
     Every draw takes as many patients as there are, with all their images, and weighs the strata alike, as the score
     itself does. A draw without a patient of some stratum has no score and is NaN, and so are all draws where a stratum

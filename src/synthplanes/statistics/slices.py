@@ -65,11 +65,14 @@ def slice_records(predictions: Predictions, training: TrainingSets | None = None
     labels = predictions.labels[test]
     patients = np.unique(predictions.images["patient_id"][test], return_inverse=True)[1]
     measured = list(_measured(predictions, test))
-    return [{"budget": predictions.budget, "slice": part.kind, "value": part.value, "in_training": part.in_training,
-             "metric": part.metric, "n_images": int(part.rows.sum()),
-             "n_patients": len(np.unique(patients[part.rows])), **each.identity,
-             **_numbers(part, each, labels, patients)}
-            for part in slices(predictions, training) for each in measured]
+    records = []
+    for part in slices(predictions, training):
+        blocks = Blocks.balanced(labels[part.rows], patients[part.rows])
+        records += [{"budget": predictions.budget, "slice": part.kind, "value": part.value,
+                     "in_training": part.in_training, "metric": part.metric, "n_images": int(part.rows.sum()),
+                     "n_patients": blocks.n_patients, **each.identity, **_numbers(part, each, blocks)}
+                    for each in measured]
+    return records
 
 
 def slices(predictions: Predictions, training: TrainingSets | None = None) -> list[Slice]:
@@ -135,10 +138,9 @@ def _widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list
     return [(arch, [arch]) for arch in archs]
 
 
-def _numbers(part: Slice, each: _Measured, labels: np.ndarray, patients: np.ndarray) -> dict:
+def _numbers(part: Slice, each: _Measured, blocks: Blocks) -> dict:
     if why := part.why_no_number or each.why_no_number:
         return described(None, why)
-    blocks = Blocks.balanced(labels[part.rows], patients[part.rows])
     if each.reference is None:
         return described(level(each.arm[..., part.rows], blocks))
     return described(contrast(each.arm[..., part.rows], each.reference[..., part.rows], blocks))
