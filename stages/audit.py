@@ -4,12 +4,12 @@ from synthplanes import records
 from synthplanes.classification.judging import judge
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_all, read_budget
-from synthplanes.devices import prepare_torch
-from synthplanes.fidelity.copies import copies
-from synthplanes.fidelity.label_fidelity import label_fidelity
-from synthplanes.fidelity.overview import overview
+from synthplanes.compute.devices import prepare_torch
+from synthplanes.audit.copies import copies
+from synthplanes.audit.label_fidelity import label_fidelity
+from synthplanes.audit.overview import overview
 from synthplanes.progress import Progress
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_classes
-from synthplanes.planning import settings_of
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.planning import settings_of
+from synthplanes.protocol.profiles import read_profile
 from synthplanes.statistics.evaluation import evaluate
-from synthplanes.statistics.openings import count_opening, digest, refuse_other_plans
+from synthplanes.statistics.test_access_log import count_opening, digest, refuse_other_plans
 from synthplanes.statistics.predictions import read_predictions
 
 

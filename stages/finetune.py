@@ -3,7 +3,7 @@
 from synthplanes.classification.cells import train_and_record
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_budget_with_substitutes
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Digest the code of every stage, so that a stage becomes stale when a statement in its reach changes."""
 
 from synthplanes import records
-from synthplanes.code_digests import stage_digests
+from synthplanes.reproduction.code_digests import stage_digests
 from synthplanes.command import run, stage_arguments
 
 

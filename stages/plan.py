@@ -2,9 +2,9 @@
 
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
-from synthplanes.planning import settings_of
-from synthplanes.protocol import read_profile
-from synthplanes.statistics.analysis_plan import analysis_plan
+from synthplanes.protocol.planning import settings_of
+from synthplanes.protocol.profiles import read_profile
+from synthplanes.protocol.analysis_plan import analysis_plan
 
 
 def main() -> None:

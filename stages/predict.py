@@ -2,8 +2,8 @@
 
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
-from synthplanes.protocol import read_profile
-from synthplanes.statistics.openings import digest
+from synthplanes.protocol.profiles import read_profile
+from synthplanes.statistics.test_access_log import digest
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
 """Read a source, apply the guards, and pack its images by role, with the budgets' splits."""
 
-from synthplanes import counted_work, records
+from synthplanes.protocol import counted_work
+from synthplanes import records
 from synthplanes.command import run, stage_arguments
-from synthplanes.data.guards import Policies
-from synthplanes.data.preparation import prepare
-from synthplanes.data.sources import open_source
-from synthplanes.protocol import read_profile
+from synthplanes.data.preparation.guards import Policies
+from synthplanes.data.preparation.preparing import prepare
+from synthplanes.data.sources.opening import open_source
+from synthplanes.protocol.profiles import read_profile
 
 
 def main() -> None:

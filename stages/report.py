@@ -1,8 +1,8 @@
 """The first page of a profile: its verdict, figures, tables and counted work."""
 
 from synthplanes.command import run, stage_arguments
-from synthplanes.protocol import read_profile
-from synthplanes.reporting import FOLDERS, write_report
+from synthplanes.protocol.profiles import read_profile
+from synthplanes.report.writing import FOLDERS, write_report
 
 
 def main() -> None:

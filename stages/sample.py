@@ -4,16 +4,16 @@ from importlib.metadata import version
 
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
-from synthplanes.data.contact_sheet import write_contact_sheet
+from synthplanes.data.preparation.contact_sheet import write_contact_sheet
 from synthplanes.data.packs import write_pack
 from synthplanes.data.selection import read_budget
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
 from synthplanes.diffusion.guide import read_guide
 from synthplanes.diffusion.processes import joined
 from synthplanes.diffusion.sampling import draw_together, plan
-from synthplanes.protocol import read_profile
-from synthplanes.scratch import Scratch
+from synthplanes.protocol.profiles import read_profile
+from synthplanes.compute.checkpoints import Scratch
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import hashlib
 
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
-from synthplanes.data.phantom import VERSION, Phantom, simulate
+from synthplanes.phantom import VERSION, Phantom, simulate
 from synthplanes.progress import Progress
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 
 
 def main() -> None:

@@ -5,12 +5,12 @@ from importlib.metadata import version
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_budget
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion.denoiser import write_denoiser
 from synthplanes.diffusion.processes import joined
 from synthplanes.diffusion.training import train
-from synthplanes.protocol import read_profile
-from synthplanes.scratch import Scratch
+from synthplanes.protocol.profiles import read_profile
+from synthplanes.compute.checkpoints import Scratch
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 from synthplanes import records
 from synthplanes.command import run, stage_arguments
 from synthplanes.data.selection import read_budget
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.guide import train_guide, write_guide
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import numpy as np
 from tests.small_profile import small_profile_parameters
 
 from synthplanes import records
-from synthplanes.classification.arms import arms_of, expected_cells, seeds_of
+from synthplanes.protocol.arms import arms_of, expected_cells, seeds_of
 from synthplanes.data.packs import write_pack
-from synthplanes.protocol import Profile
+from synthplanes.protocol.profiles import Profile
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import read_predictions
-from synthplanes.statistics.settings import Settings
+from synthplanes.protocol.settings import Settings
 
 NAME, BUDGET, ARCH = "tiny", "scarce", "residual"
 CLASSES = ("Fetal | brain", "<script>alert(1)</script>")  # names that a table or a browser might stumble over

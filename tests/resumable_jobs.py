@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from synthplanes import records
-from synthplanes.checkout import md5
+from synthplanes.reproduction.checkout import md5
 from synthplanes.classification.runs import train_cell
-from synthplanes.data.guards import Policies
+from synthplanes.data.preparation.guards import Policies
 from synthplanes.data.packs import write_pack
-from synthplanes.data.preparation import prepare
+from synthplanes.data.preparation.preparing import prepare
 from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.diffusion.training import configure, train
-from synthplanes.protocol import Profile
-from synthplanes.scratch import Scratch
+from synthplanes.protocol.profiles import Profile
+from synthplanes.compute.checkpoints import Scratch
 from synthplanes.tracking import store, tracking
 from tests import fake_checkout, tiny_generator
 from tests.small_profile import small_profile_parameters

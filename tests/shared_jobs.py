@@ -11,7 +11,7 @@ from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
 from synthplanes.diffusion.processes import joined
 from synthplanes.diffusion.sampling import draw_together, plan
 from synthplanes.diffusion.training import configure, train
-from synthplanes.scratch import Scratch
+from synthplanes.compute.checkpoints import Scratch
 
 
 def train_and_draw(rank: int, count: int, port: int, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synthplanes.protocol import Profile, read_protocol
+from synthplanes.protocol.profiles import Profile, read_protocol
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 ROLES = ("residual", "transformer")

@@ -13,7 +13,7 @@ from tests.small_profile import PARAMS, ROLES, small_profile_parameters
 from synthplanes import cli
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
-from synthplanes.weights import write_weights
+from synthplanes.compute.weights import write_weights
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthplanes.code_digests import reach, stage_digests, statements
+from synthplanes.reproduction.code_digests import reach, stage_digests, statements
 from synthplanes.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

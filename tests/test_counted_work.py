@@ -2,8 +2,9 @@
 
 import pytest
 
-from synthplanes import counted_work, records
-from synthplanes.counted_work import Work
+from synthplanes.protocol import counted_work
+from synthplanes import records
+from synthplanes.protocol.counted_work import Work
 from synthplanes.errors import UserError
 from tests.small_profile import small_profile
 

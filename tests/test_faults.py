@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from checkout import dvc  # noqa: E402
 
-from synthplanes.checkout import md5, read_checkout  # noqa: E402
+from synthplanes.reproduction.checkout import md5, read_checkout  # noqa: E402
 from tests.resumable_jobs import make_checkout  # noqa: E402
 
 STAGES = ("simulate", "prepare", "train_guide", "sample", "audit", "baseline", "predict", "evaluate", "report")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.figures import classifiers, images, intervals, learning
-from synthplanes.figures.intervals import Interval
+from synthplanes.report.figures import classifiers, images, intervals, learning
+from synthplanes.report.figures.intervals import Interval
 
 CONTRASTS = [Interval("synthetic_then_real vs real", 0.031, 0.004, 0.058),
              Interval("$mixed$ vs real", -0.02, None, None)]

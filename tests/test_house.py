@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from synthplanes.checkout import md5, read_checkout
-from synthplanes.code_digests import imported_names, reach
+from synthplanes.reproduction.checkout import md5, read_checkout
+from synthplanes.reproduction.code_digests import imported_names, reach
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"

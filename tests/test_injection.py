@@ -12,13 +12,13 @@ from PIL import Image
 from tests import fake_checkout
 
 from synthplanes import records
-from synthplanes.data.guards import Policies
-from synthplanes.data.preparation import prepare
-from synthplanes.data.table import open_table
-from synthplanes.figures import classifiers, images, intervals
-from synthplanes.figures.intervals import Interval
-from synthplanes.markdown import escaped
-from synthplanes.reporting import write_report
+from synthplanes.data.preparation.guards import Policies
+from synthplanes.data.preparation.preparing import prepare
+from synthplanes.data.sources.table import open_table
+from synthplanes.report.figures import classifiers, images, intervals
+from synthplanes.report.figures.intervals import Interval
+from synthplanes.report.markdown import escaped
+from synthplanes.report.writing import write_report
 from synthplanes.tracking import projection
 
 # What the table's reader lets through: formulas, line breaks and hidden characters it refuses (data/test_listed_files.py).

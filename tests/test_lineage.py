@@ -7,10 +7,10 @@ import sys
 import pytest
 from tests.fake_checkout import ARCH, BUDGET, NAME, lock, make_checkout
 
-from synthplanes.checkout import md5, read_checkout
+from synthplanes.reproduction.checkout import md5, read_checkout
 from synthplanes.cli import main
 from synthplanes.errors import UserError
-from synthplanes.tracking.lineage import numbers, trace
+from synthplanes.reproduction.lineage import numbers, trace
 
 REAL = f"real/{ARCH}/{BUDGET}/r0/s1/balanced_accuracy"
 FINE_TUNED = f"synthetic_then_real/{ARCH}/{BUDGET}/r0/s0/accuracy"

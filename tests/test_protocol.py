@@ -7,7 +7,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from synthplanes.errors import UserError
-from synthplanes.protocol import read_profile, read_protocol
+from synthplanes.protocol.profiles import read_profile, read_protocol
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, folders, make_check
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.markdown import escaped, p_value, points, table
-from synthplanes.report_budgets import by_arm, low_data
-from synthplanes.reporting import write_report
+from synthplanes.report.markdown import escaped, p_value, points, table
+from synthplanes.report.budgets import by_arm, low_data
+from synthplanes.report.writing import write_report
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import torch
 from tests.resumable_jobs import JOBS, make_checkout, run
 
-from synthplanes.scratch import Scratch
+from synthplanes.compute.checkpoints import Scratch
 
 KILLS = dict(denoiser=11, sampling=10, pretraining=10, preparing=10, track=10)
 

@@ -17,9 +17,9 @@ import pytest
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout
 from tests.test_tracking import a_network
 
-from synthplanes import checkout
+from synthplanes.reproduction import checkout
 from synthplanes.tracking import store, tracking
-from synthplanes.weights import write_weights
+from synthplanes.compute.weights import write_weights
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 START = 300  # s at most until the server answers; some ten on idle cores

@@ -9,7 +9,7 @@ from tests.tiny_generator import squares
 
 from synthplanes.classification.runs import train_cell
 from synthplanes.errors import UserError
-from synthplanes.side_by_side import ADDRESS, side_by_side
+from synthplanes.compute.parallel import ADDRESS, side_by_side
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-from synthplanes import torchvision_operators
+from synthplanes.compute import torchvision_operators
 
 CHILD = """
 import torch
-from synthplanes import torchvision_operators
+from synthplanes.compute import torchvision_operators
 {before}
 declared = torchvision_operators.declare_missing()
 print(sorted(declared), torchvision_operators.declare_missing())

@@ -14,17 +14,19 @@ from ruamel.yaml import YAML
 from sklearn.metrics import balanced_accuracy_score
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, folders, lock, make_checkout, tiny_profile
 
-from synthplanes import checkout, records
-from synthplanes.classification.arms import expected_cells
+from synthplanes.reproduction import checkout
+from synthplanes import records
+from synthplanes.protocol.arms import expected_cells
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
-from synthplanes.reporting import write_report
-from synthplanes.sections import Architecture
-from synthplanes.tracking import candidates, projection, provenance, store, tracking
-from synthplanes.tracking.lineage import trace
-from synthplanes.weights import write_weights
+from synthplanes.report.writing import write_report
+from synthplanes.protocol.config import Architecture
+from synthplanes.tracking import candidates, projection, store, tracking
+from synthplanes.reproduction import provenance
+from synthplanes.reproduction.lineage import trace
+from synthplanes.compute.weights import write_weights
 
 
 def a_network():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthplanes.data.selection import LabelledImages
-from synthplanes.sections import Sample, TrainDiffusion
+from synthplanes.protocol.config import Sample, TrainDiffusion
 
 PARAMETERS = TrainDiffusion.model_validate(dict(
     network=dict(unshuffle=2, channels=[16, 32], layers_per_block=1, attention_at=[], dropout=0.1), warm_start=None,

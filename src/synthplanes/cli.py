@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from synthplanes import counted_work, records
+from synthplanes.protocol import counted_work
+from synthplanes import records
 from synthplanes.command import run
 from synthplanes.errors import UserError
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 
 # Classes of the built-in sources before anything is prepared; afterwards classes.json knows.
 _CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from synthplanes.data.fetching import fetch
+    from synthplanes.data.sources.fetching import fetch
     profile = read_profile(arguments.profile)
     if profile.prepare.source != arguments.source:
         raise UserError(f"the profile '{arguments.profile}' reads the source '{profile.prepare.source}': fetch that "
@@ -103,9 +104,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from synthplanes.data.guards import Policies
-    from synthplanes.data.preparation import inspect
-    from synthplanes.data.sources import open_source
+    from synthplanes.data.preparation.guards import Policies
+    from synthplanes.data.preparation.preparing import inspect
+    from synthplanes.data.sources.opening import open_source
     parameters = read_profile(arguments.profile).prepare
     source = open_source(parameters.source, Path("artifacts/raw") / arguments.profile,
                          Path("artifacts/simulated") / arguments.profile, parameters.source_options)
@@ -115,7 +116,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from synthplanes.checkout import find_root
+    from synthplanes.reproduction.checkout import find_root
     from synthplanes.reproduction.verification import verify
     found = verify(find_root(), arguments.profile, arguments.revision, arguments.stages, arguments.restore)
     if arguments.json:
@@ -125,14 +126,14 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from synthplanes.checkout import find_root
+    from synthplanes.reproduction.checkout import find_root
     from synthplanes.reproduction.publication import publish
     print("\n".join(publish(find_root(), arguments.tag, arguments.remote)))
 
 
 def _trace(arguments: argparse.Namespace) -> None:
-    from synthplanes.checkout import find_root, read_checkout
-    from synthplanes.tracking.lineage import trace
+    from synthplanes.reproduction.checkout import find_root, read_checkout
+    from synthplanes.reproduction.lineage import trace
     found = trace(read_checkout(find_root()), arguments.profile, arguments.number)
     if arguments.json:
         records.write_json(arguments.json, found.as_dict())
@@ -150,8 +151,8 @@ def _ui(arguments: argparse.Namespace) -> None:
 
 
 def _phantom_layout(arguments: argparse.Namespace) -> None:
-    from synthplanes.data.phantom import Phantom
-    from synthplanes.data.phantom.official_layout import write_official_layout
+    from synthplanes.phantom import Phantom
+    from synthplanes.phantom.official_layout import write_official_layout
     from synthplanes.progress import Progress
     profile = read_profile(arguments.profile)
     if profile.simulate is None:

@@ -23,17 +23,17 @@ from scipy import stats
 from phantom_yardsticks import population, train_all
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, needed_by
+from synthplanes.protocol.arms import ARMS, needed_by
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
-from synthplanes.data.phantom import VERSION
+from synthplanes.phantom import VERSION
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
-from synthplanes.devices import prepare_torch
-from synthplanes.protocol import Profile, read_profile
+from synthplanes.compute.devices import prepare_torch
+from synthplanes.protocol.profiles import Profile, read_profile
 from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, weaker
-from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.protocol.settings import PRIMARY_METRIC
 from synthplanes.statistics.verdict import Evidence, judge
 
 OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "controls.json"

@@ -20,7 +20,7 @@ from measured import keep
 
 from synthplanes.command import run
 from synthplanes.data.packs import open_frames
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 
 IMAGES = 50_000
 UPDATES = 12
@@ -64,7 +64,7 @@ def frames(file: Path, n: int, size: int) -> None:
 def measure(profile, file: Path, n: int, size: int, batch: int) -> dict:
     """Images a second after the first updates, and the peak of private memory."""
     from synthplanes.data.selection import LabelledImages
-    from synthplanes.devices import prepare_torch
+    from synthplanes.compute.devices import prepare_torch
     from synthplanes.diffusion import training
     mapped = np.load(file, mmap_mode="r")
     labels = np.arange(n) % 6

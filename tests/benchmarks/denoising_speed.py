@@ -33,11 +33,11 @@ from phantom_yardsticks import population
 from synthplanes.command import run
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion import training
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
-from synthplanes.protocol import Profile, read_profile
+from synthplanes.protocol.profiles import Profile, read_profile
 
 LEVELS = np.geomspace(0.05, 10, 8)  # of noise, where images lie in [-1, 1]
 HELD_OUT = 120                      # images

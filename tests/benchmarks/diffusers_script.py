@@ -18,8 +18,8 @@ from synthplanes.diffusion import training
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.protocol import Profile
-from synthplanes.torchvision_operators import declare_missing
+from synthplanes.protocol.profiles import Profile
+from synthplanes.compute.torchvision_operators import declare_missing
 
 EPOCHS, BATCH, RATE, WARM_UP_STEPS, STEPS = 100, 16, 1e-4, 500, 1000  # the script's defaults
 

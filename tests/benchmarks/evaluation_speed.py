@@ -18,7 +18,7 @@ from measured import keep
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS, Table, write_array, write_table
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import read_predictions
-from synthplanes.statistics.settings import Settings
+from synthplanes.protocol.settings import Settings
 
 ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "mixed")
 CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")

@@ -32,23 +32,23 @@ from min_snr import min_snr
 from phantom_yardsticks import population, score, train_all, world
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS
+from synthplanes.protocol.arms import ARMS
 from synthplanes.classification.judging import judge
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
-from synthplanes.data.contact_sheet import write_contact_sheet
-from synthplanes.data.phantom import VERSION
+from synthplanes.data.preparation.contact_sheet import write_contact_sheet
+from synthplanes.phantom import VERSION
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion import warm_start
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.guide import Guide, train_guide
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.diffusion.training import Trained, configure, train
 from synthplanes.errors import UserError
-from synthplanes.fidelity.copies import copies
-from synthplanes.fidelity.label_fidelity import label_fidelity
-from synthplanes.protocol import Profile, read_profile
+from synthplanes.audit.copies import copies
+from synthplanes.audit.label_fidelity import label_fidelity
+from synthplanes.protocol.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "metrics" / "generator_yardsticks.json"

@@ -28,19 +28,19 @@ import joblib
 import numpy as np
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, updates_of
+from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task, train_one
 from synthplanes.command import run
-from synthplanes.data.guards import Policies
-from synthplanes.data.phantom import VERSION, Phantom, simulate
-from synthplanes.data.phantom.image_statistics import NAMES, image_statistics, intraclass_correlation
-from synthplanes.data.preparation import prepare
+from synthplanes.data.preparation.guards import Policies
+from synthplanes.phantom import VERSION, Phantom, simulate
+from synthplanes.phantom.image_statistics import NAMES, image_statistics, intraclass_correlation
+from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
-from synthplanes.data.simulated import Simulated
-from synthplanes.devices import prepare_torch
+from synthplanes.data.sources.simulated import Simulated
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.progress import Progress
-from synthplanes.protocol import Profile, read_profile
+from synthplanes.protocol.profiles import Profile, read_profile
 
 VERY_LARGE = 20_000  # images
 USUAL_DECAY = 0.05   # of AdamW in timm's recipes

@@ -24,10 +24,10 @@ from synthplanes.classification.networks import build
 from synthplanes.command import run
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import read_all, read_budget, read_classes
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.sampling import draw, plan
-from synthplanes.protocol import Profile, read_profile
+from synthplanes.protocol.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 HEUN = dict(solver="heun", steps=40)

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from synthplanes import seeds
-from synthplanes.data.phantom import population
+from synthplanes.phantom import population
 
 # How often `real` is right, by class in the order of `population.CLASSES`. Gains and losses go to classes in
 # proportion to their errors.

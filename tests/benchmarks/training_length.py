@@ -23,13 +23,13 @@ from measured import FILE, keep
 from phantom_yardsticks import longer, train_all
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, updates_of
+from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
-from synthplanes.devices import prepare_torch
-from synthplanes.protocol import read_profile
+from synthplanes.compute.devices import prepare_torch
+from synthplanes.protocol.profiles import read_profile
 
 PREPARED = Path(__file__).resolve().parents[2] / "artifacts" / "prepared"
 

@@ -25,16 +25,17 @@ from diffusers_script import BATCH, EPOCHS, Script, conditions_of
 from measured import FILE, keep
 from torch.utils.flop_counter import FlopCounterMode
 
-from synthplanes import counted_work, records
+from synthplanes.protocol import counted_work
+from synthplanes import records
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build
 from synthplanes.command import run
-from synthplanes.data.phantom import CLASSES, VERSION, Phantom, simulate
+from synthplanes.phantom import CLASSES, VERSION, Phantom, simulate
 from synthplanes.data.selection import LabelledImages
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion import training
 from synthplanes.diffusion.denoiser import Denoiser, loss_per_image
-from synthplanes.protocol import Profile, read_profile
+from synthplanes.protocol.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOKS = 10     # over the timed updates; the first is left out (compilation, warm-up)

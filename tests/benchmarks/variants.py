@@ -28,8 +28,8 @@ from synthplanes.classification.starting_weights import IMAGENET_MODEL, adopt_cl
 from synthplanes.command import run
 from synthplanes.data.selection import read_budget, read_classes
 from synthplanes.errors import UserError
-from synthplanes.protocol import Profile, read_profile
-from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.protocol.profiles import Profile, read_profile
+from synthplanes.protocol.settings import PRIMARY_METRIC
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "metrics" / "variants.json"

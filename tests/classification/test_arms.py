@@ -2,8 +2,8 @@
 
 import pytest
 
-from synthplanes.classification.arms import ARMS, arms_of, expected_cells, needed_by, single_stage_ratio, updates_of
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.arms import ARMS, arms_of, expected_cells, needed_by, single_stage_ratio, updates_of
+from synthplanes.protocol.profiles import read_profile
 
 STAGES = ("baseline", "pretrain", "finetune", "joint")
 

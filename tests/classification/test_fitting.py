@@ -10,14 +10,14 @@ from torch.nn import functional
 from synthplanes.classification import flattening
 from synthplanes.classification.augmentation import ANGLE, ERASED, SCALE, SHIFT, augment, augment_strongly
 from synthplanes.classification.fitting import (Portion, batch_norm_statistics, class_balanced, fit, patient_balanced,
-                                                 schedule)
+                                                schedule)
 from synthplanes.classification.flattening import Flattened
 from synthplanes.classification.networks import build
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
-from synthplanes.protocol import read_profile
-from synthplanes.sections import Architecture, Recipe
+from synthplanes.protocol.profiles import read_profile
+from synthplanes.protocol.config import Architecture, Recipe
 
 RECIPE = Recipe.model_validate(dict(
     stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,

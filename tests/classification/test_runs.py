@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from synthplanes.classification.arms import ARMS
+from synthplanes.protocol.arms import ARMS
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task, images_of, second_stage, train_cell, train_one
 from synthplanes.data.selection import LabelledImages
-from synthplanes.protocol import read_profile
+from synthplanes.protocol.profiles import read_profile
 from synthplanes.records import CLASSIFIER_HISTORY, read_table
-from synthplanes.sections import Architecture
-from synthplanes.weights import read_weights
+from synthplanes.protocol.config import Architecture
+from synthplanes.compute.weights import read_weights
 
 
 def labelled(n: int, seed: int, classes=("a", "b", "c")) -> LabelledImages:

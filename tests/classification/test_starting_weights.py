@@ -9,8 +9,8 @@ from synthplanes.classification.runs import train_cell, train_one
 from synthplanes.classification.starting_weights import (IMAGENET_MODEL, adopt_classifier, adopt_imagenet, begin_from,
                                                          imagenet_weights, learned_from)
 from synthplanes.errors import UserError
-from synthplanes.sections import Architecture
-from synthplanes.weights import read_weights
+from synthplanes.protocol.config import Architecture
+from synthplanes.compute.weights import read_weights
 
 RESNET = Architecture(model="test_resnet", learning_rate=0.003, options={})
 
@@ -23,7 +23,7 @@ def network(n_classes: int, seed: int, architecture=RESNET, size: int = 16):
 @pytest.fixture
 def first(tmp_path):
     """A trained classifier's file: six classes."""
-    from synthplanes.weights import write_weights
+    from synthplanes.compute.weights import write_weights
     write_weights(tmp_path / "first.safetensors", network(6, 1).state_dict())
     return tmp_path / "first.safetensors"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthplanes.data import african_planes
+from synthplanes.data.sources import african_planes
 from synthplanes.errors import UserError
 
 

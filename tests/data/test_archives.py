@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthplanes.data import archives
+from synthplanes.data.sources import archives
 from synthplanes.errors import UserError
 
 

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from synthplanes.data import downloading
+from synthplanes.data.sources import downloading
 from synthplanes.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte

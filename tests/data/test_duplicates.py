@@ -1,7 +1,8 @@
 import numpy as np
 from PIL import Image
 
-from synthplanes.data import african_planes, duplicates, scanning
+from synthplanes.data.sources import african_planes
+from synthplanes.data.preparation import duplicates, scanning
 
 
 def smooth(seed):

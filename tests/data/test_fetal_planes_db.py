@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.data import fetal_planes_db
+from synthplanes.data.sources import fetal_planes_db
 from synthplanes.errors import UserError
 
 

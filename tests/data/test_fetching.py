@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from synthplanes.data import downloading, fetching
-from synthplanes.data.publications import PUBLICATIONS
+from synthplanes.data.sources import downloading, fetching
+from synthplanes.data.sources.publications import PUBLICATIONS
 from synthplanes.errors import UserError
 
 CSV = "FETAL_PLANES_DB_data.csv"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthplanes.data.folds import folds
-from synthplanes.data.splits import budget_splits
+from synthplanes.data.preparation.folds import folds
+from synthplanes.data.preparation.splits import budget_splits
 from synthplanes.errors import UserError
 from synthplanes.records import INDEX, Table
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from synthplanes.data import african_planes, guards, scanning
-from synthplanes.data.guards import Policies
+from synthplanes.data.sources import african_planes
+from synthplanes.data.preparation import guards, scanning
+from synthplanes.data.preparation.guards import Policies
 from synthplanes.errors import UserError
 
 ROWS = [("p1", "a", "train"), ("p2", "b", "train"), ("p3", "a", "train"), ("p3", "b", "train"),

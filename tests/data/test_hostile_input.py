@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from synthplanes.data.guards import Policies
+from synthplanes.data.preparation.guards import Policies
 from synthplanes.data.images import PIXEL_LIMIT, frame, to_grey
-from synthplanes.data.listed_files import LONGEST_VALUE, read_rows
+from synthplanes.data.sources.listed_files import LONGEST_VALUE, read_rows
 from synthplanes.data.packs import read_pack
-from synthplanes.data.preparation import inspect, prepare
-from synthplanes.data.sources import open_source
-from synthplanes.data.table import open_table
+from synthplanes.data.preparation.preparing import inspect, prepare
+from synthplanes.data.sources.opening import open_source
+from synthplanes.data.sources.table import open_table
 from synthplanes.errors import UserError
 
 SIZE, N_PATIENTS, CASES = 16, 12, 200

@@ -1,6 +1,6 @@
 import pytest
 
-from synthplanes.data.listed_files import find_root, plain_name, read_rows
+from synthplanes.data.sources.listed_files import find_root, plain_name, read_rows
 from synthplanes.errors import UserError
 
 CLEAN = [dict(name="x", label="one"), dict(name="y", label="two words")]

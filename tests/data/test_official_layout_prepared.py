@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from synthplanes import records
-from synthplanes.data.guards import Policies
+from synthplanes.data.preparation.guards import Policies
 from synthplanes.data.packs import read_pack
-from synthplanes.data.phantom import Phantom, simulate, write_official_layout
-from synthplanes.data.preparation import prepare
-from synthplanes.data.sources import open_source
+from synthplanes.phantom import Phantom, simulate, write_official_layout
+from synthplanes.data.preparation.preparing import prepare
+from synthplanes.data.sources.opening import open_source
 
 SETTINGS = Phantom(train_patients=180, test_patients=160, frame_size=48, root_seed=11)
 

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from synthplanes.data.phantom import CLASSES, LATENTS, Phantom, simulate
-from synthplanes.data.phantom.population import LABEL_NOISE
-from synthplanes.data.phantom.simulation import plan
+from synthplanes.phantom import CLASSES, LATENTS, Phantom, simulate
+from synthplanes.phantom.population import LABEL_NOISE
+from synthplanes.phantom.simulation import plan
 from synthplanes.errors import UserError
 from synthplanes.records import SOURCE
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.data.phantom import Phantom, simulate
-from synthplanes.data.phantom.image_statistics import NAMES, image_statistics, intraclass_correlation
+from synthplanes.phantom import Phantom, simulate
+from synthplanes.phantom.image_statistics import NAMES, image_statistics, intraclass_correlation
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 # 5th, 50th and 95th percentile of the 100 real FETAL_PLANES_DB frames and of the 450 African ones.

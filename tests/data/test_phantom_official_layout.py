@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from synthplanes.data.phantom import CLASSES, Phantom, write_official_layout
+from synthplanes.phantom import CLASSES, Phantom, write_official_layout
 from synthplanes.errors import UserError
 
 DIGITS = {"1": "Other", "2": "Fetal abdomen", "3": "Fetal brain", "4": "Maternal cervix", "5": "Fetal femur",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthplanes.data.phantom import ultrasound
+from synthplanes.phantom import ultrasound
 
 PLAIN = ultrasound.Acquisition(
     radius=5.0, half_angle=0.6, depth=10.0, window_width=14.0, aspect=1.4, top=0.0, shift=0.0,

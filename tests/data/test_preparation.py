@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from synthplanes import records
-from synthplanes.data import african_planes, fetal_planes_db, images, packs, preparation
-from synthplanes.data.guards import Policies
+from synthplanes.data.sources import african_planes, fetal_planes_db
+from synthplanes.data import images, packs
+from synthplanes.data.preparation import preparing as preparation
+from synthplanes.data.preparation.guards import Policies
 from synthplanes.errors import UserError
 
 

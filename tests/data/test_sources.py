@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from synthplanes import records
-from synthplanes.data import scanning, sources
-from synthplanes.data.phantom import Phantom
-from synthplanes.data.phantom.official_layout import write_official_layout
+from synthplanes.data.preparation import scanning
+from synthplanes.data.sources import opening as sources
+from synthplanes.phantom import Phantom
+from synthplanes.phantom.official_layout import write_official_layout
 from synthplanes.errors import UserError
 
 

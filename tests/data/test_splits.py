@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthplanes import records
-from synthplanes.data import splits
+from synthplanes.data.preparation import splits
 from synthplanes.errors import UserError
 
 

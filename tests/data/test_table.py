@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.data import table
+from synthplanes.data.sources import table
 from synthplanes.errors import UserError
 
 

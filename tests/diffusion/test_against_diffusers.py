@@ -2,7 +2,7 @@
 
 import torch
 
-from synthplanes.torchvision_operators import declare_missing
+from synthplanes.compute.torchvision_operators import declare_missing
 
 declare_missing()
 

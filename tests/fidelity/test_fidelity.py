@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from synthplanes.fidelity.copies import copies, nearest, thumbnails
-from synthplanes.fidelity.label_fidelity import label_fidelity
-from synthplanes.fidelity.overview import overview
+from synthplanes.audit.copies import copies, nearest, thumbnails
+from synthplanes.audit.label_fidelity import label_fidelity
+from synthplanes.audit.overview import overview
 
 
 def test_label_fidelity_is_a_mean_over_classes():

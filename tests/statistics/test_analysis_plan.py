@@ -6,9 +6,9 @@ import pytest
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.statistics.analysis_plan import analysis_plan
-from synthplanes.statistics.openings import OPENINGS, count_opening, digest, refuse_other_plans
-from synthplanes.statistics.settings import Settings
+from synthplanes.protocol.analysis_plan import analysis_plan
+from synthplanes.statistics.test_access_log import OPENINGS, count_opening, digest, refuse_other_plans
+from synthplanes.protocol.settings import Settings
 
 CELLS = frozenset((arm, arch, "scarce", 0, seed) for arm in ("real", "synthetic_then_real") for arch in ("a", "b")
                   for seed in range(3))

@@ -10,9 +10,9 @@ from synthplanes.errors import UserError
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS, Table
 from synthplanes.statistics.cross_validation import all_pooled, is_crossed, pooled, pooled_cells
 from synthplanes.statistics.evaluation import evaluate
-from synthplanes.statistics.plateau import measure
+from synthplanes.statistics.convergence import measure
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.settings import Settings
+from synthplanes.protocol.settings import Settings
 
 CLASSES, FOLDS, PATIENTS, SEEDS = ("a", "b"), 3, 60, 3
 ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real")

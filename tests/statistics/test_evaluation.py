@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from synthplanes.errors import UserError
 from synthplanes.records import INDEX, SPLITS, Table
 from synthplanes.statistics.evaluation import evaluate, holm
-from synthplanes.statistics.settings import Settings
+from synthplanes.protocol.settings import Settings
 
 CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")
 

@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.fold_means import fold_records
-from synthplanes.statistics.settings import Settings
+from synthplanes.protocol.settings import Settings
 
 
 @pytest.fixture

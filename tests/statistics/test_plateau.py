@@ -6,7 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.errors import UserError
 from synthplanes.records import SPLITS, Table
-from synthplanes.statistics.plateau import Plateau, measure
+from synthplanes.statistics.convergence import Plateau, measure
 
 
 def drop(predictions, which):

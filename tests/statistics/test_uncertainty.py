@@ -11,9 +11,8 @@ from synthplanes.statistics import contrasts
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.components import NAMES
 from synthplanes.statistics.evaluation import evaluate
-from synthplanes.statistics.resampling import (bootstrap_interval, family_wise_p, resampled_scores,
-                                               sign_flip_p)
-from synthplanes.statistics.settings import Settings
+from synthplanes.statistics.resampling import bootstrap_interval, family_wise_p, resampled_scores, sign_flip_p
+from synthplanes.protocol.settings import Settings
 from synthplanes.statistics.uncertainty import RESAMPLED, resampling, variance_components
 
 CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")

@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, Arm, seeds_of, updates_of
+from synthplanes.protocol.arms import ARMS, Arm, seeds_of, updates_of
 from synthplanes.data.selection import LabelledImages
-from synthplanes.protocol import Profile
+from synthplanes.protocol.profiles import Profile
 
 VALIDATION_LOOKS = 1  # per classifier, of every arm alike: after training, deciding nothing
 
@@ -25,7 +25,7 @@ def train_and_record(stage: str, arguments: Namespace, profile: Profile,
         # torch takes seconds, which unused cells need not spend
         from synthplanes.classification.runs import train_cell
         from synthplanes.classification.starting_weights import learned_from
-        from synthplanes.scratch import Scratch
+        from synthplanes.compute.checkpoints import Scratch
         origins = learned_from(profile.used_archs()[arguments.arch].start, arguments.adopted)
         replicates = range(profile.replication.generators)
         scratch = Scratch(arguments.scratch, *_identity(stage, arguments, profile))

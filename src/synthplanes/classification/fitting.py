@@ -17,7 +17,7 @@ from synthplanes.classification.flattening import Flattened
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
-from synthplanes.sections import Recipe
+from synthplanes.protocol.config import Recipe
 
 HISTORY_POINTS = 20  # per stage of a run
 

@@ -8,7 +8,7 @@ from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build
 from synthplanes.data.images import mean_and_deviation, to_float
 from synthplanes.data.selection import LabelledImages
-from synthplanes.sections import Audit, Recipe
+from synthplanes.protocol.config import Audit, Recipe
 
 BATCH = 256  # images; changes nothing but memory
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from synthplanes import weights
+from synthplanes.compute import weights
 from synthplanes.errors import UserError
-from synthplanes.sections import Architecture
-from synthplanes.torchvision_operators import declare_missing
+from synthplanes.protocol.config import Architecture
+from synthplanes.compute.torchvision_operators import declare_missing
 
 
 class Classifier(nn.Module):

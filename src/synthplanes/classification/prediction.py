@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from synthplanes import records
-from synthplanes.classification.arms import arms_of, seeds_of
+from synthplanes.protocol.arms import arms_of, seeds_of
 from synthplanes.classification.networks import build, load_weights
 from synthplanes.data.images import to_float
 from synthplanes.data.packs import read_pack
 from synthplanes.data.selection import read_classes
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.progress import Progress
-from synthplanes.protocol import Profile
-from synthplanes.sections import Architecture
+from synthplanes.protocol.profiles import Profile
+from synthplanes.protocol.config import Architecture
 
 BATCH = 256  # images; changes nothing but memory
 

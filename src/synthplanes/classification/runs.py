@@ -8,19 +8,19 @@ import numpy as np
 import torch
 
 from synthplanes import records, seeds
-from synthplanes.classification.arms import Arm, arms_of, needed_by, seeds_of, single_stage_ratio, updates_of
+from synthplanes.protocol.arms import Arm, arms_of, needed_by, seeds_of, single_stage_ratio, updates_of
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build, load_weights
 from synthplanes.classification.starting_weights import begin_from
 from synthplanes.data.images import mean_and_deviation
 from synthplanes.data.selection import LabelledImages
-from synthplanes.devices import prepare_torch
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.progress import Progress
-from synthplanes.protocol import Profile
-from synthplanes.scratch import NothingKept
-from synthplanes.sections import Architecture, Recipe
-from synthplanes.side_by_side import side_by_side
-from synthplanes.weights import write_weights
+from synthplanes.protocol.profiles import Profile
+from synthplanes.compute.checkpoints import NothingKept
+from synthplanes.protocol.config import Architecture, Recipe
+from synthplanes.compute.parallel import side_by_side
+from synthplanes.compute.weights import write_weights
 
 THREADS_PER_RUN = 1  # runs go side by side; one thread each wastes nothing and fixes the bytes
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from synthplanes import records
-from synthplanes.adopted import FILES, keep, place_of
+from synthplanes.compute.pretrained import FILES, keep, place_of
 from synthplanes.classification.networks import Classifier, build
 from synthplanes.errors import UserError
-from synthplanes.sections import Architecture
-from synthplanes.weights import read_weights, write_weights
+from synthplanes.protocol.config import Architecture
+from synthplanes.compute.weights import read_weights, write_weights
 
 PARAMETER = "archs.<role>.start"
 IMAGENET_MODEL = "tf_efficientnet_lite0"

@@ -14,7 +14,7 @@ from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import augment
 from synthplanes.diffusion.conditions import Conditions
-from synthplanes.sections import TrainDiffusion
+from synthplanes.protocol.config import TrainDiffusion
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from synthplanes import records, weights
+from synthplanes import records
+from synthplanes.compute import weights
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
 from synthplanes.diffusion.parts import with_own_dropout
-from synthplanes.sections import GROUPS
-from synthplanes.torchvision_operators import declare_missing
+from synthplanes.protocol.config import GROUPS
+from synthplanes.compute.torchvision_operators import declare_missing
 
 SIGMA_D = 0.5
 

@@ -13,7 +13,7 @@ import torch
 
 from synthplanes import records
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser, read_denoiser
-from synthplanes.sections import Sample
+from synthplanes.protocol.config import Sample
 
 FOLDED = {"time_proj.weight", "time_embedding.linear_1.weight", "class_embedding.weight"}
 

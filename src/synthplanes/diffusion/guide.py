@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from synthplanes import records, seeds, weights
+from synthplanes import records, seeds
+from synthplanes.compute import weights
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import augment
@@ -20,7 +21,7 @@ from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.sections import GROUPS, TrainDiffusion, TrainGuide
+from synthplanes.protocol.config import GROUPS, TrainDiffusion, TrainGuide
 
 NOISE_FEATURES = 32  # sinusoids of log sigma
 

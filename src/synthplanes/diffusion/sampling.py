@@ -19,8 +19,8 @@ from synthplanes.diffusion.processes import Processes
 from synthplanes.diffusion.solvers import SOLVERS, noise_levels
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.scratch import NothingKept
-from synthplanes.sections import Sample
+from synthplanes.compute.checkpoints import NothingKept
+from synthplanes.protocol.config import Sample
 
 
 def plan(train_set: LabelledImages, told: tuple[str, ...], parameters: Sample, budget: str, replicate: int,

@@ -28,8 +28,8 @@ from synthplanes.diffusion.training_state import Counters, as_state, from_state
 from synthplanes.diffusion.warm_start import begin_from
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
-from synthplanes.scratch import NothingKept
-from synthplanes.sections import TrainDiffusion
+from synthplanes.compute.checkpoints import NothingKept
+from synthplanes.protocol.config import TrainDiffusion
 
 HELD_OUT_LEVELS = 8     # noise levels per held-out image, spread over the training distribution
 EMA_RAMP_SHARE = 0.1    # the half-life never exceeds this share of the images seen (Karras 2022, appendix F.1)

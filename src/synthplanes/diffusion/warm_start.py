@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from synthplanes.adopted import keep, place_of
+from synthplanes.compute.pretrained import keep, place_of
 from synthplanes.diffusion.denoiser import Denoiser, read_denoiser
 from synthplanes.errors import UserError
 

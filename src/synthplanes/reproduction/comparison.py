@@ -12,7 +12,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from synthplanes.checkout import Cell, Checkout
+from synthplanes.reproduction.checkout import Cell, Checkout
 
 TOLERANCE = 0.005  # of a fraction: half a point; other platforms' floats move a balanced accuracy by less
 LEVELS = ("bit-exact", "within tolerance", "same conclusion", "different")

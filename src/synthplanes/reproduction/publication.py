@@ -8,7 +8,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from synthplanes.checkout import read_checkout
+from synthplanes.reproduction.checkout import read_checkout
 from synthplanes.errors import UserError
 from synthplanes.reproduction import rerun
 from synthplanes.reproduction.verification import RESTORED, verify

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from synthplanes.checkout import read_checkout
+from synthplanes.reproduction.checkout import read_checkout
 from synthplanes.errors import UserError
 
 # What a checkout without version control (a tarball) must hold.

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from synthplanes.checkout import Checkout, md5, read_checkout
+from synthplanes.reproduction.checkout import Checkout, md5, read_checkout
 from synthplanes.errors import UserError
 from synthplanes.reproduction import rerun
 from synthplanes.reproduction.comparison import LEVELS, Comparison, Found, compare

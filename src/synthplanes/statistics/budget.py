@@ -6,11 +6,11 @@ from dataclasses import asdict
 import numpy as np
 
 from synthplanes.records import Table
-from synthplanes.statistics import contrasts, plateau, scores
+from synthplanes.statistics import contrasts, convergence as plateau, scores
 from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, level, weaker
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.settings import PRIMARY_METRIC, Settings
+from synthplanes.protocol.settings import PRIMARY_METRIC, Settings
 from synthplanes.statistics.verdict import Evidence, Judgement, judge, on_simulated, sentence, subject
 
 

@@ -17,7 +17,7 @@ from synthplanes.statistics import contrasts, cross_validation, fold_means, meta
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.clustered import Interval
 from synthplanes.statistics.predictions import Predictions, refuse_other_cells
-from synthplanes.statistics.settings import FAMILY_LEVEL, Settings
+from synthplanes.protocol.settings import FAMILY_LEVEL, Settings
 from synthplanes.statistics.training_sets import TrainingSets, folds_of, refuse_another_index, training_sets
 from synthplanes.statistics.uncertainty import resampling, variance_components
 from synthplanes.statistics.verdict import DIFFERENCES, Evidence, judge, on_simulated

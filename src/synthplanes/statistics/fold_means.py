@@ -14,7 +14,7 @@ from scipy import stats
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.clustered import CONFIDENCE
-from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.protocol.settings import PRIMARY_METRIC
 
 
 def fold_records(judged: BudgetVerdict, fold: np.ndarray) -> Iterator[dict]:

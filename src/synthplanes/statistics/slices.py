@@ -26,7 +26,7 @@ from synthplanes.statistics import contrasts
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast, level
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.protocol.settings import PRIMARY_METRIC
 from synthplanes.statistics.training_sets import TrainingSets
 from synthplanes.statistics.verdict import described
 

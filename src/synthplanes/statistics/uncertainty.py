@@ -8,7 +8,7 @@ from synthplanes.statistics import contrasts
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.components import components, shares
 from synthplanes.statistics.resampling import bootstrap_interval, family_wise_p, resampled_scores, sign_flip_p
-from synthplanes.statistics.settings import PRIMARY_METRIC
+from synthplanes.protocol.settings import PRIMARY_METRIC
 
 RESAMPLED = ("bootstrap_low", "bootstrap_high", "sign_flip_p", "sign_flip_p_family", "n_bootstrap", "n_units")
 

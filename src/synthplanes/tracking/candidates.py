@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS
+from synthplanes.protocol.arms import ARMS
 from synthplanes.data.selection import read_classes
 from synthplanes.errors import UserError
 from synthplanes.statistics.predictions import Predictions, read_predictions
-from synthplanes.checkout import Cell, Checkout, md5
+from synthplanes.reproduction.checkout import Cell, Checkout, md5
 from synthplanes.tracking.projection import trained_by
 
 

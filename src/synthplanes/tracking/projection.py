@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from synthplanes import records
-from synthplanes.classification.arms import ARMS, uses_synthetic
-from synthplanes.counted_work import COST_FILE, read_cost, total
-from synthplanes.checkout import Cell, Checkout, digest
-from synthplanes.tracking.provenance import Commits, generator_of, outputs_of, read_commits, script_of
+from synthplanes.protocol.arms import ARMS, uses_synthetic
+from synthplanes.protocol.counted_work import COST_FILE, read_cost, total
+from synthplanes.reproduction.checkout import Cell, Checkout, digest
+from synthplanes.reproduction.provenance import Commits, generator_of, outputs_of, read_commits, script_of
 
 CURVE_POINTS = 200  # of one curve at most: a screen shows no more, and every point costs time in the database
 _NAME_LIMIT = 243  # characters; MLflow takes 250, and a digest adds 7

@@ -14,7 +14,7 @@ from mlflow.pyfunc import PythonModel
 
 from synthplanes.classification.networks import build, load_weights
 from synthplanes.data.images import to_float
-from synthplanes.sections import Architecture
+from synthplanes.protocol.config import Architecture
 
 BATCH = 256  # images
 

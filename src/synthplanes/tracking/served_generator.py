@@ -16,7 +16,7 @@ from synthplanes import records, seeds
 from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
 from synthplanes.diffusion.guide import read_guide
 from synthplanes.diffusion.sampling import draw
-from synthplanes.sections import Sample
+from synthplanes.protocol.config import Sample
 
 
 class ServedGenerator(PythonModel):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.tracking import candidates, projection, store
-from synthplanes.checkout import Checkout, find_root, read_checkout
+from synthplanes.reproduction.checkout import Checkout, find_root, read_checkout
 
 
 @dataclass

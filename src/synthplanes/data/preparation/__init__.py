@@ -1,0 +1,1 @@
+"""From a source to packed images: guards, duplicates, splits, folds."""

@@ -1,0 +1,156 @@
+"""Who is scanned, by whom, on what: patients, scanners, operators, images per patient, label noise.
+
+The table `PRESENCE` is counted from the label table of FETAL_PLANES_DB (patients by majority scanner): the
+share of patients that have a plane at all, and its mean number of images in those who have.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthplanes import seeds
+from synthplanes.phantom.fetus import Fetus
+
+CLASSES = ("Fetal abdomen", "Fetal brain", "Fetal femur", "Fetal thorax", "Maternal cervix", "Other")
+SUB_PLANES = ("Trans-thalamic", "Trans-cerebellum", "Trans-ventricular", "Other")
+SUB_PLANE_SHARES = {"test": (0.52, 0.23, 0.205, 0.045), "train": (0.539, 0.231, 0.182, 0.048)}
+
+# role -> scanner -> (share of patients, ((share of patients with the class, images per such patient), ...)),
+# classes in the order of CLASSES. Fresh patients follow `train`.
+PRESENCE = {
+    "train": {
+        "Aloka": (.4297, ((.28, 1.1), (.40, 2.5), (.37, 1.3), (.27, 1.8), (.56, 1.4), (.42, 13.5))),
+        "Voluson E6": (.4632, ((.40, 1.2), (.82, 3.3), (.47, 1.5), (.77, 2.6), (.51, 2.8), (.52, 1.9))),
+        "Voluson S10": (.0011, ((.80, 1.4), (.99, 2.9), (.72, 1.1), (.53, 1.5), (.25, 1.5), (0., 1.0))),
+        "Other": (.1060, ((.21, 1.6), (.42, 2.6), (.32, 1.0), (.20, 1.5), (.75, 1.2), (.08, 1.0)))},
+    "test": {
+        "Aloka": (.4342, ((.22, 1.1), (.28, 2.4), (.24, 1.1), (.15, 1.8), (.73, 1.1), (.25, 9.1))),
+        "Voluson E6": (.4353, ((.36, 1.2), (.83, 2.9), (.54, 1.6), (.53, 2.4), (.28, 2.9), (.46, 1.0))),
+        "Voluson S10": (.0993, ((.80, 1.4), (.99, 2.9), (.72, 1.1), (.53, 1.5), (.25, 1.5), (.72, 8.5))),
+        "Other": (.0312, ((.14, 1.0), (.86, 1.0), (.64, 1.0), (.05, 1.0), (.11, 1.0), (.29, 1.0)))}}
+MOST_OF_A_CLASS = (5, 15, 7, 12, 12, 71)            # images of one patient, by class
+OPERATORS = {"Aloka": (("Op. 3", .62), ("Other", .38)),
+             "Voluson E6": (("Op. 1", .55), ("Op. 2", .43), ("Other", .02)),
+             "Voluson S10": (("Other", 1.),), "Other": (("Other", 1.),)}
+LABEL_NOISE = 0.02                          # share of images labelled Other that show a standard plane
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """A machine's make-up; lengths in cm, angles in rad, levels in dB (see `ultrasound.Acquisition`)."""
+
+    radius: float
+    half_angle: float
+    axial_spread: float             # at a depth of 10 cm
+    lateral_spread: float
+    dynamic_range: float
+    gain: float
+    gamma: float
+    noise_floor: float
+    aspects: tuple[float, ...]      # width / height of its displays
+    magnified: float                # share of frames that show a part of the sector only
+
+
+SCANNERS = {
+    "Voluson E6": Scanner(4.2, 0.62, .030, .10, 46, -9.5, 1.35, -62, (1.45, 1.45, 1.33, 1.63), .75),
+    "Aloka": Scanner(6.0, 0.52, .045, .15, 50, -11.0, 1.20, -58, (1.45, 1.45, 1.33, 1.63), .65),
+    "Voluson S10": Scanner(5.0, 0.58, .036, .12, 46, -9.0, 1.28, -60, (1.63, 1.45, 1.45), .70),
+    "Other": Scanner(5.5, 0.56, .055, .17, 46, -10.0, 1.15, -56, (1.24, 1.33, 1.48), .55)}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Habits: share of the display an object fills, spread of its centre (cm) and tilt (rad), gain in dB."""
+
+    fills: float
+    centring: float
+    tilt: float
+    gain: float
+    mirrored: float                 # share of frames with the head on the other side
+
+
+HABITS = {"Op. 1": Operator(.78, .30, .22, 0.0, .3), "Op. 2": Operator(.84, .25, .30, 1.5, .6),
+          "Op. 3": Operator(.72, .40, .35, -1.5, .4), "Other": Operator(.75, .40, .40, 0.5, .5)}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient as planned. `planned` holds one (label, true plane, sub-plane) per image, shuffled."""
+
+    number: int
+    role: str
+    scanner: str
+    operator: str
+    planned: tuple[tuple[str, str, str], ...]
+
+
+def patients(root_seed: int, role: str, count: int | None,
+             at_least_images: int | None = None) -> list[Patient]:
+    """The patients of a role: `count` of them, or as many as it takes to reach a number of images.
+
+    With a count, scanners get their share exactly (largest remainder, at least one patient each); else
+    every patient draws its own.
+    """
+    table = PRESENCE["test" if role == "test" else "train"]
+    scanners = None
+    if count is not None:
+        scanners = _quota(list(table), [share for share, _ in table.values()], count)
+        seeds.generator(root_seed, "phantom scanners", role).shuffle(scanners)
+    people, images = [], 0
+    while (len(people) < count) if count is not None else (images < at_least_images):
+        number = len(people)
+        rng = seeds.generator(root_seed, "phantom patient", role, number)
+        drawn = str(rng.choice(list(table), p=_normalised([share for share, _ in table.values()])))
+        scanner = scanners[number] if scanners else drawn
+        operators, shares = zip(*OPERATORS[scanner])
+        operator = str(rng.choice(operators, p=shares))
+        people.append(Patient(number, role, scanner, operator, _planned(rng, role, table[scanner][1])))
+        images += len(people[-1].planned)
+    return people
+
+
+def fetus(rng: np.random.Generator, spread: float) -> Fetus:
+    """One patient's anatomy; `spread` scales the differences between patients (1 = default)."""
+    def normal(mean: float, sd: float) -> float:
+        return mean + spread * sd * float(np.clip(rng.normal(), -2.2, 2.2))
+
+    weeks = float(np.clip(rng.choice([20.5, 29.0, 35.0], p=[.6, .2, .2]) + rng.normal(0, 1.8), 17.5, 40))
+    return Fetus(weeks=weeks, build=normal(1, .05), cephalic=normal(.78, .03), liver=normal(-23, 2),
+                 lung=normal(-19, 2), brain=normal(-35, 2.5), placenta=normal(-20, 2), bone=normal(4, 2),
+                 calcified=normal(1, .2), heart=normal(.54, .04), stomach=normal(.27, .03),
+                 fluid=abs(normal(1.0, .5)) + .1,
+                 wall=abs(normal(1.4, .4)) + .3, texture=normal(2.8, .6), skin=normal(-12, 2))
+
+
+def _planned(rng: np.random.Generator, role: str, presence) -> tuple[tuple[str, str, str], ...]:
+    images = []
+    while not images:
+        for label, (share, mean), most in zip(CLASSES, presence, MOST_OF_A_CLASS):
+            if rng.random() >= share:
+                continue
+            extra = rng.poisson(rng.gamma(0.7, (mean - 1) / 0.7)) if mean > 1 else 0
+            images += [label] * min(1 + int(extra), most)
+    planned = []
+    for label in images:
+        wrong = label == "Other" and rng.random() < LABEL_NOISE
+        plane = str(rng.choice(CLASSES[:5])) if wrong else label
+        shares = _normalised(SUB_PLANE_SHARES["test" if role == "test" else "train"])
+        sub_plane = str(rng.choice(SUB_PLANES, p=shares)) if plane == "Fetal brain" else ""
+        planned.append((label, plane, sub_plane))
+    order = rng.permutation(len(planned))
+    return tuple(planned[i] for i in order)
+
+
+def _quota(names: list[str], shares: list[float], count: int) -> list[str]:
+    exact = np.array(_normalised(shares)) * count
+    parts = np.maximum(np.floor(exact), 1 if count >= 2 * len(names) else 0).astype(int)
+    while parts.sum() != count:
+        step = 1 if parts.sum() < count else -1
+        gaps = np.where((step < 0) & (parts <= 1), -np.inf, step * (exact - parts))
+        parts[np.argmax(gaps)] += step
+    return [name for name, part in zip(names, parts) for _ in range(part)]
+
+
+def _normalised(shares) -> list[float]:
+    total = float(sum(shares))
+    return [share / total for share in shares]

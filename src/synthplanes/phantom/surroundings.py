@@ -1,0 +1,69 @@
+"""What lies around the object: the mother's wall, uterus, fluid, limbs nearby; and what spoils a frame."""
+
+import numpy as np
+
+from synthplanes.phantom.fetus import Fetus
+from synthplanes.phantom.scene import FLUID, TISSUE, Scene, ellipse
+
+
+def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
+    """Uterus with placenta, and fluid in part of the space around an object of size `half` at (x, z)."""
+    rng = scene.rng
+    scene.level += np.float32(fetus.placenta - TISSUE)
+    tissue(scene, fetus, 1.0)
+    gap = half + fetus.fluid * rng.uniform(0.0, 1.2)
+    sac = ellipse(scene.x, scene.z, x + rng.normal(0, 0.35 * half), z + rng.normal(0, 0.25 * half),
+                  gap * rng.uniform(0.9, 1.5), gap * rng.uniform(0.75, 1.1), rng.uniform(-0.6, 0.6))
+    scene.fill(sac, FLUID, -0.9, soft=0.08)
+    scene.outline(sac, fetus.skin - 6, 0.03, specular=0.7)
+    for _ in range(rng.integers(0, 5)):                     # limbs and cord near the object
+        side = rng.uniform(0, 2 * np.pi)
+        reach = half * rng.uniform(1.05, 1.6) + 0.4
+        _limb_section(scene, fetus, x + reach * np.cos(side), z + reach * np.sin(side), rng.uniform(0.3, 1.1))
+
+
+def tissue(scene: Scene, fetus: Fetus, share) -> None:
+    """Unevenness of soft tissue at three scales, in dB, weighted by `share` (a number or a mask)."""
+    uneven = scene.noise(6) + 0.8 * scene.noise(15) + 0.7 * scene.noise(36)
+    scene.level += share * np.float32(fetus.texture) * uneven
+
+
+def artefacts(scene: Scene, strength: float) -> None:
+    """Beams with poor contact, bands of uneven gain in depth, reverberation haze under the wall."""
+    rng = scene.rng
+    beamwise = _smooth_row(rng, scene.grid.x.shape[0], 9)[:, None]
+    depthwise = _smooth_row(rng, scene.grid.x.shape[1], 6)[None, :]
+    scene.level += np.float32(strength) * (np.minimum(beamwise, 0.5) * 2.2 + depthwise)
+    if rng.random() < 0.35:                                 # an edge of the probe without contact
+        side = 1 if rng.random() < 0.5 else -1
+        lost = np.clip((side * scene.grid.angles / scene.grid.angles[-1] - rng.uniform(.45, .8)) * 4, 0, 1)
+        scene.attenuation += np.float32(2.0 * strength) * lost[:, None]
+
+
+def _smooth_row(rng: np.random.Generator, count: int, nodes: int) -> np.ndarray:
+    knots = rng.standard_normal(nodes)
+    return np.interp(np.linspace(0, nodes - 1, count), np.arange(nodes), knots).astype(np.float32)
+
+
+def maternal_wall(scene: Scene, fetus: Fetus) -> None:
+    """Skin, fat and muscle: layers parallel to the probe's face, painted last."""
+    rng = scene.rng
+    depth = scene.grid.along + np.float32(0.12) * scene.noise(5)
+    inside = np.clip((fetus.wall - depth) * 4 + 0.5, 0, 1)
+    layers = (np.sin(depth * np.float32(rng.uniform(5, 9)) + np.float32(rng.uniform(0, 6)))
+              + 0.7 * np.sin(depth * np.float32(rng.uniform(12, 20)) + scene.noise(5)))
+    level = np.float32(-19) + np.float32(4.5) * layers + np.float32(2) * scene.noise(9)
+    scene.level += inside * (level - scene.level)
+    scene.attenuation *= 1 - inside
+    edge = np.abs(depth - np.float32(fetus.wall))
+    scene.stroke(edge, fetus.skin - 3, 0.07, opacity=0.7)
+
+
+def _limb_section(scene: Scene, fetus: Fetus, x: float, z: float, radius: float) -> None:
+    length, turn = radius * scene.rng.uniform(0.9, 1.5), scene.rng.uniform(0, 3)
+    rho = ellipse(scene.x, scene.z, x, z, length, radius, turn)
+    scene.fill(rho, -24, 0.0, soft=0.15)
+    scene.outline(rho, fetus.skin - 2, 0.12, specular=0.6)
+    if scene.rng.random() < 0.7:
+        bone = ellipse(scene.x, scene.z, x, z, 0.3 * radius, 0.22 * radius)
+        scene.fill(bone, fetus.bone - 3, 6 * fetus.calcified, soft=0.5)

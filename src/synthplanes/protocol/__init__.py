@@ -1,0 +1,1 @@
+"""The protocol: what is run, compared and decided, fixed before anything is trained (no torch)."""

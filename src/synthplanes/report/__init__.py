@@ -1,0 +1,1 @@
+"""The report: tables, figures and templates from the result files of a profile."""

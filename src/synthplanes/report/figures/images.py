@@ -1,0 +1,29 @@
+"""Frames beside each other."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from synthplanes.report.figures.canvas import drawing, plain
+
+
+def side_by_side(path: Path, real: Mapping[str, np.ndarray], synthetic: Mapping[str, np.ndarray]) -> None:
+    """Real images beside synthetic ones, a row per class: two mappings from class to uint8 [N, H, W]."""
+    classes = list(real)
+    n_real = max([len(images) for images in real.values()], default=1) or 1
+    n_synthetic = max([len(synthetic.get(name, ())) for name in classes], default=1) or 1
+    with drawing(path, 0.9 * (n_real + n_synthetic) + 1.2, 0.95 * max(len(classes), 1) + 0.5) as figure:
+        grid = figure.add_gridspec(max(len(classes), 1), n_real + 1 + n_synthetic, wspace=0.04, hspace=0.06,
+                                   width_ratios=[1] * n_real + [0.3] + [1] * n_synthetic)
+        for row, name in enumerate(classes):
+            for first, images in ((0, real[name]), (n_real + 1, synthetic.get(name, ()))):
+                for column, image in enumerate(images):
+                    axes = figure.add_subplot(grid[row, first + column])
+                    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                    axes.set_xticks([])
+                    axes.set_yticks([])
+                    if row == 0 and column == 0:
+                        axes.set_title("synthetic" if first else "real", fontsize=9, loc="left")
+                    if first == 0 and column == 0:
+                        axes.set_ylabel(plain(name), fontsize=7, rotation=0, ha="right", va="center")
