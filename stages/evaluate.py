@@ -1,33 +1,18 @@
-"""Scores, intervals and the verdict of a profile, from its prediction files and tables alone."""
+"""Compute the scores, intervals and verdict of a profile from its predictions and tables alone."""
 
-from synthplanes import records
-from synthplanes.command import run, stage_arguments
-from synthplanes.data.selection import read_classes
-from synthplanes.protocol.planning import settings_of
-from synthplanes.protocol.profiles import read_profile
-from synthplanes.statistics.evaluation import evaluate
-from synthplanes.statistics.test_access_log import count_opening, digest, refuse_other_plans
-from synthplanes.statistics.predictions import read_predictions
+from synthplanes.command import run, stage_cell
+from synthplanes.statistics.evaluation import write_results
+from synthplanes.statistics.profile_evaluation import evaluate_profile, prediction_files
+from synthplanes.statistics.test_access_log import record
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", paths=("predictions", "prepared", "simulated", "plan", "code", "out"))
-    profile = read_profile(arguments.profile)
-    budgets, archs = profile.used_budgets(), profile.used_archs()
-    classes = read_classes(arguments.prepared)
-    cells = [arguments.predictions / budget / arch for budget in sorted(budgets) for arch in sorted(archs)]
-    refuse_other_plans([cell / "cell.json" for cell in cells], digest(arguments.plan))
-    predictions = [read_predictions([(arch, arguments.predictions / budget / arch) for arch in archs], classes)
-                   for budget in budgets]
-    phantom = records.read_json(arguments.simulated / "phantom.json")
-    splits = records.read_table(arguments.prepared / "splits.csv", records.SPLITS)
-    development = records.read_table(arguments.prepared / "development" / "index.csv", records.INDEX)
-    scores, verdict = evaluate(predictions, settings_of(profile), {"phantom": phantom}, splits, development)
-    verdict["analysis_plan"] = count_opening(arguments.out / "openings.csv", digest(arguments.plan),
-                                             [cell / "probabilities.npy" for cell in cells])
-    verdict["analysis_plan"]["code"] = digest(arguments.code, "fingerprint")
-    records.write_table(arguments.out / "scores.csv", scores)
-    records.write_json(arguments.out / "verdict.json", verdict)
+    cell = stage_cell(__doc__, "evaluate")
+    results = evaluate_profile(cell)
+    write_results(cell.paths.metrics, results)
+    # The log comes last, and no result depends on it.
+    record(cell.paths.metrics / "test_access_log.csv", results.verdict["analysis_plan"]["sha256"],
+           prediction_files(cell))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,20 @@
 """Read a source, apply the guards, and pack its images by role, with the budgets' splits."""
 
-from synthplanes.protocol import counted_work
 from synthplanes import records
-from synthplanes.command import run, stage_arguments
-from synthplanes.data.preparation.guards import Policies
+from synthplanes.command import run, stage_cell
 from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.sources.opening import open_source
+from synthplanes.protocol import counted_work
 from synthplanes.protocol.profiles import read_profile
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", paths=("raw", "simulated", "out", "counts"))
-    profile = read_profile(arguments.profile)
-    parameters = profile.prepare
-    source = open_source(parameters.source, arguments.raw, arguments.simulated, parameters.source_options)
-    counts = prepare(source, parameters.image_size, Policies(**parameters.guards.model_dump()),
-                     profile.used_budgets(), parameters.validation_fraction, profile.replication.generators,
-                     profile.replication.root_seed, arguments.out, [tuple(box) for box in parameters.masked_boxes],
-                     parameters.cross_validation)
-    records.write_json(arguments.counts, counts)
-    print("what a run of all stages of this profile costs:", *counted_work.forecast(profile, len(counts["classes"])), sep="\n")
+    cell = stage_cell(__doc__, "prepare")
+    source = open_source(cell.parameters.prepare, cell.paths.artifact("raw"), cell.paths.artifact("simulated"))
+    data = prepare(source, cell.parameters, cell.out)
+    records.write_json(cell.paths.metrics / "data.json", data)
+    forecast = counted_work.forecast(read_profile(cell.profile), len(data["classes"]))
+    print("what a run of all stages of this profile costs:", *forecast, sep="\n")
 
 
 if __name__ == "__main__":

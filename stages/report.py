@@ -1,14 +1,11 @@
-"""The first page of a profile: its verdict, figures, tables and counted work."""
+"""Write the report of a profile: its page, pictures and counted work."""
 
-from synthplanes.command import run, stage_arguments
-from synthplanes.protocol.profiles import read_profile
-from synthplanes.report.writing import FOLDERS, write_report
+from synthplanes.command import run, stage_cell
+from synthplanes.report.writing import write_report
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "profile", paths=(*FOLDERS, "metrics", "figures"))
-    folders = {name: getattr(arguments, name) for name in FOLDERS}
-    write_report(arguments.profile, read_profile(arguments.profile), folders, arguments.metrics, arguments.figures)
+    write_report(stage_cell(__doc__, "report"))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Small pieces of long work that a test may kill at any moment; each leaves its result in a folder."""
+"""Stages of a tiny profile that a test may kill at any moment, and the tracking of a finished checkout."""
 
 import hashlib
 import json
 import os
+import shutil
+import signal
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,84 +14,87 @@ import numpy as np
 import torch
 
 from synthplanes import records
-from synthplanes.reproduction.checkout import md5
-from synthplanes.classification.runs import train_cell
-from synthplanes.data.preparation.guards import Policies
-from synthplanes.data.packs import write_pack
+from synthplanes.classification.cells import train_classifiers
+from synthplanes.compute import checkpoints
+from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.data.preparation.preparing import prepare
-from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
-from synthplanes.diffusion.sampling import draw, plan
-from synthplanes.diffusion.training import configure, train
+from synthplanes.diffusion.generators import draw_synthetic_sets, train_generators, train_guides
+from synthplanes.diffusion.processes import ALONE
+from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile
-from synthplanes.compute.checkpoints import Scratch
-from synthplanes.tracking import store, tracking
-from tests import fake_checkout, tiny_generator
-from tests.small_profile import small_profile_parameters
-from tests.tiny_generator import squares
+from tests import fake_checkout
+from tests.tiny_cells import cell, tiny_profile, write_prepared
 
-# Long enough to be killed in, and with everything that a kill must not change.
-NETWORK = tiny_generator.PARAMETERS.network.model_copy(update=dict(channels=[32, 32]))
-PARAMETERS = tiny_generator.PARAMETERS.model_copy(update=dict(
-    network=NETWORK, images_seen=2400, held_out_every_images=320, coarse_share=0.3, early_average_share=0.3,
-    patience_images=2000))
-SAMPLE = tiny_generator.SAMPLE.model_copy(update=dict(images_per_class=60, steps=6, solver="ancestral"))
+declare_missing()
+import timm  # noqa: E402, F401  (imported here, it need not be imported in every forked process)
+from diffusers import UNet2DModel  # noqa: E402, F401
 
 
-def denoiser(scratch: Path, out: Path) -> None:
-    found = train(squares(), squares(6), PARAMETERS, 1, 0, torch.device("cpu"), threads=2,
-                  scratch=Scratch(scratch, "denoiser", seconds_between_states=0.05))
-    write_denoiser(out, found.configuration, found.tensors, found.early)
-    records.write_table(out / "history.csv", found.history)
-    records.write_json(out / "counts.json", [found.training_image_passes, found.forward_image_passes])
+def resumable_profile() -> Profile:
+    """A tiny profile with everything that a kill must not change: both averages, patience, a noisy solver."""
+    profile = tiny_profile(optional=("distilled", "null"))
+    diffusion = profile.train_diffusion.model_copy(update=dict(
+        images_seen=96, held_out_every_images=32, early_average_fraction=0.3, patience_images=90))
+    return profile.model_copy(update=dict(
+        train_diffusion=diffusion, compute=profile.compute.model_copy(update=dict(threads=2)),
+        replication=profile.replication.model_copy(update=dict(seeds=1)),
+        recipe=profile.recipe.model_copy(update=dict(convergence_seeds=1)),
+        sample=profile.sample.model_copy(update=dict(images_per_class=5, batch_size=4, solver="ancestral"))))
 
 
-def sampling(scratch: Path, out: Path) -> None:
-    torch.manual_seed(3)
-    network = Denoiser(configure(squares(), PARAMETERS, ("x", "y")))
-    index = plan(squares(), ("x", "y"), SAMPLE, "scarce", 0, root_seed=1)
-    images, *passes = draw(network, None, index, SAMPLE, torch.device("cpu"),
-                           scratch=Scratch(scratch, "sampling"))
-    write_pack(out, images, index)
-    records.write_json(out / "counts.json", passes)
-
-
-def pretraining(scratch: Path, out: Path) -> None:
-    parameters = small_profile_parameters(archs=("residual",), controls=("null", "poison"))
-    parameters["compute"]["processes"] = 1  # workers of a killed process would keep its pipe open for a minute
-    parameters["replication"]["seeds"] = 4
-    parameters["recipe"] |= dict(stage_1_updates=20, stage_2_updates=6, batch_size=8)
-    profile = Profile.model_validate(parameters)
-    train_cell("pretrain", profile, "residual", [{"real": squares(), "synthetic": squares(12)}], out,
-               scratch=Scratch(scratch, "pretraining"))
+PROFILE = resumable_profile()  # forked processes need not read params.yaml again
 
 
 class Frames:
     """A source whose frames are drawn when they are asked for: no files to make first."""
 
-    name, classes, patients = "drawn", ("a", "b"), 60
+    name, classes, patients = "drawn", ("a", "b"), 30
 
     def __init__(self):
-        self.table = records.Table.of_rows(records.SOURCE, (
+        self.table = records.SOURCE.frame(
             dict(image_id=f"p{patient}{label}{number}", file="", patient_id=f"p{patient}", label=label,
                  role="train" if patient % 3 else "test", scanner="xy"[patient % 2], operator="", sub_plane="")
-            for patient in range(self.patients) for label in self.classes for number in range(2)))
+            for patient in range(self.patients) for label in self.classes for number in range(2))
 
     def decode(self, row: int) -> np.ndarray:
-        return np.random.default_rng(row).integers(0, 256, (240, 320), dtype=np.uint8)
+        return np.random.default_rng(row).integers(0, 256, (48, 64), dtype=np.uint8)
 
     def missing(self) -> np.ndarray:
         return np.zeros(0, dtype=np.int64)
 
 
-def preparing(scratch: Path, out: Path) -> None:
-    counts = prepare(Frames(), 32, Policies(), {"half": 0.5, "all": 1.0}, 0.3, 2, 0, out)
-    records.write_json(out / "data.json", counts)
+def prepared(own: Cell) -> None:
+    """What the stage `prepare` does with `Frames`."""
+    counts = prepare(Frames(), PROFILE, own.out)
+    records.write_json(own.paths.metrics / "data.json", counts)
+
+
+STAGES = {
+    "prepare": prepared,
+    "train_diffusion": lambda own: train_generators(own, ALONE),
+    "train_guide": train_guides,
+    "sample": lambda own: draw_synthetic_sets(own, ALONE),
+    "baseline": train_classifiers,
+    "pretrain": train_classifiers,
+    "finetune": train_classifiers,
+}
+
+
+def make_inputs(root: Path) -> None:
+    """Write what the STAGES read: the outputs of each are made by those before it."""
+    torch.set_num_threads(1)
+    write_prepared(root)
+    for stage, job in STAGES.items():
+        if stage != "prepare":
+            job(cell(root, stage, PROFILE))
+    shutil.rmtree(Paths("tiny", root).artifact("checkpoints"))
 
 
 def make_checkout(root: Path) -> None:
-    """A finished profile to track: two stages and a few classifiers, no model to register (that alone takes seconds)."""
+    """Write a finished profile to track: two stages and a few classifiers, no model to register (it takes seconds)."""
     root.mkdir(parents=True)
     fake_checkout.make_checkout(root)
+    from synthplanes.reproduction.checkout import md5
     fake_checkout.lock(root, md5)
     content = json.loads((root / "dvc.lock").read_text())
     content["stages"] = {name: entry for name, entry in content["stages"].items()
@@ -96,17 +102,20 @@ def make_checkout(root: Path) -> None:
     (root / "dvc.lock").write_text(json.dumps(content))
 
 
-def track(scratch: Path, out: Path) -> None:
-    """Track the checkout that lies in `scratch`, and write all that its store shows."""
-    root = scratch / "checkout"
+def track(root: Path) -> None:
+    """Track the checkout in `root`, and write all that its store shows beside it."""
+    from synthplanes.tracking import tracking
     os.environ["DVC_ROOT"] = str(root)
     tracking.track()
-    records.write_json(out / "shown.json", shown(root))
+    records.write_json(root.with_name("shown.json"), shown(root))
 
 
 def shown(root: Path) -> list:
-    """Every run of the store under its key, without what MLflow draws or reads from the clock; no run appears twice, for
-    then it would stand here twice."""
+    """List every run of the store under its key, without what MLflow draws at random or reads from the clock.
+
+    A run that is in the store twice stands here twice.
+    """
+    from synthplanes.tracking import store
     folder = root / "artifacts" / "mlflow"
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         def of(run: str, query: str) -> list:
@@ -125,12 +134,42 @@ def shown(root: Path) -> list:
     return sorted(runs, key=lambda run: run[:2])
 
 
-JOBS = {"denoiser": denoiser, "sampling": sampling, "pretraining": pretraining, "preparing": preparing, "track": track}
+def run_stage(stage: str, root: Path, kill_at: int | None = None) -> None:
+    """Run a stage below `root` as DVC does, its old output deleted first; a state is kept after every step.
 
-
-def run(name: str, scratch: Path, out: Path) -> None:
-    """One job, with one thread: what a killed process left in `out` is deleted first, as DVC does."""
-    import shutil
+    The process is killed just before its change number `kill_at` of a file or folder below `root`; without it the number
+    of changes is written to `root`/changes. A file that is written under another name and moved changes once.
+    """
     torch.set_num_threads(1)
-    shutil.rmtree(out, ignore_errors=True)
-    JOBS[name](scratch, out)
+    checkpoints.SECONDS_BETWEEN_STATES = 0.0
+    own = cell(root, stage, PROFILE)
+    shutil.rmtree(own.out, ignore_errors=True)
+    changes = _count_changes(root, kill_at)
+    STAGES[stage](own)
+    if kill_at is None:
+        (root / "changes").write_text(str(changes[0]))
+
+
+def _count_changes(root: Path, kill_at: int | None) -> list[int]:
+    """Count, from now on, in the first place of the returned list; Python's audit events come before what they tell."""
+    count = [0]
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir") and _changes(event, arguments, str(root)):
+            if count[0] == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            count[0] += 1
+
+    sys.addaudithook(hook)
+    return count
+
+
+def _changes(event: str, arguments: tuple, root: str) -> bool:
+    path = arguments[0]
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path).startswith(root):
+        return False
+    if event == "open":
+        mode, flags = arguments[1:]
+        writes = bool(set(mode) & set("wxa+")) if mode else bool(flags & (os.O_WRONLY | os.O_RDWR))
+        return writes and not os.fspath(path).endswith(".part")
+    return os.path.exists(path) != (event == "os.mkdir")  # attempts on what is there or absent already change nothing

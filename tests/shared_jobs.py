@@ -4,30 +4,31 @@ import os
 from pathlib import Path
 
 import torch
-from tests.tiny_generator import PARAMETERS, SAMPLE, squares
 
+from synthplanes.compute.checkpoints import Checkpoints
 from synthplanes.data.packs import write_pack
 from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
 from synthplanes.diffusion.processes import joined
-from synthplanes.diffusion.sampling import draw_together, plan
+from synthplanes.diffusion.sampling import Sampler, list_images
 from synthplanes.diffusion.training import configure, train
-from synthplanes.compute.checkpoints import Scratch
+from synthplanes.records import SYNTHETIC
+from tests.tiny_generator import PARAMETERS, SAMPLE, squares, task
 
 
 def train_and_draw(rank: int, count: int, port: int, folder: Path) -> None:
-    """Train a denoiser and draw with a fresh one; the first process writes what came out below `folder`."""
+    """Train a denoiser, and draw with a fresh one; the first process writes the results below `folder`."""
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1",
                       MASTER_PORT=str(port))
-    device = torch.device("cpu")
-    with joined(device) as processes:
-        found = train(squares(), squares(6), PARAMETERS, 1, 0, device, threads=2, processes=processes)
+    with joined() as processes:
+        trained = train(task(threads=2), torch.device("cpu"), processes=processes)
         torch.manual_seed(3)
-        network, scratch = Denoiser(configure(squares(), PARAMETERS, ("x", "y"))), Scratch(folder / "scratch", "sampling")
-        sample = SAMPLE.model_copy(update=dict(images_per_class=10))
-        index = plan(squares(), ("x", "y"), sample, "scarce", 0, root_seed=1)
-        drawn = draw_together(processes, network, None, index, sample, device, 1, scratch)
+        denoiser = Denoiser(configure(squares(), PARAMETERS, ("x", "y")))
+        checkpoints = Checkpoints(folder / "checkpoints", "sampling")
+        index = list_images(squares(), ("x", "y"), 10, "scarce", 0, root_seed=1)
+        drawn = Sampler(denoiser, None, SAMPLE, torch.device("cpu")).draw(
+            index, lambda rows: checkpoints.piece(rows.to_dict("list")), processes)
         if drawn is not None:
-            write_denoiser(folder / "out", found.configuration, found.tensors, found.early)
-            write_pack(folder / "out", drawn[0], index)
+            write_denoiser(folder / "out", trained.configuration, trained.tensors, trained.early)
+            write_pack(folder / "out", drawn.images, index, SYNTHETIC)
             (folder / "passes").write_text(f"{drawn[1:]}")

@@ -1,5 +1,6 @@
 """The command line: every bad input ends in one sentence and status 1, and quick commands stay quick."""
 
+import json
 import subprocess
 import sys
 
@@ -8,12 +9,16 @@ import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
-from tests.small_profile import PARAMS, ROLES, small_profile_parameters
 
-from synthplanes import cli
+from synthplanes import __version__, cli
+from synthplanes.compute.weights import write_weights
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.errors import UserError
-from synthplanes.compute.weights import write_weights
+from synthplanes.protocol.profiles import Profile
+from tests.small_profile import PARAMS, small_profile_parameters
+
+COMMANDS = ("show", "cost", "fetch", "inspect", "verify", "trace", "publish", "track", "ui", "pages", "pretrained",
+            "export", "phantom-layout")
 
 
 @pytest.fixture
@@ -22,14 +27,34 @@ def project(tmp_path, monkeypatch):
     own = small_profile_parameters()
     own["simulate"] = None
     own["prepare"]["source"] = "table"
-    whole = {"profile": ["tiny"], "budgets": ["scarce", "full"], "archs": list(ROLES),
-             "profiles": {"tiny": small_profile_parameters(), "own": own}}
-    with (tmp_path / "params.yaml").open("w") as file:
-        YAML().dump(whole, file)
+    profiles = {"tiny": small_profile_parameters(), "own": own}
+    (tmp_path / "params.yaml").write_text(json.dumps({"profile": "tiny", "profiles": profiles}))  # JSON is YAML
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return tmp_path
+
+
+def test_without_a_command_help_is_printed(capsys):
+    assert cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: synthplanes") and all(f"    {name}" in printed for name in COMMANDS)
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out == f"synthplanes {__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["phantom", "african_cv"])
+def test_show_prints_a_whole_profile(name, monkeypatch, capsys):
+    monkeypatch.chdir(PARAMS.parent)
+    assert cli.main(["show", name]) == 0
+    printed = capsys.readouterr().out
+    profile = Profile.model_validate(YAML(typ="safe").load(printed))
+    assert profile.prepare.source == ("phantom" if name == "phantom" else "african_planes")
+    assert "based_on" not in printed and max(map(len, printed.splitlines())) <= 120
 
 
 def test_the_forecast_is_printed(project, capsys):
@@ -52,6 +77,7 @@ def test_the_forecast_takes_the_prepared_classes(project, capsys):
 
 @pytest.mark.parametrize("words, sentence", [
     (["cost", "--profile", "none"], "no profile 'none'"),
+    (["show", "none"], "no profile 'none'"),
     (["inspect", "--profile", "tiny"], "does not exist: run the stage"),
     (["fetch", "african_planes", "--profile", "own"], "reads the source 'table': fetch that one"),
     (["fetch", "phantom", "--profile", "tiny"], "the phantom is simulated"),
@@ -88,50 +114,48 @@ def test_a_profile_of_an_own_table_can_be_fetched_and_inspected(project, capsys)
 
 
 def test_a_small_phantom_in_the_official_layout(project, capsys):
-    whole = YAML().load(project / "params.yaml")
+    whole = json.loads((project / "params.yaml").read_text())
     whole["profiles"]["tiny"]["simulate"] |= {"train_patients": 12, "test_patients": 6, "frame_size": 16}
     whole["profiles"]["tiny"]["compute"]["processes"] = 1
-    YAML().dump(whole, project / "params.yaml")
+    (project / "params.yaml").write_text(json.dumps(whole))
     assert cli.main(["phantom-layout", "layout", "--profile", "tiny"]) == 0
     assert (project / "layout" / "FETAL_PLANES_DB_data.csv").is_file()
 
 
-def test_a_classifier_is_adopted_with_the_name_of_its_images(project, capsys):
+def test_a_classifier_is_kept_with_the_name_of_its_images(project, capsys):
     write_weights(project / "c.safetensors", {"body.x": torch.ones(2)})
     with pytest.raises(UserError, match="add --learned-from NAME"):
-        cli.main(["adopt", "c.safetensors"])
-    assert cli.main(["adopt", "c.safetensors", "--learned-from", "phantom, scarce"]) == 0
+        cli.main(["pretrained", "c.safetensors"])
+    assert cli.main(["pretrained", "c.safetensors", "--learned-from", "phantom, scarce"]) == 0
     name, digest = capsys.readouterr().out.split()
-    kept = project / "artifacts" / "adopted" / digest / "config.json"
-    assert name == "archs.<role>.start:" and "phantom, scarce" in kept.read_text()
+    kept = project / "artifacts" / "pretrained" / digest / "config.json"
+    assert name == "archs.<role>.pretrained:" and "phantom, scarce" in kept.read_text()
     with pytest.raises(UserError, match="nowhere.safetensors does not exist"):
-        cli.main(["adopt", "nowhere.safetensors", "--learned-from", "x"])
+        cli.main(["pretrained", "nowhere.safetensors", "--learned-from", "x"])
 
 
-def test_a_generator_is_adopted_and_exported(project, capsys):
+def test_a_generator_is_kept_and_exported(project, capsys):
     torch.manual_seed(0)
     denoiser = Denoiser(Configuration(16, 2, (32, 32), 1, (), 0.1, ("a", "b"), (), -0.6, 0.4))
     write_denoiser(project / "g", denoiser.configuration, denoiser.state_dict())
-    assert cli.main(["adopt", "g"]) == 0
+    assert cli.main(["pretrained", "g"]) == 0
     name, digest = capsys.readouterr().out.split()
-    assert name == "train_diffusion.warm_start:" and (project / "artifacts" / "adopted" / digest / "config.json").exists()
+    assert name == "train_diffusion.pretrained:"
+    assert (project / "artifacts" / "pretrained" / digest / "config.json").exists()
     assert cli.main(["export", "g", "plain", "--profile", "tiny"]) == 0
     assert {path.name for path in (project / "plain").iterdir()} == {"unet", "scheduler", "conditions.json"}
     (project / "g" / "weights.safetensors").unlink()
-    for words in (["adopt", "g"], ["export", "g", "other", "--profile", "tiny"]):
+    for words in (["pretrained", "g"], ["export", "g", "other", "--profile", "tiny"]):
         with pytest.raises(UserError, match="weights.safetensors does not exist"):
             cli.main(words)
 
 
-def test_help_does_not_load_what_it_does_not_need():
-    code = ("import sys; from synthplanes import cli\n"
-            "try: cli.main(['--help'])\n"
-            "except SystemExit: pass\n"
-            "print([name for name in ('torch', 'mlflow', 'matplotlib', 'timm', 'diffusers') if name in sys.modules])")
+def test_help_loads_no_heavy_library():
+    code = ("import sys; from synthplanes import cli; cli.main([]); "
+            "print([name for name in ('torch', 'mlflow', 'matplotlib', 'timm', 'diffusers', 'dvc', 'git', 'sklearn') "
+            "if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for name in ("fetch", "inspect", "track", "ui", "phantom-layout", "cost"):
-        assert name in done.stdout
 
 
 def test_the_profile_of_the_project_itself_has_a_forecast(monkeypatch, capsys):

@@ -4,12 +4,14 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from synthplanes.command import run
+from synthplanes.command import run, stage_cell
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
+from tests.fake_checkout import NAME, make_checkout, paths
 
 
 def raising(error):
@@ -39,11 +41,12 @@ def test_a_refusal_of_the_machine_is_one_sentence(number, capsys):
 
 def test_a_reader_may_stop_reading():
     many = "from synthplanes.command import run\nrun(lambda: print('a line\\n' * 100_000))"
-    with subprocess.Popen([sys.executable, "-c", many], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
-        assert one.stdout.readline() == "a line\n"
-        one.stdout.close()
-        assert one.stderr.read() == ""
-        assert one.wait() == 141
+    with subprocess.Popen([sys.executable, "-c", many], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout.readline() == "a line\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 141
 
 
 def test_our_own_faults_keep_their_traceback():
@@ -51,10 +54,20 @@ def test_our_own_faults_keep_their_traceback():
         run(raising(ZeroDivisionError()))
 
 
-def test_a_stage_asks_for_its_arguments(repository):
-    result = subprocess.run([sys.executable, "stages/prepare.py", "--profile", "smoke"], cwd=repository,
-                            capture_output=True, text=True)
-    assert result.returncode == 2 and "--raw" in result.stderr
+def test_a_stage_takes_its_cell_from_its_arguments(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(make_checkout(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["train_classifiers.py", "--stage", "joint", "--profile", NAME])
+    cell = stage_cell("Train.", "baseline", "joint")
+    assert (cell.stage, cell.profile) == ("joint", NAME) and cell.parameters.recipe.batch_size == 8
+    assert cell.out == paths(Path()).artifact("joint")
+    with pytest.raises(AttributeError):  # a parameter that the stage does not read
+        cell.parameters.sample  # noqa: B018
+    for words, sentence in ((["--stage", "joint"], "--profile"), (["--profile", NAME], "--stage"),
+                            (["--profile", NAME, "--stage", "sample"], "invalid choice")):
+        monkeypatch.setattr(sys, "argv", ["train_classifiers.py", *words])
+        with pytest.raises(SystemExit) as end:
+            stage_cell("Train.", "baseline", "joint")
+        assert end.value.code == 2 and sentence in capsys.readouterr().err
 
 
 def test_progress_says_what_is_left(capsys):

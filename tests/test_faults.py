@@ -1,7 +1,6 @@
 """Faults that really happen to a run: each ends well or with one sentence, and nothing good is lost."""
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -14,15 +13,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from checkout import dvc  # noqa: E402
 
+from synthplanes.protocol.cells import STAGES as STAGE_TABLE  # noqa: E402
 from synthplanes.reproduction.checkout import md5, read_checkout  # noqa: E402
 from tests.resumable_jobs import make_checkout  # noqa: E402
 
 STAGES = ("simulate", "prepare", "train_guide", "sample", "audit", "baseline", "predict", "evaluate", "report")
-
-
-def cell_of(root: Path, stage: str):
-    found = [cell for cell in read_checkout(root).cells.values() if cell.stage == stage]
-    return next((cell for cell in found if cell.arch in ("", "residual")), None)
 
 
 @pytest.fixture
@@ -34,15 +29,15 @@ def copied(smoke, tmp_path):
 
 
 def digests(root: Path) -> dict[str, str]:
-    return {path: md5(root / path) for cell in read_checkout(root).cells.values() for path in cell.outs}
+    return {path: md5(root / path) for stage in read_checkout(root).stages.values() for path in stage.outs}
 
 
 # ---- a full or read-only disk --------------------------------------------------------------------------------
 
-def on_a_disk(folder: Path, options: str, command: str) -> subprocess.CompletedProcess:
-    """Run `command` in `folder` with a file system of its own at `folder`/disk, in a mount namespace of its own."""
-    (folder / "disk").mkdir(exist_ok=True)
-    script = f"mount -t tmpfs {options} tmpfs disk && {command}"
+def on_a_disk(folder: Path, place: str, options: str, command: str) -> subprocess.CompletedProcess:
+    """Run `command` in `folder` with a file system of its own at `folder`/`place`, in a mount namespace of its own."""
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    script = f"mount -t tmpfs {options} tmpfs {place} && {command}"
     environment = dict(os.environ, PYTHONPATH=str(folder / "src"),
                        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return subprocess.run(["unshare", "--map-root-user", "--mount", "sh", "-c", script], cwd=folder, env=environment,
@@ -50,50 +45,51 @@ def on_a_disk(folder: Path, options: str, command: str) -> subprocess.CompletedP
 
 
 def needs_mounts(folder: Path) -> None:
-    if shutil.which("unshare") is None or on_a_disk(folder, "-o size=64k", "true").returncode:
+    if shutil.which("unshare") is None or on_a_disk(folder, "disk", "-o size=64k", "true").returncode:
         pytest.skip("this system does not let a process mount a file system of its own, so no disk can be filled")
 
 
-def elsewhere(command: str) -> str:
-    """The command of a stage with everything that it writes on the other disk."""
-    command = re.sub(r"--(out|scratch|figures) \S+", r"--\1 disk/\1", " ".join(command.split()))
-    return re.sub(r"--(counts|overview) \S+", r"--\1 disk/\1.json", command)
+def place_and_room(smoke: Path, stage: str) -> tuple[str, str, str]:
+    """Where a stage writes, what brings its inputs there, and the size that these fill."""
+    if STAGE_TABLE[stage].writes and stage != "report":
+        return f"artifacts/{STAGE_TABLE[stage].writes}/smoke", "true", "4k"
+    files = [path for path in (smoke / "metrics" / "smoke").iterdir() if path.is_file()]
+    pages = sum(-(-path.stat().st_size // 4096) for path in files) + 8
+    kept = "cp $KEPT/* metrics/smoke"
+    return "metrics/smoke", kept, f"{4 * pages}k"
+
+
+@pytest.fixture
+def kept(smoke, tmp_path, monkeypatch):
+    """The result files of the run, where a disk mounted over them does not hide them."""
+    shutil.copytree(smoke / "metrics" / "smoke", tmp_path / "kept")
+    monkeypatch.setenv("KEPT", str(tmp_path / "kept"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_full_disk_is_one_sentence_and_the_same_command_succeeds_with_room(smoke, stage):
+def test_a_full_disk_is_one_sentence_and_the_same_command_succeeds_with_room(smoke, kept, stage):
     needs_mounts(smoke)
-    command = elsewhere(cell_of(smoke, stage).cmd)
-    if stage == "report":
-        command = command.replace("--metrics metrics/smoke", "--metrics disk/metrics")
-        command = f"mkdir disk/metrics && cp metrics/smoke/*.json metrics/smoke/*.csv disk/metrics && {command}"
-        pages = [-(-path.stat().st_size // 4096) for path in (smoke / "metrics" / "smoke").glob("*.[jc]s*")]
-        small = f"-o size={4 * (sum(pages) + 8)}k"  # room for its inputs and little more
-    else:
-        small = "-o size=4k"
-    result = on_a_disk(smoke, small, command)
-    said = result.stderr.strip().splitlines()
-    assert result.returncode == 1, result.stderr[-2000:]
-    assert "Traceback" not in result.stderr and said[-1].startswith("synthplanes: ")
-    assert "could not be written" in said[-1] and "free" in said[-1]
-    result = on_a_disk(smoke, "-o size=100m", command)
+    place, bring, small = place_and_room(smoke, stage)
+    command = read_checkout(smoke).stages[f"{stage}@smoke"].cmd
+    # The file system grows after the first try: what the second finds is what the first left.
+    result = on_a_disk(smoke, place, f"-o size={small}",
+                       f"{bring} && {{ {command}; echo status $?; mount -o remount,size=100m {place} && {command}; }}")
+    said = [line for line in result.stderr.splitlines() if line.startswith("synthplanes: ")]
+    assert "status 1" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
+    assert len(said) == 1 and "could not be written" in said[0] and "free" in said[0]
     assert result.returncode == 0, result.stderr[-2000:]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_read_only_place_is_one_sentence(smoke, stage):
+def test_a_read_only_place_is_one_sentence(smoke, kept, stage):
     needs_mounts(smoke)
-    command = elsewhere(cell_of(smoke, stage).cmd)
-    if stage == "report":  # whose place holds its inputs, too
-        command = command.replace("--metrics metrics/smoke", "--metrics disk/metrics")
-        command = f"mkdir disk/metrics && cp metrics/smoke/*.json metrics/smoke/*.csv disk/metrics && {{}} && {command}"
-    else:
-        command = f"{{}} && {command}"
-    result = on_a_disk(smoke, "-o size=10m", command.format("mount -o remount,ro disk"))
+    place, bring, _ = place_and_room(smoke, stage)
+    command = read_checkout(smoke).stages[f"{stage}@smoke"].cmd
+    result = on_a_disk(smoke, place, "-o size=10m", f"{bring} && mount -o remount,ro {place} && {command}")
     said = result.stderr.strip().splitlines()
     assert result.returncode == 1, result.stderr[-2000:]
     assert "Traceback" not in result.stderr and said[-1].startswith("synthplanes: ")
-    assert "Read-only file system" in said[-1] and "disk/" in said[-1]
+    assert "Read-only file system" in said[-1] and place in said[-1]
 
 
 def test_tracking_on_a_full_disk_is_one_sentence_and_goes_on_with_room(tmp_path):
@@ -102,7 +98,8 @@ def test_tracking_on_a_full_disk_is_one_sentence_and_goes_on_with_room(tmp_path)
     make_checkout(root)
     (root / "artifacts" / "mlflow").symlink_to("../disk")  # the store alone lies on the other disk
     track = "DVC_ROOT=$PWD PYTHONPATH= synthplanes track"
-    result = on_a_disk(root, "-o size=64k", f"{track}; echo status $?; mount -o remount,size=20m disk && {track}")
+    result = on_a_disk(root, "disk", "-o size=64k",
+                       f"{track}; echo status $?; mount -o remount,size=20m disk && {track}")
     said = result.stderr.strip().splitlines()
     assert "status 1" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
     assert [line for line in said if line.startswith("synthplanes: ") and "disk is full" in line]
@@ -161,26 +158,26 @@ def digests_differ(root: Path, before: dict[str, str]) -> int:
 
 @pytest.mark.parametrize("damage, protected", [(flip, True), (truncate, True), (truncate, False)])
 def test_a_damaged_file_of_dvcs_cache_is_found_and_made_anew(tmp_path, damage, protected):
-    """DVC believes a write-protected file of its cache unread and brings it back into the workspace; our digests do not,
-    so nothing of it is tracked, published or called restored. Without the cached file the stage runs again."""
+    """DVC believes a write-protected file of its cache unread and brings it back into the workspace; our digests do
+    not, so nothing of it is tracked, published or called restored. Without the cached file the stage runs again."""
     (tmp_path / "dvc.yaml").write_text("stages:\n  draw:\n    matrix:\n      profile: [toy]\n    cmd: cp in out\n"
                                        "    deps: [in]\n    outs: [out]\n")
     (tmp_path / "in").write_bytes(bytes(range(256)) * 20)
     for words in (("init", "--no-scm", "-q"), ("repro", "-q")):
         assert dvc(tmp_path, *words).returncode == 0
-    good, found = (tmp_path / "in").read_bytes(), read_checkout(tmp_path).cells["draw@toy"].outs["out"]
-    cached = tmp_path / ".dvc" / "cache" / "files" / "md5" / found[:2] / found[2:]
+    good, recorded = (tmp_path / "in").read_bytes(), read_checkout(tmp_path).stages["draw@toy"].outs["out"]
+    cached = tmp_path / ".dvc" / "cache" / "files" / "md5" / recorded[:2] / recorded[2:]
     assert cached.read_bytes() == good
     damage(cached)
     cached.chmod(0o444 if protected else 0o644)
     (tmp_path / "out").unlink()
     assert dvc(tmp_path, "repro").returncode == 0
     checkout = read_checkout(tmp_path)
-    state = checkout.state(checkout.cells["draw@toy"], "out")
+    state = checkout.state(checkout.stages["draw@toy"], "out")
     if not protected:
         assert state == "present"
     else:
-        assert state == "changed" and checkout.out(checkout.cells["draw@toy"], "out") is None
+        assert state == "changed" and checkout.out(checkout.stages["draw@toy"], "out") is None
         delete(cached)
         (tmp_path / "out").unlink()
         assert dvc(tmp_path, "repro").returncode == 0
@@ -194,12 +191,12 @@ def test_a_damaged_file_of_dvcs_cache_is_found_and_made_anew(tmp_path, damage, p
     (truncate, "artifacts/predictions/smoke/scarce/residual/probabilities.npy", "evaluate"),
     (truncate, "artifacts/prepared/smoke/classes.json", "evaluate"),
     (delete, "artifacts/predictions/smoke/scarce/residual/images.csv", "evaluate"),
-    (truncate, "metrics/smoke/verdict.json", "report"),
+    (truncate, "metrics/smoke/contrasts.csv", "report"),
 ])
 def test_a_stage_refuses_damaged_input_in_a_sentence(copied, damage, path, stage):
     damage(copied / path)
     environment = dict(os.environ, PYTHONPATH=str(copied / "src"))
-    words = shlex.split(cell_of(copied, stage).cmd)
+    words = shlex.split(read_checkout(copied).stages[f"{stage}@smoke"].cmd)
     result = subprocess.run([sys.executable, *words[1:]], cwd=copied, env=environment, capture_output=True, text=True,
                             stdin=subprocess.DEVNULL)
     assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr[-2000:]
@@ -207,8 +204,8 @@ def test_a_stage_refuses_damaged_input_in_a_sentence(copied, damage, path, stage
 
 
 def test_a_clock_set_back_or_forward_runs_nothing(copied):
-    for number, cell in enumerate(read_checkout(copied).cells.values()):
-        for out in cell.outs:
+    for number, stage in enumerate(read_checkout(copied).stages.values()):
+        for out in stage.outs:
             for path in [copied / out, *(copied / out).rglob("*")]:
                 moment = time.time() + (1 if number % 2 else -1) * 86_400 * 3650
                 os.utime(path, (moment, moment))

@@ -1,5 +1,7 @@
 """Tables on disk: what is written is read again, and damage is named."""
 
+import csv
+import io
 import os
 import string
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.records import SCORES, Schema, Table
+from synthplanes.records import SCORES, Schema
 
 SCHEMA = Schema("things", dict(name=str, count=int, share=float))
 TEXT = st.text(string.printable.replace("\r", "").replace("\x0b", "").replace("\x0c", ""), max_size=20)
@@ -22,27 +24,53 @@ ROWS = st.lists(st.fixed_dictionaries(dict(name=TEXT, count=st.integers(-2**62, 
 @given(ROWS)
 def test_round_trip_is_exact(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("t") / "things.csv"
-    records.write_table(path, Table.of_rows(SCHEMA, rows))
-    again = records.read_table(path, SCHEMA).rows()
-    assert again == [dict(row) for row in rows]
+    records.write_table(path, SCHEMA.frame(rows), SCHEMA)
+    again = records.read_table(path, SCHEMA)
+    assert again.to_dict("records") == [dict(row) for row in rows]
     before = path.read_bytes()
-    records.write_table(path, Table.of_rows(SCHEMA, again))
+    records.write_table(path, again, SCHEMA)
     assert path.read_bytes() == before
+    by_csv = csv.DictReader(io.StringIO(before.decode("utf-8"), newline=""))
+    assert [row["name"] for row in by_csv] == [row["name"] for row in rows]
 
 
-def test_select_and_replace():
-    table = Table.of_rows(SCHEMA, [dict(name="a", count=1, share=.5), dict(name="b", count=2, share=.25)])
-    assert table.select(table["count"] > 1).rows() == [dict(name="b", count=2, share=.25)]
-    assert table.with_columns(count=[7, 8])["count"].tolist() == [7, 8] and table["count"].tolist() == [1, 2]
+def test_a_table_has_its_schemas_columns_and_types(tmp_path):
+    schema = Schema("kinds", dict(name=str, count=int, share=float, right=bool))
+    table = schema.frame([dict(name="", count=1, share=None, right=True, more=7), dict(name="nan", count=2, share=.5,
+                                                                                    right=False, more=8)])
+    assert list(table.columns) == ["name", "count", "share", "right"]
+    assert table["share"].isna().tolist() == [True, False]
+    records.write_table(tmp_path / "kinds.csv", table, schema)
+    assert (tmp_path / "kinds.csv").read_text().splitlines()[1:] == [',1,,True', "nan,2,0.5,False"]
+    again = records.read_table(tmp_path / "kinds.csv", schema)
+    assert again.equals(table) and again["name"].tolist() == ["", "nan"] and again["right"].tolist() == [True, False]
     with pytest.raises(ValueError, match="surplus or missing"):
-        Table(SCHEMA, dict(name=["a"], count=[1]))
+        records.write_table(tmp_path / "kinds.csv", table.drop(columns="count"), schema)
+    empty = schema.frame([])
+    records.write_table(tmp_path / "empty.csv", empty, schema)
+    assert records.read_table(tmp_path / "empty.csv", schema).dtypes.equals(table.dtypes)
+
+
+def test_sha256_tells_contents_apart(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"1")
+    values = [tmp_path / "a", tmp_path / "a" / "x", np.zeros(3), np.zeros((3, 1)), np.zeros(3, np.float32), [0, 0, 0],
+              "0"]
+    assert len({records.sha256(value) for value in values}) == len(values)
+    assert records.sha256({"a": 1, "b": 2}) == records.sha256({"b": 2, "a": 1})
+    before = records.sha256(tmp_path / "a")
+    (tmp_path / "a" / "x").rename(tmp_path / "a" / "y")
+    assert records.sha256(tmp_path / "a") != before
+    with pytest.raises(UserError, match="cannot be read"):
+        records.sha256(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(("content", "words"), [
     ("arm,arch\na,b\n", "has the columns"),
     (",".join(SCORES.columns) + "\nreal,residual,scarce,0,zero,accuracy,0.5\n", "'seed'"),
-    (",".join(SCORES.columns) + "\nreal,residual\n", "'budget'"),
-    ("", "has the columns"),
+    (",".join(SCORES.columns) + "\nreal,residual\n", "more or fewer fields"),
+    ("", "not a readable scores.csv"),
+    (",".join(SCORES.columns) + "\nreal,residual,scarce,0,0,accuracy,0.5,surplus\n", "more or fewer fields"),
 ])
 def test_damaged_tables(tmp_path, content, words):
     path = tmp_path / "scores.csv"

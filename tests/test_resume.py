@@ -1,102 +1,112 @@
-"""Killed at random moments, long work goes on where it was and ends in the bytes of an undisturbed run.
+"""Killed at any moment, a stage goes on where it was and ends in the bytes of an undisturbed run.
 
-The processes are really killed (SIGKILL), 51 times in all, and after each kill the same work is run to its end. Of
-`track`, which writes into MLflow's store, the bytes are those of all that the store shows.
+Between two changes of a stage's files nothing on disk differs, so a kill before every single change is all that can
+happen. Processes are really killed (SIGKILL). By default a few of those moments are drawn at random for each
+stage; `--all-kills` takes all of them. Of `track`, which writes into MLflow's database, moments are drawn by the clock,
+and compared is all that the store shows.
 """
 
-import multiprocessing
+import secrets
 import shutil
 import signal
 import time
 
 import numpy as np
 import pytest
-import torch
-from tests.resumable_jobs import JOBS, make_checkout, run
 
-from synthplanes.compute.checkpoints import Scratch
+from tests.forked import start
+from tests.resumable_jobs import STAGES, make_checkout, make_inputs, run_stage, track
 
-KILLS = dict(denoiser=11, sampling=10, pretraining=10, preparing=10, track=10)
-
-
-@pytest.fixture(scope="module")
-def processes():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.resumable_jobs", "mlflow.store.tracking.sqlalchemy_store",
-                                    "mlflow.store.model_registry.sqlalchemy_store"])
-    return context
+DRAWN = 3            # kills per stage
+TRACK_KILLS = 2, 10  # drawn, and with --all-kills
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """The checkout that is tracked, without a store."""
-    root = tmp_path_factory.mktemp("resume") / "checkout"
-    make_checkout(root)
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("resume") / "inputs"
+    make_inputs(root)
     return root
 
 
+@pytest.fixture
+def rng():
+    seed = secrets.randbits(32)
+    print(f"kills are drawn with the seed {seed}")  # shown where the test fails
+    return np.random.default_rng(seed)
+
+
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Name -> bytes, without what a killed writer leaves beside the tables of metrics/."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
+            if path.is_file() and path.suffix != ".part"}
 
 
-@pytest.mark.parametrize("name", sorted(JOBS))
-def test_the_bytes_are_those_of_an_undisturbed_run(name, tmp_path, processes, checkout):
-    def begin(place):
-        shutil.rmtree(place, ignore_errors=True)
-        if name == "track":
-            shutil.copytree(checkout, place / "scratch" / "checkout")
+def finished(function, *arguments):
+    """The exit status of a process that runs a function to its end."""
+    process = start(function, *arguments)
+    process.join()
+    return process.exitcode
 
-    def start(place):
-        process = processes.Process(target=run, args=(name, place / "scratch", place / "out"))
-        process.start()
-        return process
 
-    undisturbed, timed, killed = tmp_path / "undisturbed", tmp_path / "timed", tmp_path / "killed"
-    for place in (undisturbed, timed):  # the first warms the server up
-        begin(place)
-        began = time.monotonic()
-        process = start(place)
-        process.join()
-        seconds = time.monotonic() - began
-        assert process.exitcode == 0
-    assert files(undisturbed / "out") == files(timed / "out") != {}
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_goes_on_to_the_same_bytes(stage, inputs, tmp_path, rng, pytestconfig):
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(inputs, undisturbed)
+    assert finished(run_stage, stage, undisturbed) == 0
+    changes = int((undisturbed / "changes").read_text())
+    (undisturbed / "changes").unlink()
+    expected = files(undisturbed)
+    assert changes > 5
 
-    rng, kills, kept = np.random.default_rng([11, len(name)]), 0, 0
-    begin(killed)
-    while kills < KILLS[name]:
-        process = start(killed)
+    edges = np.linspace(0, changes, DRAWN + 1).astype(int)
+    moments = range(changes) if pytestconfig.getoption("--all-kills") else rng.integers(edges[:-1], edges[1:]).tolist()
+    for moment in moments:
+        killed = tmp_path / "killed"
+        shutil.copytree(inputs, killed)
+        assert finished(run_stage, stage, killed, moment) == -signal.SIGKILL
+        assert finished(run_stage, stage, killed) == 0
+        (killed / "changes").unlink()
+        assert files(killed) == expected, f"killed before change {moment} of {changes}"
+        shutil.rmtree(killed)
+
+
+def test_it_goes_on_and_does_not_begin_anew(inputs, tmp_path):
+    """Killed after most of its work, a stage makes far fewer changes than from the beginning."""
+    counts = []
+    for place, moments in (("whole", [None]), ("killed", [18, None])):
+        root = tmp_path / place
+        shutil.copytree(inputs, root)
+        for moment in moments:
+            finished(run_stage, "train_diffusion", root, moment)
+        counts.append(int((root / "changes").read_text()))
+    assert counts[1] < counts[0] - 8
+
+
+def test_killed_tracking_goes_on_to_the_same_store(tmp_path, rng, pytestconfig):
+    make_checkout(tmp_path / "template" / "checkout")
+
+    def begin(name):
+        root = tmp_path / name / "checkout"
+        shutil.copytree(tmp_path / "template" / "checkout", root)
+        return root
+
+    undisturbed = begin("undisturbed")
+    finished(track, begin("warm-up"))
+    began = time.monotonic()
+    assert finished(track, undisturbed) == 0
+    seconds = time.monotonic() - began
+    expected = undisturbed.with_name("shown.json").read_bytes()
+    assert expected == (tmp_path / "warm-up" / "shown.json").read_bytes()
+
+    kills = 0
+    while kills < TRACK_KILLS[pytestconfig.getoption("--all-kills")]:
+        root = begin("killed")
+        process = start(track, root)
         process.join(rng.uniform(0.1, 0.9) * seconds)
         process.kill()
         process.join()
         if process.exitcode == -signal.SIGKILL:
             kills += 1
-            kept += len(files(killed / "scratch")) if (killed / "scratch").exists() else 0
-            process = start(killed)  # and now to its end
-            process.join()
-        assert process.exitcode == 0 and files(killed / "out") == files(undisturbed / "out")
-        begin(killed)
-    assert kept > 0 or name == "preparing"  # they did go on from something; preparing begins anew
-
-
-def test_other_work_is_never_taken_up(tmp_path):
-    file = tmp_path / "input"
-    file.write_bytes(b"one")
-    first = Scratch(tmp_path / "scratch", file, {"updates": 3})
-    first.write_state("x", 5, {"w": torch.ones(2)}, {"seen": 7})
-    again = Scratch(tmp_path / "scratch", file, {"updates": 3}).read_state("x")
-    assert torch.equal(again[0]["w"], torch.ones(2)) and again[1] == {"seen": 7}
-    file.write_bytes(b"two")
-    assert Scratch(tmp_path / "scratch", file, {"updates": 3}).read_state("x") is None
-    assert not first.folder.exists()  # deleted with what it was for
-
-
-def test_a_damaged_state_counts_as_none(tmp_path):
-    scratch = Scratch(tmp_path, "job")
-    assert scratch.read_state("x") is None
-    scratch.write_state("x", 1, {"w": torch.ones(2)}, {})
-    scratch.write_state("x", 2, {"w": torch.zeros(2)}, {})
-    assert sorted(path.name for path in scratch.folder.iterdir()) == ["x-2.safetensors", "x.json"]
-    scratch.path("x-2.safetensors").write_bytes(b"half")
-    assert scratch.read_state("x") is None
-    scratch.path("x.json").write_text("{}")
-    assert scratch.read_state("x") is None
+            assert finished(track, root) == 0
+        assert root.with_name("shown.json").read_bytes() == expected
+        shutil.rmtree(root.parent)

@@ -1,23 +1,26 @@
-"""How every command begins and ends: its arguments, and a result or one sentence with exit status 1."""
+"""Begin and end every command: its arguments, and a result or one sentence with exit status 1."""
 
 import argparse
 import errno
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from synthplanes.errors import UserError
+from synthplanes.instructions import require
+from synthplanes.protocol.cells import STAGES, Cell, read_cell
 
 
-def stage_arguments(description: str, *keys: str, paths: tuple[str, ...]) -> argparse.Namespace:
-    """The arguments of a pipeline stage: required `--key` strings and required `--path` paths."""
+def stage_cell(description: str | None, *stages: str) -> Cell:
+    """Return the cell that a stage's command line names: `--profile NAME`, and `--stage` where a script has several."""
     parser = argparse.ArgumentParser(description=description)
-    for key in keys:
-        parser.add_argument(f"--{key}", required=True)
-    for path in paths:
-        parser.add_argument(f"--{path}", required=True, type=Path)
-    return parser.parse_args()
+    parser.add_argument("--profile", required=True, help="a profile of params.yaml")
+    if len(stages) > 1:
+        parser.add_argument("--stage", required=True, choices=[stage for stage in STAGES if stage in stages])
+    arguments = parser.parse_args()
+    cell = read_cell(arguments.stage if len(stages) > 1 else stages[0], arguments.profile)
+    require(cell.instructions)
+    return cell
 
 
 # What the machine refuses, not what we did wrong: full, read-only, forbidden, broken, too many open files.
@@ -25,10 +28,10 @@ _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and exit with its status; what is no bug of ours ends in one sentence on stderr.
+    """Call `main` and exit with its status; print a fault that is not ours as one sentence on stderr.
 
     A `UserError` and a refusal of the machine (disk full, read-only, no permission) give status 1, an interrupt 130,
-    a reader who has seen enough (`| head`) 141, as a shell would report it. Other errors keep their traceback.
+    a reader that closes the pipe early (`| head`) 141, as a shell would report it. Other errors keep their traceback.
     """
     try:
         status = main() or 0
@@ -44,8 +47,8 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        where = error.filename or "a file"
-        _end(f"{where}: {error.strerror}: free or mend the disk or its permissions, then run the same command again.", 1)
+        _end(f"{error.filename or 'a file'}: {error.strerror}: free or mend the disk or its permissions, then run the "
+             "same command again.", 1)
 
 
 def _end(sentence: str, status: int) -> None:

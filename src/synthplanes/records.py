@@ -1,130 +1,163 @@
-"""The tables on disk: their columns, and the only code that reads and writes them.
+"""Read and write the tables, arrays and JSON files on disk.
 
-Tables are CSV files (UTF-8, comma, `\n`), one header row, columns in the order of their schema. JSON files have
-sorted keys. Everything is written to a neighbour file first and moved into place, so that a killed
-process never leaves half a file behind.
+Tables are CSV files (UTF-8, comma, `\n`) with one header row; a schema names their columns and types. JSON files have
+sorted keys. Everything is written to a neighbouring file first and moved into place, so a killed process never leaves
+half a file behind.
 """
 
-import csv
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from synthplanes.errors import UserError
+
+_BLOCK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A table's name and its columns; a column is `str`, `int` or `float`."""
+    """A table's name and its columns, in order; a column is `str`, `int`, `float` or `bool`."""
 
     name: str
     columns: Mapping[str, type]
 
+    def frame(self, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+        """Build a typed table from one mapping per row; keys beyond the schema are left out, None becomes NaN."""
+        rows = list(rows)
+        return self.typed({name: [row[name] for row in rows] for name in self.columns})
+
+    def typed(self, columns: Mapping[str, Iterable]) -> pd.DataFrame:
+        """Build a typed table from one sequence per column; text stays text, an empty one included."""
+        return pd.DataFrame({name: pd.Series(list(columns[name]), dtype=_DTYPE[kind])
+                             for name, kind in self.columns.items()})
+
+
+_DTYPE = {str: "str", int: "int64", float: "float64", bool: "bool"}
 
 # One row per image as a source lists it. `file` is what the source opens; role is train | test | fresh,
 # or '' where the source knows none; scanner, operator and sub_plane are '' where unknown.
-SOURCE = Schema("source table", dict(image_id=str, file=str, patient_id=str, label=str, role=str,
-                                     scanner=str, operator=str, sub_plane=str))
+SOURCE = Schema("source table", dict(image_id=str, file=str, patient_id=str, label=str, role=str, scanner=str,
+                                     operator=str, sub_plane=str))
 # One row per image of a packed real set, in the order of `images.npy`; sha256 is of the decoded frame.
-INDEX = Schema("index.csv", dict(image_id=str, patient_id=str, label=str, role=str, scanner=str,
-                                 operator=str, sub_plane=str, sha256=str))
+INDEX = Schema("index.csv", dict(image_id=str, patient_id=str, label=str, role=str, scanner=str, operator=str,
+                                 sub_plane=str, sha256=str))
 # One row per synthetic image, in the order of its `images.npy`.
-SYNTHETIC = Schema("synthetic index.csv", dict(image_id=str, label=str, scanner=str, budget=str,
-                                               replicate=int, seed=int, source=str))
+SYNTHETIC = Schema("synthetic index.csv", dict(image_id=str, label=str, scanner=str, budget=str, replicate=int,
+                                               seed=int))
 # Which images belong to a budget, and on which side: role is train | validation, in cross-validation also test.
 SPLITS = Schema("splits.csv", dict(budget=str, replicate=int, image_id=str, role=str))
 # One row per classifier: the first axis of `probabilities.npy` [runs, images, classes].
 RUNS = Schema("runs.csv", dict(arm=str, arch=str, budget=str, replicate=int, seed=int))
 # One row per predicted image: the second axis of `probabilities.npy`; role is validation | test.
-PREDICTED = Schema("images.csv", dict(image_id=str, patient_id=str, label=str, role=str, scanner=str,
-                                      operator=str, sub_plane=str))
-SCORES = Schema("scores.csv", dict(arm=str, arch=str, budget=str, replicate=int, seed=int, metric=str,
-                                   value=float))
-GENERATOR_HISTORY = Schema("generator history.csv", dict(images_seen=int, train_loss=float,
-                                                         held_out_loss=float))
-CLASSIFIER_HISTORY = Schema("classifier history.csv", dict(arm=str, seed=int, stage=int, update=int,
-                                                           train_loss=float))
+PREDICTED = Schema("images.csv", dict(image_id=str, patient_id=str, label=str, role=str, scanner=str, operator=str,
+                                      sub_plane=str))
+GENERATOR_HISTORY = Schema("generator history.csv", dict(images_seen=int, train_loss=float, held_out_loss=float))
+CLASSIFIER_HISTORY = Schema("classifier history.csv", dict(arm=str, seed=int, stage=int, update=int, train_loss=float))
+
+# The result tables of a profile, in metrics/<profile>/. Estimates and limits are fractions (0.01 is one point) and NaN
+# where nothing could be computed; `arch` is an architecture role or `mean`, over all of them.
+SCORES = Schema("scores.csv", dict(arm=str, arch=str, budget=str, replicate=int, seed=int, metric=str, value=float))
+CONTRASTS = Schema("contrasts.csv", dict(
+    budget=str, contrast=str, role=str, arm=str, reference=str, arch=str, metric=str, confirmatory=bool, word=str,
+    estimate=float, low=float, high=float, p_value=float, p_value_holm=float, smallest_visible_effect=float,
+    equivalence_low=float, equivalence_high=float, standard_error=float, degrees_of_freedom=float,
+    n_generators=int, n_seeds=int, n_images=int, n_patients=int, n_effective_patients=float,
+    n_patients_scarcest=int, n_units=int, bootstrap_low=float, bootstrap_high=float, n_bootstrap=int,
+    sign_flip_p=float, sign_flip_p_family=float, reason=str))
+LEVELS = Schema("levels.csv", dict(budget=str, arm=str, arch=str, metric=str, estimate=float, low=float, high=float))
+# `reference` is '' in the row of an arm's own score.
+SLICES = Schema("slices.csv", dict(
+    budget=str, slice=str, value=str, in_training=str, arm=str, reference=str, arch=str, metric=str, estimate=float,
+    low=float, high=float, n_images=int, n_patients=int, why_no_number=str))
+# `contrast` is '' in the rows of an arm, `arm` in those of a contrast.
+COMPONENTS = Schema("components.csv", dict(
+    budget=str, contrast=str, arm=str, arch=str, metric=str, component=str, standard_deviation=float,
+    standard_error=float, share=float, clipped=bool, n=int))
+# One row per budget and architecture: what twice the updates bring `real` on validation images.
+CONVERGENCE = Schema("convergence.csv", dict(
+    budget=str, arch=str, gain=float, standard_error=float, limit=float, met=bool, n_seeds=int, n_images=int,
+    n_patients=int, absent_classes=str))
+# `oracle_gain` and `share` are NaN where there is no oracle; `as_expected` is yes, no or refused.
+CONTROLS = Schema("controls.csv", dict(
+    budget=str, control=str, arch=str, must_help=bool, word=str, as_expected=str, reason=str))
+ORACLE_SHARES = Schema("oracle_shares.csv", dict(
+    budget=str, arm=str, oracle=str, arch=str, metric=str, gain=float, oracle_gain=float, share=float))
+METADATA_RULES = Schema("metadata_rules.csv", dict(
+    budget=str, rule=str, metric=str, estimate=float, low=float, high=float, share_unseen=float, n_images=int,
+    n_patients=int, why_no_number=str))
+# One row per fold, and one named `mean` whose limits take a fold as one observation.
+FOLDS = Schema("folds.csv", dict(
+    budget=str, contrast=str, arm=str, reference=str, fold=str, scanners=str, n_images=int, n_patients=int,
+    n_classes=int, estimate=float, low=float, high=float, p_value=float))
+# Of an arm's test images of class `actual`, the share taken for `predicted`, mean over its runs.
+CONFUSION = Schema("confusion.csv", dict(budget=str, arm=str, actual=str, predicted=str, share=float))
+GENERATOR_CURVE = Schema("generator_curve.csv", dict(
+    budget=str, replicate=int, images_seen=int, train_loss=float, held_out_loss=float))
+# One row per budget, generator and class, and one named `all` (fidelity: the mean over classes); `replicate` is a
+# number or `mean`, over the generators. `ceiling` is that of real validation images; `copies` is a share, given in the
+# rows `all` only.
+AUDIT = Schema("audit.csv", dict(
+    budget=str, replicate=str, label=str, label_fidelity=float, ceiling=float, n_images=int, copies=float))
+# One row per scoring of test rows: under which analysis plan, and a digest of the predictions.
+TEST_ACCESS = Schema("test_access_log.csv", dict(access=int, analysis_plan=str, predictions=str))
 
 
-class Table:
-    """Columns of equal length, typed by a schema: `table["label"]` is a numpy array."""
-
-    def __init__(self, schema: Schema, columns: Mapping[str, Iterable]):
-        wrong = set(columns) ^ set(schema.columns)
-        if wrong:
-            raise ValueError(f"{schema.name}: columns {sorted(wrong)} are surplus or missing")
-        self.schema = schema
-        self.columns = {name: np.asarray(list(columns[name]), dtype=_DTYPE[kind])
-                        for name, kind in schema.columns.items()}
-        if len({len(column) for column in self.columns.values()}) > 1:
-            raise ValueError(f"{schema.name}: columns of unequal length")
-
-    @classmethod
-    def of_rows(cls, schema: Schema, rows: Iterable[Mapping]) -> "Table":
-        rows = list(rows)
-        return cls(schema, {name: [row[name] for row in rows] for name in schema.columns})
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.columns[name]
-
-    def select(self, which: np.ndarray) -> "Table":
-        """The rows under a boolean mask or an integer index, in its order."""
-        return Table(self.schema, {name: column[which] for name, column in self.columns.items()})
-
-    def with_columns(self, **columns: Iterable) -> "Table":
-        """A copy in which the named columns are replaced."""
-        return Table(self.schema, {**self.columns, **columns})
-
-    def rows(self) -> list[dict]:
-        """One plain dict per row."""
-        names = list(self.columns)
-        return [dict(zip(names, values)) for values in zip(*(self.columns[n].tolist() for n in names))]
-
-
-_DTYPE = {str: np.str_, int: np.int64, float: np.float64}
-
-
-def read_table(path: Path, schema: Schema) -> Table:
+def read_table(path: Path, schema: Schema) -> pd.DataFrame:
     """Read a table of our own; a missing file, wrong columns or ill-typed values raise `UserError`."""
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            rows = list(reader)
+        # The Python engine, since it alone tells an absent field (NaN) from an empty one.
+        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", engine="python")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run the stage that writes it ({schema.name}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, ValueError) as error:  # pandas' parsing errors are ValueErrors
         raise UserError(f"{path} is not a readable {schema.name} ({error}): make it anew.") from None
-    if header != list(schema.columns):
-        raise UserError(f"{path} has the columns {header}, a {schema.name} has {list(schema.columns)}: make it anew.")
+    if list(text.columns) != list(schema.columns):
+        raise UserError(f"{path} has the columns {list(text.columns)}, a {schema.name} has {list(schema.columns)}: "
+                        "make it anew.")
+    if not isinstance(text.index, pd.RangeIndex) or text.isna().to_numpy().any():
+        raise UserError(f"{path} has a row with more or fewer fields than its header: make it anew.")
     columns = {}
-    try:
-        for position, (name, kind) in enumerate(schema.columns.items()):
-            columns[name] = [kind(row[position]) for row in rows]
-    except (ValueError, IndexError) as error:
-        raise UserError(f"{path}: column '{name}' holds a value that is no {kind.__name__} ({error}): "
-                        "make it anew.") from None
-    return Table(schema, columns)
+    for name, kind in schema.columns.items():
+        try:
+            columns[name] = [_PARSE[kind](value) for value in text[name].tolist()]
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}: column '{name}' holds a value that is no {kind.__name__} ({error}): "
+                            "make it anew.") from None
+    return schema.typed(columns)
 
 
-def write_table(path: Path, table: Table) -> None:
-    """Write a table; floats keep 17 significant digits at most (their shortest exact form)."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(zip(*(column.tolist() for column in table.columns.values())))
+def _float(text: str) -> float:
+    return float(text) if text else float("nan")
 
 
-def read_json(path: Path) -> dict:
+def _bool(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ValueError(f"'{text}'")
+    return text == "True"
+
+
+_PARSE: dict[type, Callable[[str], Any]] = {str: str, int: int, float: _float, bool: _bool}
+
+
+def write_table(path: Path, table: pd.DataFrame, schema: Schema) -> None:
+    """Write a table; floats keep their shortest exact form, NaN is empty."""
+    if surplus := set(table.columns) ^ set(schema.columns):
+        raise ValueError(f"{schema.name}: columns {sorted(surplus)} are surplus or missing")
+    with replacing(path) as temporary:
+        table[list(schema.columns)].to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or damaged one raises `UserError`."""
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -134,35 +167,36 @@ def read_json(path: Path) -> dict:
         raise UserError(f"{path} is not readable JSON ({error}): make it anew.") from None
 
 
-def write_json(path: Path, content) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Write sorted, indented JSON; NaN and infinities are refused (they are no JSON)."""
     text = json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def cost_item(item: str, *, arch: str = "", replicate: int = 0, runs: int = 1, trained: int = 0,
+def cost_item(item: str, *, budget: str = "", arch: str = "", runs: int = 1, trained: int = 0,
               forward: int = 0) -> dict:
-    """Counted work of one thing a stage did, all its runs together.
+    """Describe the counted work of one thing that a stage did, all its runs together.
 
     `trained` counts images passed forward and backward, `forward` images passed forward only.
     """
-    return dict(item=item, arch=arch, replicate=replicate, runs=runs, training_image_passes=trained,
+    return dict(item=item, budget=budget, arch=arch, runs=runs, training_image_passes=trained,
                 forward_image_passes=forward)
 
 
 def write_cost(folder: Path, items: list[dict]) -> None:
-    """Write a stage's `cost.json`; an empty list says that the profile does not use this cell."""
+    """Write a stage's `cost.json`."""
     write_json(Path(folder) / "cost.json", {"items": items})
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as `.npy`."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
 def read_array(path: Path) -> np.ndarray:
-    """A memory-mapped, read-only array."""
+    """Open a memory-mapped, read-only array; a missing or damaged file raises `UserError`."""
     path = Path(path)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -173,8 +207,8 @@ def read_array(path: Path) -> np.ndarray:
 
 
 @contextmanager
-def replacing(path: Path):
-    """Yields a neighbour of `path` to write to; moves it into place only if the block succeeds."""
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a neighbour of `path` to write to; move it into place only if the block succeeds."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -187,3 +221,29 @@ def replacing(path: Path):
     finally:
         with suppress(OSError):  # a folder that could not be made, a disk gone: the error above says enough
             temporary.unlink(missing_ok=True)
+
+
+def sha256(*contents: Any) -> str:
+    """Hash files and folders (`Path`: names and bytes count), arrays and JSON values, in their order: 64 digits."""
+    hasher = hashlib.sha256()
+    for content in contents:
+        if isinstance(content, Path):
+            files = sorted(path for path in content.rglob("*") if path.is_file()) if content.is_dir() else [content]
+            for file in files:
+                hasher.update(b"file" + file.relative_to(content).as_posix().encode() + b"\0")
+                _update(hasher, file)
+        elif isinstance(content, np.ndarray):
+            hasher.update(f"array{content.dtype}{content.shape}".encode() + b"\0")
+            hasher.update(np.ascontiguousarray(content).tobytes())
+        else:
+            hasher.update(b"json" + json.dumps(content, sort_keys=True).encode() + b"\0")
+    return hasher.hexdigest()
+
+
+def _update(hasher: Any, file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                hasher.update(block)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror or error}): run the stage that writes it.") from None

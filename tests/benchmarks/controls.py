@@ -1,44 +1,48 @@
-"""Does the apparatus answer as it must where the answer is known? The controls, on one population after the other.
+"""Test that the apparatus answers as it must where the answer is known: controls, on one population after the other.
 
-    python tests/benchmarks/controls.py [--profile phantom] [--repetitions 20] [--seeds 5] [--controls null oracle poison]
+    python tests/benchmarks/controls.py [--profile phantom] [--repetitions 20] [--seeds 5] [--controls null oracle ...]
 
 Every repetition is a phantom population of its own (root seeds from 1001, so the profile's test rows stay unopened),
-with its own patients, budget and classifiers. The first control architecture trains `real`, `real_two_stage` and each
+with its own patients, budget and classifiers. The profile's first architecture trains `real`, `real_two_stage` and each
 control by the profile's recipe; the profile's statistic and words judge a control against both others on the
 population's test patients, as the confirmatory arm is judged. First stages: `null`, a resample of the real images;
-`oracle`, as many fresh patients' images as the profile draws synthetic ones; `poison`, the same with permuted labels.
-The plateau gate is left out: with `null` both sides see the same real images for equally long.
+`oracle`, as many fresh patients' images as the profile draws synthetic ones; `permuted_labels`, the same with permuted
+labels. The convergence check is left out: with `null` both sides see the same real images for equally long.
 Beside the words stands each control's mean gain over the populations, a population being one observation.
-What was found stands in metrics/controls.json as soon as it is known, and the same command, also with other controls,
-goes on where it was stopped: about 2 minutes for each repetition of the first control on two CPU cores, 1 for each other.
+metrics/controls.json holds each result as soon as it is known, and the same command, also with other controls, goes on
+where it was stopped: about 2 minutes for each repetition of the first control on two CPU cores, 1 for each other.
 """
+
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
 import argparse
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy import stats
 from phantom_yardsticks import population, train_all
+from scipy import stats
 
 from synthplanes import records
-from synthplanes.protocol.arms import ARMS, needed_by
-from synthplanes.classification.prediction import Trained, predict
+from synthplanes.classification.networks import probabilities, read_classifier
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
-from synthplanes.phantom import VERSION
-from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.compute.devices import prepare_torch
+from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
+from synthplanes.phantom import VERSION
+from synthplanes.protocol.arms import ARMS, needed_by
+from synthplanes.protocol.contrasts import REFERENCES
 from synthplanes.protocol.profiles import Profile, read_profile
+from synthplanes.protocol.words import PRIMARY_METRIC
 from synthplanes.statistics.blocks import FRAMES
-from synthplanes.statistics.clustered import Interval, contrast, weaker
-from synthplanes.protocol.settings import PRIMARY_METRIC
+from synthplanes.statistics.clustered import contrast, weaker
 from synthplanes.statistics.verdict import Evidence, judge
 
 OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "controls.json"
 FIRST_ROOT = 1001
-REFERENCES, CONTROLS = ("real", "real_two_stage"), ("null", "oracle", "poison")
+CONTROLS = ("null", "oracle", "permuted_labels")
 
 
 def main() -> None:
@@ -50,58 +54,63 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     profile = read_profile(arguments.profile)
-    recipe = profile.recipe.model_dump(exclude={"control_archs", "rivals", "rival_archs"})  # `arch` says what matters
-    about = dict(profile=arguments.profile, phantom_version=VERSION, recipe=recipe,
-                 arch=profile.recipe.control_archs[0], seeds=arguments.seeds, margin=profile.evaluate.margin)
-    found = records.read_json(arguments.out) if arguments.out.exists() else {}
-    rows = found.get("repetitions", []) if about.items() <= found.items() else []  # others than these are begun anew
+    about = dict(profile=arguments.profile, phantom_version=VERSION, arch=next(iter(profile.archs)),
+                 recipe=profile.recipe.model_dump(exclude={"optional_arms"}),  # which other arms there are changes none
+                 seeds=arguments.seeds, margin=profile.evaluate.margin)
+    before = records.read_json(arguments.out) if arguments.out.exists() else {}
+    rows = before.get("repetitions", []) if about.items() <= before.items() else []  # others than these begin anew
     for root in range(FIRST_ROOT, FIRST_ROOT + arguments.repetitions):
         wanted = [name for name in arguments.controls if not any(
             (row["control"], row["root_seed"]) == (name, root) for row in rows)]
         for row in repetition(profile, root, arguments.seeds, wanted) if wanted else ():
             rows.append(row)
-            print("{control}, root seed {root_seed}: {word}, {estimate:+.4f} ({low:+.4f} to {high:+.4f})".format(**row), flush=True)
+            print("{control}, root seed {root_seed}: {word}, {estimate:+.4f} ({low:+.4f} to {high:+.4f})".format(**row),
+                  flush=True)
         rows.sort(key=lambda row: (row["control"], row["root_seed"]))
         records.write_json(arguments.out, dict(about, repetitions=rows, said=said(rows), gain=gains(rows)))
 
 
-def said(rows: list[dict]) -> dict[str, dict[str, int]]:
-    """How often each control earned each word."""
+def said(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Count how often each control earned each word."""
     return {name: {word: sum(row["word"] == word for row in own) for word in sorted({row["word"] for row in own})}
             for name in CONTROLS if (own := [row for row in rows if row["control"] == name])}
 
 
-def gains(rows: list[dict]) -> dict[str, dict]:
-    """Each control's mean gain over populations with its 95 % interval (t, a population the unit); null below two."""
-    found = {}
+def gains(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return each control's mean gain over populations with its 95 % interval (t, a population the unit).
+
+    The limits are None below two populations.
+    """
+    by_control = {}
     for name in CONTROLS:
         own = [row["estimate"] for row in rows if row["control"] == name]
         if own:
             many = len(own) > 1
             limits = stats.ttest_1samp(own, 0).confidence_interval(.95) if many else (None, None)
             low, high = (round(float(limit), 6) if many else None for limit in limits)
-            found[name] = dict(mean=round(float(np.mean(own)), 6), low=low, high=high, populations=len(own))
-    return found
+            by_control[name] = dict(mean=round(float(np.mean(own)), 6), low=low, high=high, populations=len(own))
+    return by_control
 
 
-def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> list[dict]:
-    """One population: each control's gain over the better reference, and the word that it earns."""
+def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> list[dict[str, Any]]:
+    """Return, of one population, each control's gain over the better reference, and the word that it earns."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         population(profile, root, folder / "population")
         classes = read_classes(folder / "population")
-        budget, test = next(iter(profile.used_budgets())), read_all(folder / "population" / "test", classes)
+        test = read_all(folder / "population" / "test", classes)
         fresh = read_all(folder / "population" / "fresh", classes).first(profile.sample.images_per_class * len(classes))
-        # null is as large as the synthetic set, poison permutes its labels: fresh patients' images stand in for it
-        pools = {"real": read_budget(folder / "population", budget, 0, "train"), "fresh": fresh, "synthetic": fresh}
+        # `null` is as large as the synthetic set, and `permuted_labels` permutes its labels: fresh images stand in.
+        pools = {"real": read_budget(folder / "population", profile.scarce_budget, 0, "train"), "fresh": fresh,
+                 "synthetic": fresh}
         runs = {arm: trained(profile, arm, pools, root, seeds, folder)
                 for arm in (*REFERENCES, *controls, *(f"{name}_then_real" for name in controls))}
         right = {arm: correct(profile, tasks, test) for arm, tasks in runs.items()}
         patients = records.read_table(folder / "population" / "test" / "index.csv", records.INDEX)["patient_id"]
-    blocks = FRAMES[PRIMARY_METRIC](test.labels, patients)
+    blocks = FRAMES[PRIMARY_METRIC](test.labels, patients.to_numpy())
 
-    def judged(name: str) -> dict:
-        interval: Interval = weaker(*(contrast(right[f"{name}_then_real"], right[one], blocks) for one in REFERENCES))
+    def judged(name: str) -> dict[str, Any]:
+        interval = weaker(*(contrast(right[f"{name}_then_real"], right[reference], blocks) for reference in REFERENCES))
         kept = {key: value if isinstance(value, int) else round(value, 6) for key, value in asdict(interval).items()}
         return dict(control=name, root_seed=root, word=judge(Evidence(interval, profile.evaluate.margin)).word, **kept)
 
@@ -110,21 +119,23 @@ def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> 
 
 def trained(profile: Profile, arm: str, pools: dict[str, LabelledImages], root: int, seeds: int, folder: Path
             ) -> list[Task]:
-    arch = profile.recipe.control_archs[0]
+    """Train an arm on the profile's first architecture, once per seed."""
+    arch, architecture = next(iter(profile.archs.items()))
     start = needed_by(ARMS[arm]) if ARMS[arm].stage == "finetune" else None
-    tasks = [Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root, pools,
-                  folder / f"{start}-{seed}.safetensors" if start else None, folder / f"{arm}-{seed}.safetensors")
+    tasks = [Task(ARMS[arm], arch, architecture, profile.recipe, 0, seed, root, pools,
+                  folder / f"{arm}-{seed}.safetensors", folder / f"{start}-{seed}.safetensors" if start else None)
              for seed in range(seeds)]
     train_all(tasks, profile.compute.processes)
     return tasks
 
 
 def correct(profile: Profile, tasks: list[Task], test: LabelledImages) -> np.ndarray:
-    """float64 [1, seeds, images]: whether each run was right."""
+    """Return whether each run is right: float64 [1, seeds, images]."""
     device = prepare_torch(profile.compute.threads)
-    said = predict([Trained(task.arm.name, task.seed, 0, task.out) for task in tasks], tasks[0].architecture,
-                   len(test.classes), test.images, device)
-    return (said.argmax(axis=2) == test.labels)[None].astype(float)
+    networks = (read_classifier(task.out, task.architecture, len(test.classes), test.images.shape[1]).to(device)
+                for task in tasks)
+    predicted = [probabilities(network, test.images, device).argmax(axis=1) for network in networks]
+    return (np.stack(predicted) == test.labels)[None].astype(float)
 
 
 if __name__ == "__main__":

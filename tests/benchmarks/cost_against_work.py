@@ -63,8 +63,8 @@ def frames(file: Path, n: int, size: int) -> None:
 
 def measure(profile, file: Path, n: int, size: int, batch: int) -> dict:
     """Images a second after the first updates, and the peak of private memory."""
-    from synthplanes.data.selection import LabelledImages
     from synthplanes.compute.devices import prepare_torch
+    from synthplanes.data.selection import LabelledImages
     from synthplanes.diffusion import training
     mapped = np.load(file, mmap_mode="r")
     labels = np.arange(n) % 6
@@ -73,7 +73,7 @@ def measure(profile, file: Path, n: int, size: int, batch: int) -> dict:
                          images.classes)
     device, times, memory = prepare_torch(threads=1), [], []
 
-    class Watch(training.NothingKept):
+    class Watch(training.NoCheckpoints):
         def due(self) -> bool:  # asked after every update
             times.append(time.perf_counter())
             memory.append(private_memory())

@@ -31,9 +31,9 @@ from measured import keep
 from phantom_yardsticks import population
 
 from synthplanes.command import run
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
-from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion import training
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
+from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion import training
@@ -19,7 +20,6 @@ from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.protocol.profiles import Profile
-from synthplanes.compute.torchvision_operators import declare_missing
 
 EPOCHS, BATCH, RATE, WARM_UP_STEPS, STEPS = 100, 16, 1e-4, 500, 1000  # the script's defaults
 

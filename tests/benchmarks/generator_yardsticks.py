@@ -12,7 +12,7 @@ draws from them in several ways; and for every way tells
 - label fidelity: how many labels a judge recognises that learned from fresh patients (of real images there are none:
   from the budget's own training images),
 - possible copies: how many images are nearer to a training image than 99 % of the validation images are,
-- `synthetic` and `synthetic_then_real` of the first architecture that trains `mixed`, by the profile's recipe, on those
+- `synthetic` and `synthetic_then_real` of the first architecture that trains `joint`, by the profile's recipe, on those
   patients, beside `real` at equal updates.
 
 What is asked of a generator is the last; the first and the eye mislead. For the eye a sheet of each way lies in
@@ -32,22 +32,22 @@ from min_snr import min_snr
 from phantom_yardsticks import population, score, train_all, world
 
 from synthplanes import records
-from synthplanes.protocol.arms import ARMS
-from synthplanes.classification.judging import judge
+from synthplanes.audit.copies import copies
+from synthplanes.audit.label_fidelity import label_fidelity
+from synthplanes.classification.label_classifier import judge
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
-from synthplanes.data.preparation.contact_sheet import write_contact_sheet
-from synthplanes.phantom import VERSION
-from synthplanes.data.selection import LabelledImages, read_budget, read_classes
 from synthplanes.compute.devices import prepare_torch
+from synthplanes.data.preparation.contact_sheet import write_contact_sheet
+from synthplanes.data.selection import LabelledImages, read_budget, read_classes
 from synthplanes.diffusion import warm_start
 from synthplanes.diffusion.denoiser import Denoiser
 from synthplanes.diffusion.guide import Guide, train_guide
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.diffusion.training import Trained, configure, train
 from synthplanes.errors import UserError
-from synthplanes.audit.copies import copies
-from synthplanes.audit.label_fidelity import label_fidelity
+from synthplanes.phantom import VERSION
+from synthplanes.protocol.arms import ARMS
 from synthplanes.protocol.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,7 +202,7 @@ def fidelity(probabilities: np.ndarray, images: LabelledImages) -> dict:
 def classifiers(profile: Profile, pools: dict, sets: list[LabelledImages], classes: tuple[str, ...], root: int,
                 seeds: int, folder: Path) -> list[dict]:
     """Per set {"synthetic", "synthetic_then_real"}, and at the end {"real"}: balanced accuracy, mean and SD."""
-    arch = profile.recipe.mixed_archs[0]
+    arch = profile.recipe.joint_archs[0]
 
     def task(name: str, arm: str, seed: int, pools: dict, start: Path | None = None) -> tuple[str, Task]:
         return name, Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root, pools, start,

@@ -21,12 +21,12 @@ from measured import keep
 from phantom_yardsticks import population, train_all
 
 from synthplanes import seeds as randomness
-from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
-from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.compute.devices import prepare_torch
+from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
+from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.protocol.profiles import read_profile
 
 

@@ -1,4 +1,4 @@
-"""The rival of the generator's loss: v-prediction weighted by min-SNR (Hang 2023, gamma 5) at the noise of DDPM's steps.
+"""The real_data_baseline of the generator's loss: v-prediction weighted by min-SNR (Hang 2023, gamma 5) at the noise of DDPM's steps.
 
 With EDM's preconditioning the network's output is minus the velocity v of images scaled to unit variance (Salimans &
 Ho 2022), at alpha = sigma_d / sqrt(sigma^2 + sigma_d^2), and EDM's weighting gives its squared error the weight 1 at

@@ -22,9 +22,9 @@ from synthplanes import seeds
 from synthplanes.classification.fitting import Portion, class_balanced, fit
 from synthplanes.classification.networks import build
 from synthplanes.command import run
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import read_all, read_budget, read_classes
-from synthplanes.compute.devices import prepare_torch
 from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.sampling import draw, plan
 from synthplanes.protocol.profiles import Profile, read_profile

@@ -1,4 +1,4 @@
-"""Worlds whose truth is known: test patients, and which of their images three arms' classifiers get right.
+"""Draw worlds whose truth is known: test patients, and which of their images three arms' classifiers get right.
 
 A latent probit model with random effects. The classifier of arm X, unit u and seed s is right about image i of
 patient p and class g where
@@ -43,7 +43,7 @@ class Spread:
     n_seeds: int = 1          # nested in a unit, and averaged
 
     def total(self, arm: str) -> float:
-        """S of one arm."""
+        """Return S of one arm."""
         parts = [1, PATIENT, IMAGE, OWN_IMAGE, self.seed, self.patient, self.both, self.generator * (arm == "arm")]
         return float(np.linalg.norm(parts))
 
@@ -68,6 +68,7 @@ class Design:
 
     @property
     def name(self) -> str:
+        """The design in words, from which its worlds are seeded."""
         return f"{self.dominant} {self.classes} {self.n_patients} {self.n_units}"
 
 
@@ -81,7 +82,7 @@ class World:
     latent: dict[str, np.ndarray]
 
     def correct(self, arm: str, effect: float = 0.0) -> np.ndarray:
-        """The share of a unit's seeds that were right, [units, images], for a gain of `effect` over `real`."""
+        """Return the share of a unit's seeds that are right, [units, images], for a gain of `effect` over `real`."""
         accuracy = ACCURACY + effect * (1 - ACCURACY) / np.mean(1 - ACCURACY)
         threshold = -self.spread.total(arm) * ndtri(accuracy)
         right = self.latent[arm] > threshold[self.labels].astype(np.float32)
@@ -89,7 +90,7 @@ class World:
 
 
 def draw(design: Design, root: int, number: int) -> World:
-    """World `number` of a design; the same world for all effects, so that power grows along one set of draws."""
+    """Draw world `number` of a design; it is the same for all effects, so that power grows along one set of draws."""
     rng, spread = seeds.generator(root, "calibration", design.name, number), SPREADS[design.dominant]
     counts = _bank(root)[rng.integers(0, BANK, design.n_patients)]                   # [patients, classes]
     if design.classes == "balanced":
@@ -109,18 +110,18 @@ def draw(design: Design, root: int, number: int) -> World:
         unit = normal(spread.generator * (arm == "arm"), design.n_units, 1) + normal(spread.seed, *shape[:2])
         both = normal(spread.both, design.n_units, design.n_patients)
         latent[arm] = normal(1, *shape)
-        for row, its_unit, its_both in zip(latent[arm], unit, both):     # one unit at a time stays in the cache
+        for row, its_unit, its_both in zip(latent[arm], unit, both, strict=True):  # one at a time stays in the cache
             row += its_both[patients] + own + its_unit[:, None]
     return World(labels, patients, spread, latent)
 
 
 @cache
 def _bank(root: int) -> np.ndarray:
-    """int [patients, classes]: images of patients like those that train FETAL_PLANES_DB.
+    """Draw the images of patients like those that train FETAL_PLANES_DB: int [patients, classes].
 
     With root 0 they have 1 to 82 images, median 6, mean 8.0 (there: 1 to 88, median 5, mean 8.0).
     """
     place = {name: number for number, name in enumerate(population.CLASSES)}
-    rows = [[place[label] for label, _, _ in patient.planned]
+    rows = [[place[view.label] for view in patient.views]
             for patient in population.patients(seeds.derive(root, "calibration bank"), "train", BANK)]
     return np.stack([np.bincount(row, minlength=len(place)) for row in rows])

@@ -3,7 +3,7 @@
     python tests/benchmarks/training_length.py [--profile african_cv] [--times 1 2 4] [--root-seed 1] [--seeds 2]
         [--processes N]
 
-The plateau gate tells after a run whether its updates were enough; this tells before one. For every length in
+The convergence check tells after a run whether its updates were enough; this tells before one. For every length in
 `--times` both stages' updates of the profile are multiplied by it, and the arm `real` is trained by the profile's
 recipe with every architecture on the training images of every replicate, with classifier seeds of a root seed of its
 own. It tells the mean balanced accuracy on the replicates' validation images, and what the next length gains over it,
@@ -23,12 +23,12 @@ from measured import FILE, keep
 from phantom_yardsticks import longer, train_all
 
 from synthplanes import records
-from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.classification.prediction import Trained, predict
 from synthplanes.classification.runs import Task
 from synthplanes.command import run
-from synthplanes.data.selection import LabelledImages, read_budget, read_classes
 from synthplanes.compute.devices import prepare_torch
+from synthplanes.data.selection import LabelledImages, read_budget, read_classes
+from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.protocol.profiles import read_profile
 
 PREPARED = Path(__file__).resolve().parents[2] / "artifacts" / "prepared"

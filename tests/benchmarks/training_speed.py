@@ -25,16 +25,16 @@ from diffusers_script import BATCH, EPOCHS, Script, conditions_of
 from measured import FILE, keep
 from torch.utils.flop_counter import FlopCounterMode
 
-from synthplanes.protocol import counted_work
 from synthplanes import records
 from synthplanes.classification.fitting import Portion, fit
 from synthplanes.classification.networks import build
 from synthplanes.command import run
-from synthplanes.phantom import CLASSES, VERSION, Phantom, simulate
-from synthplanes.data.selection import LabelledImages
 from synthplanes.compute.devices import prepare_torch
+from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion import training
 from synthplanes.diffusion.denoiser import Denoiser, loss_per_image
+from synthplanes.phantom import CLASSES, VERSION, Phantom, simulate
+from synthplanes.protocol import counted_work
 from synthplanes.protocol.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]

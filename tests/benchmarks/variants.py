@@ -80,7 +80,7 @@ def only(profile: str, parameters: Profile, role: str, fields: dict[str, object]
     return {**{f"{section}.archs.{other}": None for other in parameters.used_archs() if other != role},
             **{f"{section}.archs.{role}.{name}": value for name, value in fields.items()},
             **{f"{section}.recipe.{name}": [arch for arch in getattr(parameters.recipe, name) if arch == role]
-               for name in ("mixed_archs", "control_archs", "rival_archs")}}
+               for name in ("joint_archs", "control_archs", "real_data_baseline_archs")}}
 
 
 def experiment(profile: str, changes: dict[str, object]) -> dict:

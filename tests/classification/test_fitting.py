@@ -1,29 +1,29 @@
 """`fit`: learning, pairing by seed, separate batch-norm statistics, the schedule, equal learning-rate integrals."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from synthplanes.classification import flattening
 from synthplanes.classification.augmentation import ANGLE, ERASED, SCALE, SHIFT, augment, augment_strongly
-from synthplanes.classification.fitting import (Portion, batch_norm_statistics, class_balanced, fit, patient_balanced,
-                                                schedule)
-from synthplanes.classification.flattening import Flattened
-from synthplanes.classification.networks import build
+from synthplanes.classification.fitting import Portion, TrainingStage, batch_norm_statistics, fit, schedule
+from synthplanes.classification.networks import build, probabilities
+from synthplanes.compute.draws import class_balanced, patient_balanced
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
-from synthplanes.protocol.profiles import read_profile
 from synthplanes.protocol.config import Architecture, Recipe
+from synthplanes.protocol.profiles import read_profile
+
+CPU = torch.device("cpu")
 
 RECIPE = Recipe.model_validate(dict(
     stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,
     weight_decay=0.05, label_smoothing=0.0, warmup_fraction=0.1, ema_halflife_updates=4, augmentation=0.3,
-    rehearsal_share=0.0, mixed_synthetic_share=0.5, mixed_archs=[], plateau_seeds=1, controls=[], control_archs=[],
-    rivals=[], rival_archs=[]))
+    rehearsal_fraction=0.0, joint_synthetic_fraction=0.5, convergence_seeds=1, optional_arms={}))
 
 
 def squares(n: int = 48, brightness: int = 200) -> LabelledImages:
@@ -37,7 +37,6 @@ def squares(n: int = 48, brightness: int = 200) -> LabelledImages:
 
 
 def network():
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     return build(Architecture(model="test_resnet", learning_rate=0.003, options={}), 2, 16)
 
@@ -46,51 +45,39 @@ def test_it_learns_and_repeats_itself():
     results = []
     for _ in range(2):
         net = network()
-        history = fit(net, [Portion(squares(), 16, True)], 40, 3e-3, RECIPE, 7, torch.device("cpu"))
+        history = fit(net, TrainingStage([Portion(squares(), 16, True)], 40, 3e-3, 7), RECIPE, CPU)
         results.append(net.state_dict())
         assert history[-1][1] < 0.5 * history[0][1]
     assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values()))
 
 
-def test_tensors_of_a_row_begin_where_they_may(monkeypatch):
-    monkeypatch.setattr(flattening, "alignment", lambda device: 16)
-    net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Conv2d(3, 5, 1))  # odd sizes
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    flat = Flattened(net)
-    own = [*net.parameters(), *(one for one in net.buffers() if one.is_floating_point())]
-    for row, pieces in ((flat.values, own), (flat.gradients, [one.grad for one in net.parameters()])):
-        begins = [(one.data_ptr() - row.data_ptr()) // 4 for one in pieces]
-        assert len(set(begins)) == len(begins) and all(begin % 16 == 0 for begin in begins)
-    assert len(flat.values) == 16 * (2 + 1 + 1 + 1 + 1 + 1 + 1 + 1) and flat.values.count_nonzero() <= 27 + 3 + 15 + 5 + 12
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-
-
-@pytest.mark.parametrize("step", [1, 16])
-def test_a_row_of_numbers_trains_as_separate_tensors_do(step, monkeypatch):
-    """One update by torch's AdamW on each tensor, and its average of weights, are the reference."""
-    monkeypatch.setattr(flattening, "alignment", lambda device: step)
-    rows, plain = network().to(memory_format=torch.channels_last), network().to(memory_format=torch.channels_last)
-    flat = Flattened(rows)
-    groups = [dict(params=[p for p in plain.parameters() if p.ndim > 1], weight_decay=0.3),
-              dict(params=[p for p in plain.parameters() if p.ndim <= 1], weight_decay=0.0)]
+def test_an_update_is_torchs_own(monkeypatch):
+    """Updates by torch's plain AdamW on contiguous tensors, and the average of the weights by its formula."""
     # A large eps, or Adam makes whole steps of gradients that are nothing but rounding.
-    theirs = torch.optim.AdamW(groups, lr=3e-3, eps=1e-3)
-    ours = torch.optim.AdamW([dict(params=[flat.decayed], weight_decay=0.3),
-                              dict(params=[flat.others], weight_decay=0.0)], lr=3e-3, eps=1e-3, fused=True)
-    images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(3))
-    for _ in range(3):
-        flat.gradients.zero_()
-        theirs.zero_grad()
-        for net, optimiser in ((rows, ours), (plain, theirs)):
-            net.train()(images).square().sum().backward()
-            optimiser.step()
-    flat.release(flat.values)
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(rows.state_dict().values(), plain.state_dict().values()))
-    assert rows.body.conv1[0].weight.is_contiguous(memory_format=torch.channels_last)
-    assert len({one.untyped_storage().data_ptr() for one in rows.parameters()}) == len(list(rows.parameters()))
-    twice = Flattened(rows)
-    twice.release(2 * twice.values)
-    assert torch.allclose(rows.body.fc.weight, 2 * plain.body.fc.weight, atol=2e-5)
+    monkeypatch.setattr(torch.optim, "AdamW", partial(torch.optim.AdamW, eps=1e-3))
+    recipe = RECIPE.model_copy(update=dict(augmentation=0.0))
+    stage = TrainingStage([Portion(squares(), 16, True)], 3, 3e-3, 7)
+    ours, plain = network(), network().train()
+    fit(ours, stage, recipe, CPU)
+    groups = [dict(params=[p for p in plain.parameters() if p.ndim > 1], weight_decay=recipe.weight_decay),
+              dict(params=[p for p in plain.parameters() if p.ndim <= 1], weight_decay=0.0)]
+    optimiser, generator = torch.optim.AdamW(groups, foreach=False), torch.Generator().manual_seed(7)
+    average = {name: value.clone() for name, value in plain.state_dict().items()}
+    chances = torch.from_numpy(class_balanced(squares().labels))
+    for update in range(3):
+        rows = torch.multinomial(chances, 16, replacement=True, generator=generator)
+        images = torch.from_numpy(to_float(squares().images[rows])).unsqueeze(1)
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-3 * schedule(update, 3, recipe.warmup_fraction)
+        optimiser.zero_grad()
+        functional.cross_entropy(plain(images), torch.from_numpy(squares().labels[rows])).backward()
+        optimiser.step()
+        keep = min(0.5 ** (1 / recipe.ema_halflife_updates), (1 + update) / (10 + update))
+        for name, value in plain.state_dict().items():
+            average[name] = keep * average[name] + (1 - keep) * value
+    for name, value in ours.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, average[name], atol=1e-5), name
 
 
 def test_augmentation_warps_as_torch_says(monkeypatch):
@@ -129,16 +116,9 @@ def test_schedule_rises_then_falls_to_zero():
     assert np.mean(values) == pytest.approx(0.5, abs=1e-3)
 
 
-def test_class_balance():
-    labels = np.array([0] * 9 + [2])
-    assert class_balanced(labels)[labels == 2].sum() == pytest.approx(0.5)
-
-
-def test_patient_balance():
-    """Of class a patient p has three images and q one; class b has one patient with two images."""
+def test_a_portion_draws_by_image_or_by_patient():
     images = replace(squares(6), labels=np.array([0, 0, 0, 0, 1, 1]), patient_ids=np.array(list("pppqqq")))
-    assert np.allclose(patient_balanced(images), [1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 4, 1 / 4])
-    assert np.allclose(patient_balanced(replace(images, patient_ids=None)), class_balanced(images.labels))
+    assert np.allclose(Portion(images, 4, True).chances, class_balanced(images.labels))
     assert np.allclose(Portion(images, 4, True, by_patient=True).chances, patient_balanced(images))
 
 
@@ -150,8 +130,9 @@ def test_half_of_the_target_comes_from_the_teacher():
 
     only_a = replace(squares(), labels=np.zeros(48, dtype=np.int64))
     alone, pupil = network(), network()
-    fit(alone, [Portion(only_a, 16, True)], 60, 3e-3, RECIPE, 7, torch.device("cpu"))
-    fit(pupil, [Portion(only_a, 16, True)], 60, 3e-3, RECIPE, 7, torch.device("cpu"), teacher=Sure())
+    stage = TrainingStage([Portion(only_a, 16, True)], 60, 3e-3, 7)
+    fit(alone, stage, RECIPE, CPU)
+    fit(pupil, stage, RECIPE, CPU, teacher=Sure())
     images = torch.from_numpy(to_float(only_a.images)).unsqueeze(1)
     with torch.no_grad():
         sure, torn = (net.train()(images).softmax(dim=1)[:, 0].mean().item() for net in (alone, pupil))
@@ -185,7 +166,7 @@ LEVIT = Architecture(model="levit_128s", learning_rate=0.01, options=dict(
 @pytest.mark.parametrize("role", ["residual", "convolutional", "attention", "LeViT"])
 def test_weights_read_back_predict_as_the_trained_network_did(repository, role):
     """Also where a network keeps what it computed from its weights (the attention biases of LeViT)."""
-    known = {**read_profile("african", repository / "params.yaml").used_archs(), "LeViT": LEVIT}
+    known = {**read_profile("african", repository / "params.yaml").archs, "LeViT": LEVIT}
     architecture = known[role]
     images = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     trained = build(architecture, 3, 32)
@@ -202,9 +183,19 @@ def test_weights_read_back_predict_as_the_trained_network_did(repository, role):
         assert torch.equal(again(images), trained(images))
 
 
+def test_probabilities_do_not_depend_on_the_number_of_images(monkeypatch):
+    monkeypatch.setattr("synthplanes.classification.networks.BATCH", 10)
+    net = network()
+    all_of_them = probabilities(net, squares().images, CPU)
+    assert all_of_them.shape == (48, 2) and all_of_them.dtype == np.float32
+    assert np.allclose(all_of_them.sum(axis=1), 1, atol=1e-6) and not net.training
+    assert np.allclose(all_of_them[20:25], probabilities(net, squares().images[20:25], CPU), atol=1e-6)
+    assert probabilities(net, squares().images[:0], CPU).shape == (0, 2)
+
+
 def test_faults_are_one_sentence():
     with pytest.raises(UserError, match="loss is nan"):
-        fit(network(), [Portion(squares(), 16, True)], 5, float("inf"), RECIPE, 7, torch.device("cpu"))
+        fit(network(), TrainingStage([Portion(squares(), 16, True)], 5, float("inf"), 7), RECIPE, CPU)
     with pytest.raises(UserError, match="timm has no model 'resnet_of_dreams'"):
         build(Architecture(model="resnet_of_dreams", learning_rate=0.1, options={}), 2, 16)
     with pytest.raises(UserError, match="does not take 20 px"):

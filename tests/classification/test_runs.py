@@ -1,19 +1,18 @@
-"""Runs of a cell: the pools behind the controls, files on disk, pairing across arms, and prediction."""
+"""Train runs: the pools behind the controls, pairing across arms, and what each stage trains on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from synthplanes.protocol.arms import ARMS
-from synthplanes.classification.prediction import Trained, predict
-from synthplanes.classification.runs import Task, images_of, second_stage, train_cell, train_one
-from synthplanes.data.selection import LabelledImages
-from synthplanes.protocol.profiles import read_profile
-from synthplanes.records import CLASSIFIER_HISTORY, read_table
-from synthplanes.protocol.config import Architecture
+from synthplanes.classification.runs import Task, images_of, second_stage, stages_of, train_one
+from synthplanes.compute.checkpoints import Checkpoints, images_sha256
 from synthplanes.compute.weights import read_weights
+from synthplanes.data.selection import LabelledImages
+from synthplanes.protocol.arms import ARMS, single_stage_ratio
+from synthplanes.protocol.profiles import read_profile
 
 
 def labelled(n: int, seed: int, classes=("a", "b", "c")) -> LabelledImages:
@@ -24,81 +23,117 @@ def labelled(n: int, seed: int, classes=("a", "b", "c")) -> LabelledImages:
 
 
 POOLS = {"real": labelled(30, 0), "synthetic": labelled(60, 1), "fresh": labelled(60, 2)}
+SHA256 = {name: images_sha256(images) for name, images in POOLS.items()}
 
 
 @pytest.fixture
-def smoke(repository):
-    profile = read_profile("smoke", repository / "params.yaml")
-    recipe = profile.recipe.model_copy(update=dict(stage_1_updates=4, stage_2_updates=3, batch_size=8))
-    return profile.model_copy(update=dict(recipe=recipe, compute=profile.compute.model_copy(update=dict(processes=1))))
+def recipe(repository):
+    return read_profile("smoke", repository / "params.yaml").recipe.model_copy(
+        update=dict(stage_1_updates=4, stage_2_updates=3, batch_size=8))
 
 
-def task(profile, name, out, seed=0, start=None):
-    return Task(ARMS[name], seed, 0, "residual", profile.used_archs()["residual"], profile.recipe, 5, POOLS, start, out)
+@pytest.fixture
+def task(recipe, repository, tmp_path):
+    architecture = read_profile("smoke", repository / "params.yaml").archs["residual"]
+
+    def make(arm: str, **changes) -> Task:
+        own = Task(ARMS[arm], "residual", architecture, recipe, replicate=0, seed=0, root_seed=5, pools=POOLS,
+                   out=tmp_path / f"{arm}-s0.safetensors")
+        return replace(own, **changes)
+    return make
 
 
-def test_pools_of_the_controls(smoke, tmp_path):
-    one = task(smoke, "null", tmp_path / "x")
-    null, poison = images_of(one, "null"), images_of(one, "poison")
+def same(a: Path, b: Path) -> bool:
+    return a.read_bytes() == b.read_bytes()
+
+
+def test_pools_of_the_controls(task):
+    null, permuted_labels = images_of(task("null"), "null"), images_of(task("permuted_labels"), "permuted_labels")
     assert len(null) == len(POOLS["synthetic"]) and set(null.image_ids) <= set(POOLS["real"].image_ids)
-    assert np.array_equal(poison.images, POOLS["synthetic"].images)
-    assert sorted(poison.labels) == sorted(POOLS["synthetic"].labels)
-    assert not np.array_equal(poison.labels, POOLS["synthetic"].labels)
-    assert images_of(one, "fresh") is POOLS["fresh"]
+    assert np.array_equal(permuted_labels.images, POOLS["synthetic"].images)
+    assert sorted(permuted_labels.labels) == sorted(POOLS["synthetic"].labels)
+    assert not np.array_equal(permuted_labels.labels, POOLS["synthetic"].labels)
+    assert images_of(task("oracle"), "fresh") is POOLS["fresh"]
 
 
-def test_arms_share_initialisation_and_batches(smoke, tmp_path):
-    """real and null-free two-stage arms of one seed differ only by their images: same images, same weights."""
-    train_one(task(smoke, "synthetic", tmp_path / "synthetic-s0.safetensors"))
-    swapped = {**POOLS, "fresh": POOLS["synthetic"]}
-    other = task(smoke, "oracle", tmp_path / "oracle-s0.safetensors")
-    train_one(Task(**{**other.__dict__, "pools": swapped}))
-    a, b = (read_weights(tmp_path / f"{name}-s0.safetensors") for name in ("synthetic", "oracle"))
-    assert all(torch.equal(a[k], b[k]) for k in a)
+def test_the_null_control_draws_classes_alike(task):
+    few = replace(POOLS["real"], labels=np.array([0] * 28 + [1, 2]))
+    many = labelled(3000, 1)
+    counts = np.bincount(images_of(task("null", pools={"real": few, "synthetic": many}), "null").labels)
+    assert np.all(np.abs(counts - 1000) < 100)
 
 
-def test_rehearsal_is_a_second_portion(smoke, tmp_path):
-    rehearsing = smoke.model_copy(update=dict(recipe=smoke.recipe.model_copy(update=dict(rehearsal_share=0.25))))
-    portions = second_stage(task(rehearsing, "synthetic_then_real", tmp_path / "x"))
-    assert [(p.size, p.keeps_statistics) for p in portions] == [(6, True), (2, False)]
-    assert len(second_stage(task(rehearsing, "real_short", tmp_path / "x"))) == 1
+def test_arms_share_initialisation_and_batches(task):
+    """Two arms of one seed differ only by their images: the same images give the same weights."""
+    train_one(task("synthetic"))
+    train_one(task("oracle", pools={**POOLS, "fresh": POOLS["synthetic"]}))
+    assert same(task("synthetic").out, task("oracle").out)
 
 
-def test_a_cell_twice_gives_the_same_bytes_for_any_number_of_processes(smoke, tmp_path):
-    two = smoke.model_copy(update=dict(compute=smoke.compute.model_copy(update=dict(processes=2))))
-    train_cell("pretrain", smoke, "residual", [POOLS], tmp_path / "one")
-    train_cell("pretrain", two, "residual", [POOLS], tmp_path / "two")
-    files = sorted(p.name for p in (tmp_path / "one" / "r0").iterdir())
-    assert len(files) == 4 * smoke.replication.seeds + 1  # synthetic, oracle, null, poison, and the history
-    for name in files:
-        assert (tmp_path / "one" / "r0" / name).read_bytes() == (tmp_path / "two" / "r0" / name).read_bytes()
+def test_stages_of_an_arm(task, recipe):
+    """(number, updates, peak over the architecture's) of every stage."""
+    def stages(arm, **changes):
+        rate = task(arm).architecture.learning_rate
+        return [(number, stage.updates, pytest.approx(stage.peak_learning_rate / rate))
+                for number, stage in stages_of(task(arm, **changes))]
 
-    train_cell("finetune", smoke, "residual", [POOLS], tmp_path / "fine", tmp_path / "one")
-    trained = [Trained("synthetic_then_real", seed, 0, tmp_path / "fine" / "r0" / f"synthetic_then_real-s{seed}.safetensors")
-               for seed in range(2)]
-    p = predict(trained, Architecture(model="test_resnet", learning_rate=0.003, options={}), 3, POOLS["real"].images, torch.device("cpu"))
-    assert p.shape == (2, 30, 3) and p.dtype == np.float32 and np.allclose(p.sum(axis=2), 1, atol=1e-5)
-    assert not np.array_equal(p[0], p[1])
-
-
-def test_a_pupil_learns_from_the_teacher_of_its_seed(smoke, tmp_path):
-    for processes in (1, 2):
-        profile = smoke.model_copy(update=dict(compute=smoke.compute.model_copy(update=dict(processes=processes))))
-        train_cell("baseline", profile, "residual", [POOLS], tmp_path / str(processes))
-    one, two = (tmp_path / str(processes) / "r0" for processes in (1, 2))
-    names = sorted(path.name for path in one.iterdir())
-    assert {f"real_{rival}-s1.safetensors" for rival in ("augmented", "by_patient", "distilled")} <= set(names)
-    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
-    history = read_table(one / "history.csv", CLASSIFIER_HISTORY)
-    assert history["arm"][-1] == "real_distilled"  # after the others, its teacher among them
-    pupil = task(smoke, "real_distilled", tmp_path / "pupil-s0.safetensors")
-    train_one(replace(pupil, root_seed=smoke.replication.root_seed, teacher=one / "real-s0.safetensors"))
-    taught, (a, b) = read_weights(one / "real_distilled-s0.safetensors"), (
-        read_weights(tmp_path / "pupil-s0.safetensors"), read_weights(one / "real-s0.safetensors"))
-    assert all(torch.equal(taught[k], a[k]) for k in a) and not all(torch.equal(taught[k], b[k]) for k in b)
+    ratio = recipe.stage_2_learning_rate_ratio
+    assert stages("real_short") == [(2, 3, 1.0)]
+    assert stages("real") == [(1, 7, single_stage_ratio(recipe))]
+    assert stages("real_long") == [(1, 14, single_stage_ratio(recipe))]
+    assert stages("real_two_stage") == [(1, 4, 1.0), (2, 3, ratio)]
+    assert stages("synthetic") == [(1, 4, 1.0)]
+    assert stages("synthetic_then_real", first_stage=Path("made")) == [(2, 3, ratio)]
+    (_, joint), = stages_of(task("joint"))
+    assert [(part.size, part.keeps_statistics) for part in joint.portions] == [(4, True), (4, False)]
 
 
-def test_a_cell_of_no_arms_is_an_empty_history(smoke, tmp_path):
-    nothing = smoke.model_copy(update=dict(recipe=smoke.recipe.model_copy(update=dict(mixed_archs=[]))))
-    assert train_cell("joint", nothing, "residual", [POOLS], tmp_path) == {}
-    assert [path.name for path in (tmp_path / "r0").iterdir()] == ["history.csv"]
+def test_rehearsal_is_a_second_portion(task, recipe):
+    rehearsing = recipe.model_copy(update=dict(rehearsal_fraction=0.25))
+    portions = second_stage(task("synthetic_then_real", recipe=rehearsing))
+    assert [(part.size, part.keeps_statistics) for part in portions] == [(6, True), (2, False)]
+    assert len(second_stage(task("real_short", recipe=rehearsing))) == 1
+
+
+def test_a_pupil_learns_from_its_teacher(task, tmp_path):
+    train_one(task("real"))
+    train_one(task("real_distilled", teacher=task("real").out))
+    train_one(task("real_distilled", out=tmp_path / "alone"))
+    assert not same(task("real_distilled").out, task("real").out)
+    assert same(tmp_path / "alone", task("real").out)  # without a teacher the arm is `real`
+
+
+def test_a_kept_classifier_is_not_trained_again(task, tmp_path, monkeypatch):
+    own = task("real", piece=Checkpoints(tmp_path / "checkpoints").piece("real"))
+    history = train_one(own)
+    first = own.out.read_bytes()
+    own.out.unlink()
+    monkeypatch.setattr("synthplanes.classification.runs.fit", lambda *_: pytest.fail("trained again"))
+    assert train_one(own) == history and own.out.read_bytes() == first
+
+
+def test_all_that_decides_the_result_is_part_of_its_identity(task, recipe):
+    def identity(arm="synthetic", sha256=SHA256, **changes):
+        return task(arm, **changes).identity(sha256)
+
+    own = identity()
+    faster = task("synthetic").architecture.model_copy(update=dict(learning_rate=0.1))
+    others = [identity(seed=1), identity(replicate=1), identity(root_seed=6), identity("real"), identity(arch="other"),
+              identity(architecture=faster), identity(recipe=recipe.model_copy(update=dict(weight_decay=0.1))),
+              identity(sha256={**SHA256, "real": "0"}), identity(sha256={**SHA256, "synthetic": "0"})]
+    assert identity() == own and all(other != own for other in others)
+    # What other runs there are, and images that the arm does not use, change nothing.
+    assert identity(recipe=recipe.model_copy(update=dict(optional_arms={}, convergence_seeds=1))) == own
+    assert identity(sha256={**SHA256, "fresh": "0"}) == own
+    assert identity("real", sha256={**SHA256, "synthetic": "0"}) == identity("real")
+
+
+def test_the_first_stage_is_part_of_the_identity(task, tmp_path):
+    train_one(task("synthetic"))
+    first = task("synthetic_then_real", first_stage=task("synthetic").out)
+    before = first.identity(SHA256)
+    train_one(task("synthetic", seed=1))
+    assert first.identity(SHA256) != before
+    train_one(first)
+    a, b = read_weights(first.out), read_weights(task("synthetic").out)
+    assert not all(torch.equal(a[name], b[name]) for name in a)

@@ -1,12 +1,17 @@
+"""Sources in memory, profiles that hold what `prepare` reads, and a local HTTP server."""
+
 import http.server
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from synthplanes import records
+from synthplanes.protocol.config import Guards
+from synthplanes.protocol.profiles import Profile, from_subset
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -16,7 +21,7 @@ class Made:
     """A source of frames in memory; a frame of None stands for a missing file."""
 
     frames: list
-    table: records.Table
+    table: pd.DataFrame
     classes: tuple[str, ...]
     name: str = "made"
 
@@ -30,12 +35,11 @@ class Made:
 @pytest.fixture
 def make_table():
     """A SOURCE table from (patient, label, role) triples; image ids are i0, i1, ..."""
-    def make(rows, **columns):
-        return records.Table.of_rows(records.SOURCE, [
-            {**dict(image_id=f"i{number}", file=f"i{number}.png", patient_id=patient, label=label, role=role,
-                    scanner="", operator="", sub_plane=""),
-             **{name: values[number] for name, values in columns.items()}}
-            for number, (patient, label, role) in enumerate(rows)])
+    def make(rows):
+        return records.SOURCE.frame(
+            dict(image_id=f"i{number}", file=f"i{number}.png", patient_id=patient, label=label, role=role, scanner="",
+                 operator="", sub_plane="")
+            for number, (patient, label, role) in enumerate(rows))
     return make
 
 
@@ -46,6 +50,27 @@ def make_source(make_table):
         draws = np.random.default_rng(5)
         frames = [np.kron(draws.integers(0, 256, (6, 8)), np.ones((4, 4))).astype(np.uint8) for _ in rows]
         return Made(frames, make_table(rows), classes)
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_guards():
+    """Policies; keyword arguments replace those of real profiles."""
+    def make(**changes) -> Guards:
+        return Guards(**dict(missing="error", exact_across_roles="drop_from_train", exact_within_role="drop_from_train",
+                             near_across_roles="drop_from_train", near_within_role="keep", near_distance_bits=8,
+                             patient_on_two_roles="error") | changes)
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_profile(make_guards):
+    """A profile that holds what `prepare` reads and nothing else; keyword arguments are parameters of `prepare`."""
+    def make(budgets=None, generators=1, root_seed=0, **prepare) -> Profile:
+        values = dict(source="table", image_size=16, source_options={}, guards=make_guards().model_dump(),
+                      masked_boxes=[], validation_fraction=0.3, cross_validation="none") | prepare
+        return from_subset({"replication": {"root_seed": root_seed, "generators": generators},
+                            "budgets": budgets or {"half": 0.5}, "prepare": values})
     return make
 
 

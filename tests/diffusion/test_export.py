@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tests.diffusion.test_training import SAMPLE
 from torch.nn import functional
 
 from synthplanes import records
@@ -12,6 +11,7 @@ from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
 from synthplanes.diffusion.export import export
 from synthplanes.diffusion.solvers import multistep, noise_levels
+from tests.tiny_generator import SAMPLE
 
 CONFIGURATION = Configuration(16, 2, (32, 64), 1, (1,), 0.1, ("a", "b", "c"), ("x", "y"), -0.6, 0.4)
 SETTINGS = SAMPLE.model_copy(update=dict(steps=12, sigma_max=20.0, sigma_min=0.02))

@@ -28,11 +28,11 @@ class EarlyDenoiser(torch.nn.Module):
 
 
 class LinearGuide(torch.nn.Module):
-    """Two classes with log-odds (sum of pixels, 0)."""
+    """Two classes with logits (sum of pixels, 0)."""
 
-    def __init__(self, sees_estimate=False):
+    def __init__(self, takes_estimate=False):
         super().__init__()
-        self.sees_estimate = sees_estimate
+        self.takes_estimate = takes_estimate
 
     def forward(self, x, sigma):
         total = x.sum(dim=(1, 2, 3))
@@ -43,8 +43,8 @@ def image():
     return torch.arange(8, dtype=torch.float32).view(2, 1, 2, 2) / 10
 
 
-def guided(kind, scale=3.0, interval=(0.0, 10.0), sees_estimate=False):
-    guide = EarlyDenoiser() if kind == "auto" else LinearGuide(sees_estimate)
+def guided(kind, scale=3.0, interval=(0.0, 10.0), takes_estimate=False):
+    guide = EarlyDenoiser() if kind == "auto" else LinearGuide(takes_estimate)
     return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, guide)
 
 
@@ -72,7 +72,7 @@ def test_through_the_estimate_the_gradient_is_taken_at_it_and_carried_back():
     x, sigma = image(), 0.5
     p_a = torch.sigmoid(x.sum(dim=(1, 2, 3)) / 4)
     gradient = torch.stack([1 - p_a[0], -p_a[1]]) / 4
-    found = guided("classifier", sees_estimate=True)
+    found = guided("classifier", takes_estimate=True)
     assert torch.allclose(found(x, sigma), x / 2 + 3.0 * sigma ** 2 * gradient.view(2, 1, 1, 1), atol=1e-6)
     assert (found.forward_image_passes, found.gradient_image_passes) == (2, 4)
 
@@ -92,7 +92,7 @@ class MixtureDenoiser(torch.nn.Module):
 class ExactGuide(torch.nn.Module):
     """p(y | x; sigma) of that mixture, for images of one pixel."""
 
-    sees_estimate = False
+    takes_estimate = False
 
     def forward(self, x, sigma):
         return -(x.view(-1, 1) - MEANS) ** 2 / (2 * (DEVIATION ** 2 + sigma.view(-1, 1) ** 2))
@@ -104,7 +104,7 @@ class ExactGuideOnEstimates(torch.nn.Module):
     Its derivative is the closed form's, by the inverse's: d x / d D = 1 / (d D / d x).
     """
 
-    sees_estimate = True
+    takes_estimate = True
 
     def forward(self, estimate, sigma):
         with torch.no_grad():

@@ -1,21 +1,21 @@
-"""A small profile of predictions whose truth is known: skills per arm, noise per patient and per seed."""
+"""Make predictions of a small profile whose truth is known: skills per arm, noise per patient and per seed."""
 
 import numpy as np
 import pytest
 
-from synthplanes.records import PREDICTED, RUNS, Table
+from synthplanes.records import PREDICTED, RUNS
 from synthplanes.statistics.predictions import Predictions
 
 CLASSES = ("abdomen", "brain", "femur")
 SKILL = {"real_short": 0.2, "real": 1.0, "real_two_stage": 1.0, "real_long": 1.0, "synthetic": 0.6,
-         "synthetic_then_real": 1.6, "mixed": 1.0, "oracle": 1.8, "oracle_then_real": 2.0,
-         "null_then_real": 1.0, "poison_then_real": 0.7}
-ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "mixed")
+         "synthetic_then_real": 1.6, "joint": 1.0, "oracle": 1.8, "oracle_then_real": 2.0,
+         "null_then_real": 1.0, "permuted_labels_then_real": 0.7}
+ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "joint")
 
 
 @pytest.fixture
 def world():
-    """make(skills, ...) -> Predictions of one budget; the logit of the label grows with the arm's skill."""
+    """Return make(skills, ...) -> Predictions of one budget; the logit of the label grows with the arm's skill."""
 
     def make(skill=None, arms=ARMS, controls=(), control_archs=("residual",),
              archs=("residual", "convolutional"), budget="b25", n_patients=90, images_per_patient=3,
@@ -25,7 +25,7 @@ def world():
         patient = np.repeat(np.arange(n_patients), images_per_patient)
         labels = rng.integers(0, len(CLASSES), len(patient))
         role = np.where(patient % 3 == 0, "validation", "test")
-        images = Table(PREDICTED, dict(
+        images = PREDICTED.typed(dict(
             image_id=[f"i{i:04d}" for i in range(len(patient))], patient_id=[f"p{p:03d}" for p in patient],
             label=[CLASSES[c] for c in labels], role=role, scanner=[""] * len(patient),
             operator=[""] * len(patient), sub_plane=[""] * len(patient)))
@@ -42,6 +42,6 @@ def world():
                         logits.append(logit)
         exponentials = np.exp(np.array(logits))
         probabilities = (exponentials / exponentials.sum(axis=2, keepdims=True)).astype(np.float32)
-        return Predictions(Table.of_rows(RUNS, rows), images, probabilities, CLASSES)
+        return Predictions(RUNS.frame(rows), images, probabilities, CLASSES)
 
     return make

@@ -1,40 +1,39 @@
 """The quick form of tests/benchmarks/calibration.py: a few designs, few worlds, the same targets."""
 
-import json
-from argparse import Namespace
-
 import numpy as np
 import pytest
 
+from synthplanes.records import read_table
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast
 from tests.benchmarks import calibration
-from tests.benchmarks.calibration import MARGIN, Design, cells, grid, judged, misses
+from tests.benchmarks.calibration import CALIBRATION, COLUMNS, EFFECTS, MARGIN, Design, grid, judged, misses, rows
 from tests.benchmarks.simulated_worlds import ACCURACY, ARMS, draw
 
-WORLDS, EFFECTS = 400, (0.0, MARGIN)
+WORLDS, FEW = 400, (0.0, MARGIN)
 QUICK = (Design("seed", "fetal_planes", 60, 6), Design("patient", "balanced", 60, 6),
          Design("generator", "fetal_planes", 60, 6))
 
 
-def quick(design, effects=EFFECTS):
-    return list(cells(design, judged(design, 0, range(WORLDS), effects), effects))
+def quick(design, effects=FEW):
+    return list(rows(design, judged(design, 0, range(WORLDS), effects), effects))
 
 
-def failures(records):
-    """Every miss but one: over two references `weaker` is meant to cover more than 95 %."""
-    return [(cell["effect"], cell["references"], miss) for cell in records for miss in misses(cell)
-            if cell["references"] == "one" or not miss.startswith("covers too much")]
+def failures(table):
+    """Return every miss but one: over two references `weaker` is meant to cover more than 95 %."""
+    return [(row["effect"], row["references"], miss) for row in table for miss in misses(row)
+            if row["references"] == "one" or not miss.startswith("covers too much")]
 
 
 @pytest.mark.parametrize("design", QUICK, ids=lambda design: design.name)
 def test_coverage_and_false_words_meet_the_targets(design):
-    records = quick(design)
-    assert not failures(records)
-    for cell in records:
-        assert cell["false_word"][1] <= .05, cell                      # the lower end of its Wilson interval
-        if cell["effect"] == 0 and cell["references"] == "equal":      # .025 a side and its Monte Carlo error
-            assert all(cell["words"].get(word, [0])[0] < .045 for word in ("helps", "hurts")), cell
+    table = quick(design)
+    assert not failures(table)
+    for row in table:
+        assert row["false_word_low"] <= .05, row
+        assert row["helps"] + sum(row[word] for word in COLUMNS.values()) == pytest.approx(1, abs=1e-3)
+        if row["effect"] == 0 and row["references"] == "equal":        # .025 a side and its Monte Carlo error
+            assert row["helps"] < .045 and row["hurts"] < .045, row
 
 
 def patients_ignored(a, b, blocks):
@@ -50,9 +49,9 @@ def units_ignored(a, b, blocks):
 @pytest.mark.parametrize("wrong, design", [(patients_ignored, QUICK[1]), (units_ignored, QUICK[0])])
 def test_a_wrong_interval_misses_the_same_targets(wrong, design, monkeypatch):
     monkeypatch.setattr(calibration, "contrast", wrong)
-    found = failures(quick(design, (0.0,)))
-    assert any(miss.startswith("covers too little") for _, _, miss in found)
-    assert any(miss.startswith("says helps") for _, _, miss in found)
+    missed = failures(quick(design, (0.0,)))
+    assert any(miss.startswith("covers too little") for _, _, miss in missed)
+    assert any(miss.startswith("says helps") for _, _, miss in missed)
 
 
 @pytest.mark.parametrize("dominant", ["generator", "patient"])
@@ -86,37 +85,33 @@ def test_the_grid_has_every_level_and_every_pair_of_levels():
         assert len({(getattr(design, one), getattr(design, other)) for design in designs}) == n
 
 
-def test_the_committed_table_has_every_cell_of_the_grid(repository):
-    found = json.loads((repository / "metrics" / "calibration.json").read_text(encoding="utf-8"))
+def test_the_committed_table_has_every_row_of_the_grid(repository):
+    table = read_table(repository / "metrics" / "calibration.csv", CALIBRATION)
     expected = [(design.dominant, design.classes, design.n_patients, design.n_units, effect, references)
-                for design in grid() for effect in calibration.EFFECTS for references in calibration.REFERENCES]
-    keys = ("dominant", "classes", "patients", "units", "effect", "references")
-    assert [tuple(cell[key] for key in keys) for cell in found["cells"]] == expected
-    assert all(cell["worlds"] >= (2000 if cell["effect"] else 4000) for cell in found["cells"])
-    assert found["summary"] == calibration.summary(found["cells"]) and found["power"] == calibration.power(found["cells"])
-    assert len(found["power"]) == 45 * len(calibration.REFERENCES)
-    no_effect, twice_the_margin = (np.array([row["helps"][str(effect)] for row in found["power"]]) for effect in (0., .04))
-    assert (twice_the_margin > no_effect).all()
-
-
-def test_the_table_is_written_one_cell_a_line(tmp_path):
-    content = dict(cells=[dict(b=1, a=[2, 3]), dict(a=4)], worlds=5)
-    calibration.write(tmp_path / "table.json", content)
-    text = (tmp_path / "table.json").read_text(encoding="utf-8")
-    assert json.loads(text) == content and '    {"a": [2, 3], "b": 1},\n' in text
+                for design in grid() for effect in EFFECTS for references in calibration.REFERENCES]
+    keys = ["dominant", "classes", "patients", "units", "effect", "references"]
+    assert list(table[keys].itertuples(index=False, name=None)) == expected
+    assert (table["worlds"] >= np.where(table["effect"] == 0, 4000, 2000)).all()
+    np.testing.assert_allclose(table["helps"] + table[list(COLUMNS.values())].sum(axis=1), 1, atol=1e-3)
+    power = table.pivot(index=[key for key in keys if key != "effect"], columns="effect", values="helps")
+    assert len(power) == 45 * len(calibration.REFERENCES) and (power[.04] > power[0.]).all()
+    overall = calibration.summary(table)
+    assert (overall["covers_too_little"] == 0).all() and (overall["says_helps"] == 0).all()
+    assert (overall["least_coverage"] > .93).all() and (overall["rows"] == 180).all()
 
 
 def test_more_worlds_at_no_effect_leave_the_others_alone(monkeypatch):
-    """The cells at no effect rest on all worlds, the others on the first ones, each as if asked for alone; so for every
-    design of a queue, in portions that divide neither number."""
+    """Rows at no effect rest on all worlds, the others on the first, each as if asked for alone.
+
+    So for every design of a queue, in portions that divide neither number.
+    """
     monkeypatch.setattr(calibration, "PORTION", 2)
-    asked = Namespace(worlds=3, worlds_at_no_effect=6, processes=1, root_seed=0)
-    found = list(calibration.all_worlds(QUICK[:2], asked))
-    fewer = list(calibration.all_worlds(QUICK[:2], Namespace(**vars(asked) | dict(worlds_at_no_effect=0))))
-    assert [design for design, _ in found] == [design for design, _ in fewer] == list(QUICK[:2])
-    for (design, worlds), (_, without) in zip(found, fewer):
+    more = list(calibration.all_worlds(QUICK[:2], 3, 6, processes=1, root_seed=0))
+    fewer = list(calibration.all_worlds(QUICK[:2], 3, 0, processes=1, root_seed=0))
+    assert [design for design, _ in more] == [design for design, _ in fewer] == list(QUICK[:2])
+    for (design, worlds), (_, without) in zip(more, fewer, strict=True):
         first, null = judged(design, 0, range(3)), judged(design, 0, range(6), (0.0,))
-        own = list(calibration.all_cells(design, worlds))
-        assert own[:3] == list(cells(design, null, (0.0,))) and [cell["worlds"] for cell in own] == [6] * 3 + [3] * 9
-        assert own[3:] == list(cells(design, first))[3:]
-        assert list(calibration.all_cells(design, without)) == list(cells(design, first))
+        own = list(calibration.all_rows(design, worlds))
+        assert own[:3] == list(rows(design, null, (0.0,))) and [row["worlds"] for row in own] == [6] * 3 + [3] * 9
+        assert own[3:] == list(rows(design, first))[3:]
+        assert list(calibration.all_rows(design, without)) == list(rows(design, first))

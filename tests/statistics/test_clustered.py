@@ -176,7 +176,7 @@ def test_the_smallest_visible_effect_is_seen_in_about_four_of_five_worlds():
 @pytest.mark.parametrize("share", [0, .1, .3, .5, .7, .9, 1])
 @pytest.mark.parametrize("few, most", [(2, .975), (5, .965), (19, .956)])
 def test_a_sum_of_two_estimated_variances_gets_a_quantile_that_covers(few, most, share):
-    """A normal estimate with variance share + (1 - share), each estimated as a chi-square: the integral, no simulation."""
+    """Integrate a normal estimate of variance share + (1 - share), each part estimated as a chi-square."""
     def variances(total, degrees, n):
         return total * stats.chi2.ppf((np.arange(n) + .5) / n, degrees) / degrees
 

@@ -1,20 +1,22 @@
+"""Predictions are read whole, and every fault on file is one sentence."""
+
 import numpy as np
 import pytest
 
 from synthplanes.errors import UserError
-from synthplanes.records import PREDICTED, read_table, write_array, write_table
-from synthplanes.statistics.predictions import read_predictions, refuse_other_cells
+from synthplanes.records import PREDICTED, RUNS, read_table, write_array, write_json, write_table
+from synthplanes.statistics.predictions import check_runs, read_origin, read_predictions
 
 
 @pytest.fixture
 def folders(tmp_path, world):
-    """Two architecture folders as `predict` writes them, and what they hold."""
+    """Return two architecture folders as `predict` writes them, and what they hold."""
     predictions = world(n_patients=12)
     result = []
     for arch in ("residual", "convolutional"):
-        rows = predictions.runs["arch"] == arch
-        write_table(tmp_path / arch / "runs.csv", predictions.runs.select(rows))
-        write_table(tmp_path / arch / "images.csv", predictions.images)
+        rows = (predictions.runs["arch"] == arch).to_numpy()
+        write_table(tmp_path / arch / "runs.csv", predictions.runs[rows], RUNS)
+        write_table(tmp_path / arch / "images.csv", predictions.images, PREDICTED)
         write_array(tmp_path / arch / "probabilities.npy", predictions.probabilities[rows])
         result.append((arch, tmp_path / arch))
     return result, predictions
@@ -36,7 +38,7 @@ def test_reads_all_architectures_in_order(folders):
     paths, written = folders
     read = read_predictions(paths, written.classes)
     order = np.argsort(written.runs["arch"] == "convolutional", kind="stable")
-    assert read.cells == [written.cells[i] for i in order]
+    assert read.identities == [written.identities[i] for i in order]
     np.testing.assert_array_equal(read.probabilities, written.probabilities[order])
     assert read.budget == "b25"
     assert [read.classes[c] for c in read.labels] == written.images["label"].tolist()
@@ -53,6 +55,10 @@ def test_correct_is_the_top_label(world):
     by_hand = [[int(np.argmax(row)) == label for row, label in zip(run, predictions.labels)]
                for run in predictions.probabilities]
     np.testing.assert_array_equal(predictions.correct, by_hand)
+
+
+def shorten(path):
+    write_table(path, read_table(path, PREDICTED).iloc[:20], PREDICTED)
 
 
 FAULTS = {
@@ -72,8 +78,7 @@ FAULTS = {
     "fewer runs": (lambda f: edit(f, lambda a: a[1:]), "shape"),
     "fewer classes": (lambda f: edit(f, lambda a: a[..., :2]), "shape"),
     "no floats": (lambda f: edit(f, lambda a: a.astype(str)), "holds <U.* in the place of floats"),
-    "other images in number": (lambda f: [write_table(f / "images.csv", read_table(f / "images.csv", PREDICTED).select(
-        np.arange(20)))], "lists other images"),
+    "other images in number": (lambda f: shorten(f / "images.csv"), "lists other images"),
     "wrong architecture": (lambda f: rewrite(f / "runs.csv", "convolutional", "transformer", 1),
                            "in the place of"),
     "two budgets": (lambda f: rewrite(f / "runs.csv", "b25", "b50", 1), "mix the budgets"),
@@ -104,10 +109,28 @@ def test_no_folder_is_refused():
         read_predictions([], ("a", "b"))
 
 
-def test_missing_and_surplus_cells_are_named():
-    cells = {("real", "residual", "b25", 0, s) for s in range(3)}
-    refuse_other_cells(cells, cells)
+def test_missing_and_surplus_runs_are_named():
+    runs = {("real", "residual", "b25", 0, seed) for seed in range(3)}
+    check_runs(runs, runs)
     with pytest.raises(UserError, match="lack 1 run.*seed 2"):
-        refuse_other_cells({c for c in cells if c[4] != 2}, cells)
+        check_runs({run for run in runs if run[4] != 2}, runs)
     with pytest.raises(UserError, match="hold 1 run.*which the protocol does not know.*seed 1"):
-        refuse_other_cells(cells, {c for c in cells if c[4] != 1})
+        check_runs(runs, {run for run in runs if run[4] != 1})
+
+
+PLATFORM = {"instructions": "avx2", "threads": 2, "torch": "2.0.0", "capability": "AVX2"}
+
+
+def test_plan_and_platform_are_read(tmp_path):
+    write_json(tmp_path / "cell.json", {"profile": "tiny", "analysis_plan": "abc", "platform": PLATFORM})
+    assert read_origin(tmp_path / "cell.json") == ("abc", PLATFORM)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"analysis_plan": "abc"}, {"analysis_plan": 1, "platform": PLATFORM},
+                                     {"analysis_plan": "abc", "platform": {**PLATFORM, "threads": "2"}},
+                                     {"analysis_plan": "abc", "platform": {**PLATFORM, "numpy": "2"}},
+                                     {"analysis_plan": "abc", "platform": None}])
+def test_an_ill_formed_origin_is_refused(tmp_path, content):
+    write_json(tmp_path / "cell.json", content)
+    with pytest.raises(UserError, match="cell.json names no analysis plan or no platform"):
+        read_origin(tmp_path / "cell.json")

@@ -7,8 +7,15 @@ from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes import seeds
 from synthplanes.statistics.blocks import Blocks
-from synthplanes.statistics.resampling import (BATCH, MAX_UNITS, bootstrap_interval, family_wise_p, resampled_scores,
-                                               sign_flip_p, sign_patterns)
+from synthplanes.statistics.resampling import (
+    BATCH,
+    MAX_UNITS,
+    bootstrap_interval,
+    family_wise_p,
+    resampled_scores,
+    sign_flip_p,
+    sign_patterns,
+)
 
 ROOT = 3
 

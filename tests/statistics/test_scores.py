@@ -1,7 +1,10 @@
+"""Scores agree with their formulas and with scikit-learn, and an absent class is refused."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
@@ -11,7 +14,7 @@ from synthplanes.statistics import scores
 
 @st.composite
 def predictions(draw):
-    """Probabilities with many ties, and labels in which every class occurs."""
+    """Draw probabilities with many ties, and labels in which every class occurs."""
     k = draw(st.integers(2, 5))
     n = draw(st.integers(k, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -22,19 +25,27 @@ def predictions(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(predictions())
-def test_agrees_with_scikit_learn(case):
+def test_scores_are_their_formulas(case):
+    """The same numbers from the confusion matrix and, for AUROC, from mid-ranks (Mann-Whitney)."""
     p, labels = case
-    top = p.argmax(axis=1)
-    assert scores.accuracy(p, labels) == pytest.approx(metrics.accuracy_score(labels, top))
-    assert scores.balanced_accuracy(p, labels) == pytest.approx(metrics.balanced_accuracy_score(labels, top))
-    assert scores.macro_f1(p, labels) == pytest.approx(
-        metrics.f1_score(labels, top, average="macro", zero_division=0, labels=range(p.shape[1])))
-    np.testing.assert_allclose(scores.recalls(p, labels), metrics.recall_score(labels, top, average=None))
-    np.testing.assert_array_equal(scores.confusion_matrix(p, labels),
-                                  metrics.confusion_matrix(labels, top, labels=range(p.shape[1])))
-    # One class at a time: scikit-learn's multi-class form insists on sums of exactly 1.
-    one_vs_rest = [metrics.roc_auc_score(labels == c, p[:, c]) for c in range(p.shape[1])]
-    assert scores.macro_auroc(p, labels) == pytest.approx(np.mean(one_vs_rest))
+    n, k = p.shape
+    confusion = np.bincount(labels * k + p.argmax(axis=1), minlength=k * k).reshape(k, k)
+    counts, hits = confusion.sum(axis=1), np.diag(confusion)
+    ranks = rankdata(p, axis=0)
+    rank_sums = np.array([ranks[labels == c, c].sum() for c in range(k)])
+    expected = {
+        "accuracy": hits.sum() / n, "balanced_accuracy": (hits / counts).mean(),
+        "macro_f1": (2 * hits / (confusion.sum(axis=0) + counts)).mean(),
+        "macro_auroc": ((rank_sums - counts * (counts + 1) / 2) / (counts * (n - counts))).mean(),
+        **{f"recall/{c}": hits[c] / counts[c] for c in range(k)}}
+    values = scores.all_scores(p, labels, [str(c) for c in range(k)])
+    assert {name: values[name] for name in expected} == pytest.approx(expected, rel=0, abs=1e-12)
+    assert scores.balanced_accuracy_of(p.argmax(axis=1) == labels, labels) == pytest.approx(
+        values["balanced_accuracy"], rel=0, abs=1e-12)
+
+
+def test_balanced_accuracy_is_over_the_classes_at_hand():
+    assert scores.balanced_accuracy_of(np.array([True, False, True]), np.array([1, 1, 3])) == .75
 
 
 @settings(max_examples=30, deadline=None)
@@ -81,7 +92,8 @@ def test_the_mean_confusion_is_the_mean_of_scikit_learns(case):
     each = [metrics.confusion_matrix(labels, run.argmax(axis=1), labels=range(p.shape[1]), normalize="true")
             for run in runs]
     np.testing.assert_allclose(found, np.mean(each, axis=0))
-    assert np.diag(found).mean() == pytest.approx(np.mean([scores.balanced_accuracy(run, labels) for run in runs]))
+    scores_of_runs = [metrics.balanced_accuracy_score(labels, run.argmax(axis=1)) for run in runs]
+    assert np.diag(found).mean() == pytest.approx(np.mean(scores_of_runs))
 
 
 def test_a_calibrated_classifier_has_little_error_and_a_boastful_one_much():
@@ -107,9 +119,9 @@ def test_an_absent_class_is_named():
     with pytest.raises(UserError, match="'femur' has no image among the 3 test images"):
         scores.all_scores(p, np.array([0, 1, 1]), ["abdomen", "brain", "femur"], "test")
     with pytest.raises(UserError, match="number 2"):
-        scores.balanced_accuracy(p, np.array([0, 1, 1]))
+        scores.mean_confusion(p[None], np.array([0, 1, 1]))
 
 
 def test_a_single_class_has_no_roc_curve():
     with pytest.raises(UserError, match="two classes"):
-        scores.macro_auroc(np.ones((3, 1)), np.zeros(3, int))
+        scores.all_scores(np.ones((3, 1)), np.zeros(3, int), ["femur"])

@@ -1,3 +1,5 @@
+"""Slices: scores by hand and by scikit-learn, and words where a number would mislead."""
+
 import dataclasses
 
 import numpy as np
@@ -6,22 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
-from synthplanes.records import INDEX, PREDICTED, RUNS, Table
+from synthplanes.records import INDEX, PREDICTED, RUNS, SLICES
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast
-from synthplanes.statistics.contrasts import pair
+from synthplanes.statistics.pairing import pair
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.slices import PARTLY, SEEN, UNSEEN, slice_records, slices
+from synthplanes.statistics.slices import PARTLY, SEEN, UNSEEN, slice_rows, slices
 from synthplanes.statistics.training_sets import TrainingSets
+from tests.statistics.selecting import find, keep_runs, only, with_columns
 
 CLASSES = ("abdomen", "brain")
 ARMS = ("real", "real_two_stage", "synthetic_then_real")
 
 
 def toy(right, labels, seeds=2, archs=("residual",), patients=None, **columns):
-    """Predictions of test images alone; `right` maps an arm to bool [seeds, images], the same for all architectures."""
+    """Return predictions of test images alone; `right` maps an arm to bool [seeds, images], on every architecture."""
     n = len(labels)
-    images = Table(PREDICTED, {
+    images = PREDICTED.typed({
         "image_id": [f"i{i}" for i in range(n)], "patient_id": patients or [f"p{i}" for i in range(n)], "label": labels,
         "role": ["test"] * n, **{name: columns.get(name, [""] * n) for name in ("scanner", "operator", "sub_plane")}})
     truth = np.array([CLASSES.index(label) for label in labels])
@@ -32,22 +35,18 @@ def toy(right, labels, seeds=2, archs=("residual",), patients=None, **columns):
                 runs.append(dict(arm=arm, arch=arch, budget="scarce", replicate=0, seed=seed))
                 chosen = np.where(right[arm][seed], truth, 1 - truth)
                 probabilities.append(np.where(np.arange(2) == chosen[:, None], .75, .25))
-    return Predictions(Table.of_rows(RUNS, runs), images, np.array(probabilities, dtype=np.float32), CLASSES)
+    return Predictions(RUNS.frame(runs), images, np.array(probabilities, dtype=np.float32), CLASSES)
+
+
+def sliced(predictions):
+    """Return all rows of slices.csv."""
+    return list(slice_rows(predictions))
 
 
 def training(scanners):
-    """An index of training images of which only the scanner matters here."""
-    return Table.of_rows(INDEX, [{name: f"d{i}" if name == "image_id" else scanner if name == "scanner" else ""
+    """Return an index of training images of which only the scanner matters here."""
+    return INDEX.frame([{name: f"d{i}" if name == "image_id" else scanner if name == "scanner" else ""
                                   for name in INDEX.columns} for i, scanner in enumerate(scanners)])
-
-
-def find(records, **where):
-    return [record for record in records if all(record[name] == value for name, value in where.items())]
-
-
-def one(records, **where):
-    record, = find(records, **where)
-    return record
 
 
 @pytest.fixture
@@ -64,10 +63,10 @@ def by_hand():
 
 
 def test_levels_and_gains_by_hand(by_hand):
-    found = slice_records(by_hand)
+    found = sliced(by_hand)
 
-    def estimate(kind, value, arm, reference=None):
-        return one(found, slice=kind, value=value, arm=arm, reference_arm=reference)["estimate"]
+    def estimate(kind, value, arm, reference=""):
+        return only(found, slice=kind, value=value, arm=arm, reference=reference)["estimate"]
 
     assert estimate("class", "abdomen", "real") == pytest.approx(.75)
     assert estimate("class", "brain", "real") == pytest.approx(.75)
@@ -80,63 +79,62 @@ def test_levels_and_gains_by_hand(by_hand):
     assert estimate("scanner", "B", "synthetic_then_real", "real") == pytest.approx(-.5)
     assert estimate("sub_plane", "brain: Trans-thalamic", "real") == 1
     assert estimate("sub_plane", "brain: Other", "real") == pytest.approx(.5)
-    sizes = one(found, slice="scanner", value="A", arm="real", reference_arm=None)
+    sizes = only(found, slice="scanner", value="A", arm="real", reference="")
     assert (sizes["n_images"], sizes["n_patients"], sizes["metric"]) == (48, 48, "balanced_accuracy")
-    assert one(found, slice="class", value="brain", arm="real", reference_arm=None)["metric"] == "recall"
+    assert only(found, slice="class", value="brain", arm="real", reference="")["metric"] == "recall"
 
 
 def test_what_never_varies_keeps_its_estimate_and_gets_no_interval(by_hand):
-    found = slice_records(by_hand)
-    sure = one(found, slice="scanner", value="A", arm="real", reference_arm=None)
+    found = sliced(by_hand)
+    sure = only(found, slice="scanner", value="A", arm="real", reference="")
     assert sure["estimate"] == 1 and sure["low"] is None and sure["high"] is None
     assert "no patient and no repetition differs" in sure["why_no_number"]
-    varied = one(found, slice="class", value="abdomen", arm="real", reference_arm=None)
+    varied = only(found, slice="class", value="abdomen", arm="real", reference="")
     assert varied["low"] < .75 < varied["high"] and varied["why_no_number"] == ""
 
 
 def test_there_is_no_word_and_no_p_value(by_hand):
-    for row in slice_records(by_hand):
-        assert set(row) == {"budget", "slice", "value", "in_training", "metric", "n_images", "n_patients", "arm",
-                            "reference_arm", "arch", "estimate", "low", "high", "why_no_number"}
+    assert all(set(row) == set(SLICES.columns) for row in sliced(by_hand))
+    assert not {"word", "p_value"} & set(SLICES.columns)
 
 
 def test_levels_agree_with_scikit_learn(world):
     predictions = described(world(n_patients=240))
-    found = slice_records(predictions)
+    found = sliced(predictions)
     test = predictions.rows("test")
-    images, labels = predictions.images.select(test), predictions.labels[test]
+    labels = predictions.labels[test]
     top = predictions.probabilities[:, test].argmax(axis=2)
     for arm in ("real", "synthetic_then_real"):
-        rows = predictions.runs["arm"] == arm
+        rows = (predictions.runs["arm"] == arm).to_numpy()
         recalls = np.mean([recall_score(labels, each, average=None) for each in top[rows]], axis=0)
         for name, recall in zip(predictions.classes, recalls):
-            row = one(found, slice="class", value=name, arm=arm, reference_arm=None)
+            row = only(found, slice="class", value=name, arm=arm, reference="")
             assert row["estimate"] == pytest.approx(recall)
         for kind in ("scanner", "operator"):
             for value in ("x", "y"):
-                own = images[kind] == value
+                own = predictions.column(kind)[test] == value
                 expected = np.mean([balanced_accuracy_score(labels[own], each[own]) for each in top[rows]])
-                row = one(found, slice=kind, value=value, arm=arm, reference_arm=None)
+                row = only(found, slice=kind, value=value, arm=arm, reference="")
                 assert row["estimate"] == pytest.approx(expected) and row["n_images"] == own.sum()
 
 
 def described(predictions, root=0):
-    """The predictions with a scanner and an operator per patient, each x or y, and sub-planes u and v of the brain."""
+    """Return the predictions with a scanner and an operator per patient, x or y, and brains in sub-plane u or v."""
     rng = np.random.default_rng(root)
-    names, patient = np.unique(predictions.images["patient_id"], return_inverse=True)
+    names, patient = np.unique(predictions.column("patient_id"), return_inverse=True)
     columns = {kind: np.array(["x", "y"])[rng.integers(0, 2, len(names))][patient] for kind in ("scanner", "operator")}
-    plane = np.where(predictions.images["label"] == "brain", np.array(["u", "v"])[rng.integers(0, 2, len(patient))], "")
-    return dataclasses.replace(predictions, images=predictions.images.with_columns(**columns, sub_plane=plane))
+    plane = np.where(predictions.column("label") == "brain", np.array(["u", "v"])[rng.integers(0, 2, len(patient))], "")
+    return with_columns(predictions, **columns, sub_plane=plane)
 
 
-def test_a_slice_has_the_interval_of_its_images_alone(world):
+def test_a_slice_has_the_interval_of_its_images_alonly(world):
     predictions = described(world(n_patients=240))
-    rows = np.flatnonzero(predictions.rows("test") & (predictions.images["scanner"] == "x"))
+    rows = np.flatnonzero(predictions.rows("test") & (predictions.column("scanner") == "x"))
     archs = ["convolutional", "residual"]
     pairing = pair(predictions, "synthetic_then_real", "real", archs, rows)
     expected = contrast(pairing.arm, pairing.reference,
-                        Blocks.balanced(predictions.labels[rows], predictions.images["patient_id"][rows]))
-    row = one(slice_records(predictions), slice="scanner", value="x", reference_arm="real")
+                        Blocks.balanced(predictions.labels[rows], predictions.column("patient_id")[rows]))
+    row = only(sliced(predictions), slice="scanner", value="x", reference="real")
     assert [row[name] for name in ("estimate", "low", "high", "n_patients")] == pytest.approx(
         [expected.estimate, expected.low, expected.high, expected.n_patients])
 
@@ -150,12 +148,12 @@ def test_slices_add_up_to_the_whole(root):
     labels = np.array(["abdomen", "brain"])[(np.arange(n) >= n * .4).astype(int)]
     planes = np.where(labels == "brain", np.array(["u", "v"])[rng.integers(0, 2, n)], "")
     predictions = toy(right, labels.tolist(), sub_plane=planes.tolist(), scanner=["x"] * n)
-    found = slice_records(predictions)
+    found = sliced(predictions)
 
     def all_of(arm, reference, **where):
-        return find(found, arm=arm, reference_arm=reference, **where)
+        return find(found, arm=arm, reference=reference, **where)
 
-    for arm, reference in [(arm, None) for arm in ARMS] + [("synthetic_then_real", name) for name in ARMS[:2]]:
+    for arm, reference in [(arm, "") for arm in ARMS] + [("synthetic_then_real", name) for name in ARMS[:2]]:
         whole, = all_of(arm, reference, slice="scanner")
         classes = all_of(arm, reference, slice="class")
         assert np.mean([row["estimate"] for row in classes]) == pytest.approx(whole["estimate"])
@@ -165,17 +163,16 @@ def test_slices_add_up_to_the_whole(root):
         assert np.average([row["estimate"] for row in planes_], weights=[row["n_images"] for row in planes_]) \
             == pytest.approx(brain["estimate"])
     for row in find(found, arm="synthetic_then_real"):
-        if row["reference_arm"]:
-            levels = [one(found, slice=row["slice"], value=row["value"], arm=arm, reference_arm=None)["estimate"]
-                      for arm in (row["arm"], row["reference_arm"])]
+        if row["reference"]:
+            levels = [only(found, slice=row["slice"], value=row["value"], arm=arm, reference="")["estimate"]
+                      for arm in (row["arm"], row["reference"])]
             assert row["estimate"] == pytest.approx(levels[0] - levels[1])
 
 
 def test_a_scanner_without_all_classes_gets_words(world):
     predictions = described(world(n_patients=240))
-    images = predictions.images
-    only = np.where((images["label"] == "femur"), "x", images["scanner"])
-    found = slice_records(dataclasses.replace(predictions, images=images.with_columns(scanner=only)))
+    scanner = np.where(predictions.column("label") == "femur", "x", predictions.column("scanner"))
+    found = sliced(with_columns(predictions, scanner=scanner))
     rows = find(found, slice="scanner", value="y")
     assert rows and all(row["estimate"] is row["low"] is row["high"] is None for row in rows)
     assert {row["why_no_number"] for row in rows} == {
@@ -190,7 +187,7 @@ def test_too_few_patients_are_said_in_the_words_of_the_verdict():
     # 19 abdomens on operator A, one per patient: 19 equal patients. Scanner s has 2 patients with a brain.
     operator = ["A" if i in range(0, 38, 2) else "B" for i in range(120)]
     scanner = ["s" if label == "abdomen" or i < 4 else "t" for i, label in enumerate(labels)]
-    found = slice_records(toy(right, labels, operator=operator, scanner=scanner, sub_plane=operator))
+    found = sliced(toy(right, labels, operator=operator, scanner=scanner, sub_plane=operator))
     few = find(found, slice="sub_plane", value="abdomen: A")
     assert few and {row["why_no_number"] for row in few} == {
         "the test patients weigh as much as 19.0 equal ones, and an interval needs 20"}
@@ -203,17 +200,17 @@ def test_patients_are_counted_and_not_images():
     """25 images per patient: many images are no many patients."""
     rng = np.random.default_rng(0)
     right = {arm: rng.random((2, 500)) < .7 for arm in ARMS}
-    found = slice_records(toy(right, ["abdomen", "brain"] * 250, patients=[f"p{i // 25}" for i in range(500)]))
+    found = sliced(toy(right, ["abdomen", "brain"] * 250, patients=[f"p{i // 25}" for i in range(500)]))
     assert {(row["n_images"], row["n_patients"]) for row in found} == {(250, 20)}
     many = {arm: rng.random((2, 475)) < .7 for arm in ARMS}
-    found = slice_records(toy(many, (["abdomen", "brain"] * 238)[:475], patients=[f"p{i // 25}" for i in range(475)]))
+    found = sliced(toy(many, (["abdomen", "brain"] * 238)[:475], patients=[f"p{i // 25}" for i in range(475)]))
     assert all(row["estimate"] is None for row in found)      # 19 patients
 
 
 def test_a_scanner_is_seen_where_training_images_have_it(by_hand):
     def standing(*scanners_of_each):
         found = slices(by_hand, TrainingSets(dict(enumerate(map(training, scanners_of_each)))))
-        pooled = {part.value: set(np.array(by_hand.images["scanner"])[part.rows]) for part in found
+        pooled = {part.value: set(by_hand.column("scanner")[part.rows].tolist()) for part in found
                   if part.kind == "scanner_in_training"}
         return {part.value: part.in_training for part in found if part.kind == "scanner"}, pooled
 
@@ -221,7 +218,7 @@ def test_a_scanner_is_seen_where_training_images_have_it(by_hand):
     assert standing(["A", "B"]) == ({"A": SEEN, "B": SEEN}, {SEEN: {"A", "B"}})
     assert standing(["A", "B"], ["A"]) == ({"A": SEEN, "B": PARTLY}, {SEEN: {"A"}, PARTLY: {"B"}})
     # In cross-validation only the fold that tests an image counts: none of these saw the scanner of its own.
-    at_b = np.array(by_hand.images["scanner"][by_hand.rows("test")]) == "B"
+    at_b = by_hand.column("scanner")[by_hand.rows("test")] == "B"
     crossed = TrainingSets({0: training(["A"]), 1: training(["B"])}, fold=np.where(at_b, 0, 1))
     assert {part.value: part.in_training for part in slices(by_hand, crossed) if part.kind == "scanner"} == {
         "A": UNSEEN, "B": UNSEEN}
@@ -236,26 +233,23 @@ def test_what_a_source_does_not_know_makes_no_slice(world):
 
 
 def test_an_arm_that_some_architectures_lack_is_shown_by_architecture(world):
-    found = slice_records(world(n_patients=240, controls=("oracle",)))
+    found = sliced(world(n_patients=240, controls=("oracle",)))
     assert {row["arch"] for row in find(found, arm="oracle")} == {"residual"}
     assert {row["arch"] for row in find(found, arm="real")} == {"mean"}
 
 
 def test_a_single_seed_and_unpaired_arms_get_words(by_hand):
-    keep = by_hand.runs["seed"] == 0
-    single = dataclasses.replace(by_hand, runs=by_hand.runs.select(keep), probabilities=by_hand.probabilities[keep])
-    assert all(row["estimate"] is None and "single" in row["why_no_number"] for row in slice_records(single))
-    keep = ~((by_hand.runs["seed"] == 1) & (by_hand.runs["arm"] == "real"))
-    lacking = dataclasses.replace(by_hand, runs=by_hand.runs.select(keep), probabilities=by_hand.probabilities[keep])
-    found = slice_records(lacking)
-    assert all("`real` lacks 1 of the 2 seeds" in row["why_no_number"] for row in find(found, reference_arm="real"))
-    assert any(row["estimate"] is not None for row in find(found, reference_arm="real_two_stage"))
+    single = keep_runs(by_hand, by_hand.runs["seed"] == 0)
+    assert all(row["estimate"] is None and "single" in row["why_no_number"] for row in sliced(single))
+    found = sliced(keep_runs(by_hand, ~((by_hand.runs["seed"] == 1) & (by_hand.runs["arm"] == "real"))))
+    assert all("`real` lacks 1 of the 2 seeds" in row["why_no_number"] for row in find(found, reference="real"))
+    assert any(row["estimate"] is not None for row in find(found, reference="real_two_stage"))
 
 
 def test_nothing_depends_on_the_order_of_images(world):
     predictions = described(world(n_patients=240))
     order = np.random.default_rng(0).permutation(len(predictions.images))
-    other = dataclasses.replace(predictions, images=predictions.images.select(order),
+    other = dataclasses.replace(predictions, images=predictions.images.iloc[order].reset_index(drop=True),
                                 probabilities=predictions.probabilities[:, order])
-    for row, again in zip(slice_records(predictions), slice_records(other), strict=True):
+    for row, again in zip(sliced(predictions), sliced(other), strict=True):
         assert all(row[name] == pytest.approx(again[name]) for name in row)

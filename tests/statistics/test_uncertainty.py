@@ -1,196 +1,176 @@
-"""Variance components and resampling of a whole profile: complete, consistent with the records, and without a say."""
-
-import dataclasses
-import json
+"""Variance components and resampling of a whole profile: complete, consistent with the contrasts, and without a say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from synthplanes.records import SPLITS, Table
-from synthplanes.statistics import contrasts
+from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.records import COMPONENTS, SPLITS
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.components import NAMES
-from synthplanes.statistics.evaluation import evaluate
+from synthplanes.statistics.evaluation import SCHEMAS, evaluate
+from synthplanes.statistics.pairing import pair
 from synthplanes.statistics.resampling import bootstrap_interval, family_wise_p, resampled_scores, sign_flip_p
-from synthplanes.protocol.settings import Settings
-from synthplanes.statistics.uncertainty import RESAMPLED, resampling, variance_components
+from synthplanes.statistics.uncertainty import component_rows, resampling
+from tests.statistics.selecting import find, keep_runs, only
 
-CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "poison_then_real")
-COLUMNS = {"budget", "arch", "contrast", "arm", "metric", "component", "standard_deviation", "clipped",
-           "standard_error", "share", "n"}
+CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "permuted_labels_then_real")
+RESAMPLED = ["bootstrap_low", "bootstrap_high", "sign_flip_p", "sign_flip_p_family"]
+PLACE = ["budget", "arch", "metric", "contrast"]
 
 
 def settings_for(*budgets, root_seed=1):
-    cells = frozenset(cell for predictions in budgets for cell in predictions.cells)
-    return Settings("phantom", True, .02, "b25", cells, root_seed)
+    runs = frozenset(run for predictions in budgets for run in predictions.identities)
+    return Settings("phantom", True, .02, "b25", runs, root_seed)
 
 
-def verdict_of(*budgets, splits=None, **changes):
-    return evaluate(budgets, settings_for(*budgets, **changes), splits=splits)[1]
+def tables_of(*budgets, splits=None, **changes):
+    return evaluate(budgets, settings_for(*budgets, **changes), splits).tables
 
 
-def judged(*budgets):
-    return [BudgetVerdict(predictions, settings_for(*budgets), None) for predictions in budgets]
-
-
-def keys(records):
-    return [(record["budget"], record["arch"], record["metric"], record["contrast"]) for record in records]
-
-
-def find(records, **where):
-    return [record for record in records if all(record[name] == value for name, value in where.items())]
+def verdict_of(predictions, **changes):
+    return BudgetVerdict(predictions, settings_for(predictions, **changes), None)
 
 
 @pytest.fixture
-def verdict(world):
-    return verdict_of(world(controls=CONTROLS))
+def tables(world):
+    return tables_of(world(controls=CONTROLS))
 
 
-def test_columns_and_rows(verdict):
-    assert all(set(record) == {"budget", "arch", "metric", "contrast", *RESAMPLED} for record in verdict["resampling"])
-    assert keys(verdict["resampling"]) == keys(verdict["records"])
-    assert all(set(record) == COLUMNS for record in verdict["variance_components"])
-    compared = {(record["budget"], record["arch"], record["contrast"]) for record in verdict["records"]}
-    levels = {(level["budget"], level["arch"], level["arm"]) for level in verdict["levels"]}
-    whose = [(record["budget"], record["arch"], record["contrast"] or record["arm"])
-             for record in verdict["variance_components"] if record["component"] == "seed"]
+def test_every_contrast_and_arm_has_its_components(tables):
+    assert list(tables["components"].columns) == list(COMPONENTS.columns)
+    compared = {(row["budget"], row["arch"], row["contrast"]) for row in find(tables["contrasts"])}
+    levels = {(row["budget"], row["arch"], row["arm"]) for row in find(tables["levels"])}
+    whose = [(row["budget"], row["arch"], row["contrast"] or row["arm"])
+             for row in find(tables["components"], component="seed")]
     assert set(whose) == compared | levels and len(whose) == len(compared) + len(levels)
 
 
-def test_components_of_a_contrast_sum_to_one_and_are_near_the_interval(verdict):
-    record, = find(verdict["records"], contrast="fair", arch="mean", metric="balanced_accuracy")
-    found = find(verdict["variance_components"], contrast="fair", arch="mean")
-    assert sum(row["share"] for row in found if row["share"] is not None) == pytest.approx(1, abs=1e-5)
-    total = sum(row["standard_error"] ** 2 for row in found if row["standard_error"] is not None)
-    assert total == pytest.approx(record["standard_error"] ** 2, rel=.35)          # its corrections and its floor
-    assert {row["component"]: row["n"] for row in found} == {
+def test_components_of_a_contrast_sum_to_one_and_are_near_the_interval(tables):
+    fair = only(tables["contrasts"], contrast="fair", arch="mean", metric="balanced_accuracy")
+    parts = pd.DataFrame(find(tables["components"], contrast="fair", arch="mean"))
+    assert parts["share"].sum() == pytest.approx(1, abs=1e-5)
+    assert (parts["standard_error"] ** 2).sum() == pytest.approx(
+        fair["standard_error"] ** 2, rel=.35)                                      # its corrections and its floor
+    assert dict(zip(parts["component"], parts["n"], strict=True)) == {
         "generator": 1, "seed": 4, "patient": 60, "patient_x_seed": 240, "image": 180, "image_x_seed": 720}
 
 
-def test_one_generator_is_unknown_and_several_are_not(world, verdict):
-    one = find(verdict["variance_components"], component="generator")
-    assert one and all(row["standard_deviation"] is None and row["share"] is None for row in one)
+def test_one_generator_is_unknown_and_several_are_not(world, tables):
+    unknown = find(tables["components"], component="generator")
+    assert unknown and all(np.isnan(row["standard_deviation"]) and np.isnan(row["share"]) for row in unknown)
+    assert not any(row["clipped"] for row in unknown)
     predictions = world(replicates=range(3), seeds=range(2))
-    splits = Table.of_rows(SPLITS, [dict(budget="b25", replicate=replicate, image_id=image, role="validation")
-                                    for replicate in range(3)
-                                    for image in predictions.images["image_id"][predictions.rows("validation")]])
-    several = verdict_of(predictions, splits=splits)
-    found = find(several["variance_components"], contrast="fair", arch="mean")
-    assert {row["component"] for row in found} == set(NAMES)
-    assert all(row["standard_deviation"] is not None for row in found)
-    assert {row["component"]: row["n"] for row in found}["seed"] == 6
-    row, = find(several["resampling"], contrast="fair", arch="mean", metric="balanced_accuracy")
+    images = predictions.column("image_id")[predictions.rows("validation")]
+    splits = SPLITS.frame(dict(budget="b25", replicate=replicate, image_id=image, role="validation")
+                          for replicate in range(3) for image in images)
+    several = tables_of(predictions, splits=splits)
+    parts = {row["component"]: row for row in find(several["components"], contrast="fair", arch="mean")}
+    assert set(parts) == set(NAMES) and parts["seed"]["n"] == 6
+    assert all(not np.isnan(row["standard_deviation"]) for row in parts.values())
+    row = only(several["contrasts"], contrast="fair", arch="mean", metric="balanced_accuracy")
     assert row["n_units"] == 3 and row["sign_flip_p"] >= 2 / 8                     # the units are the generators
 
 
-def test_the_bootstrap_lies_around_the_estimate(verdict):
-    for row, record in zip(verdict["resampling"], verdict["records"]):
-        assert row["bootstrap_low"] < record["estimate"] < row["bootstrap_high"] and row["n_bootstrap"] == 2000
-        wide = (row["bootstrap_high"] - row["bootstrap_low"]) / (record["high"] - record["low"])
-        assert .5 < wide < 1.5
+def test_the_bootstrap_lies_around_the_estimate(tables):
+    for row in find(tables["contrasts"]):
+        assert row["bootstrap_low"] < row["estimate"] < row["bootstrap_high"] and row["n_bootstrap"] == 2000
+        assert .5 < (row["bootstrap_high"] - row["bootstrap_low"]) / (row["high"] - row["low"]) < 1.5
 
 
 def test_sign_flips_are_those_of_the_seeds_own_scores(world):
-    predictions = world()
-    table, verdict = evaluate([predictions], settings_for(predictions))
-    score = {tuple(row[name] for name in ("arm", "arch", "seed")): row["value"] for row in table.rows()
-             if row["metric"] == "accuracy"}
-    gains = [score["mixed", "residual", seed] - score["real", "residual", seed] for seed in range(4)]
-    row, = find(verdict["resampling"], contrast="joint", arch="residual", metric="accuracy")
+    tables = tables_of(world())
+    score = {(row["arm"], row["arch"], row["seed"]): row["value"] for row in find(tables["scores"], metric="accuracy")}
+    gains = [score["joint", "residual", seed] - score["real", "residual", seed] for seed in range(4)]
+    row = only(tables["contrasts"], contrast="joint", arch="residual", metric="accuracy")
     assert row["sign_flip_p"] == pytest.approx(sign_flip_p(np.round(gains, 5)), abs=1e-6)
 
 
 def test_the_family_is_holms_over_all_budgets(world):
-    budgets = [world(controls=CONTROLS), world({"mixed": 1.1, "synthetic": 1.3, "real_short": .9}, budget="b100")]
-    verdict = verdict_of(*budgets)
-    confirmatory = [record["confirmatory"] for record in verdict["records"]]
-    assert sum(confirmatory) == 2
-    for decides, row in zip(confirmatory, verdict["resampling"]):
+    budgets = [world(controls=CONTROLS), world({"joint": 1.1, "synthetic": 1.3, "real_short": .9}, budget="b100")]
+    both = tables_of(*budgets)["contrasts"]
+    assert both["confirmatory"].sum() == 2
+    for row in find(both):
         own, adjusted = row["sign_flip_p"], row["sign_flip_p_family"]
-        assert adjusted == own if decides else adjusted >= own
+        assert adjusted == own if row["confirmatory"] else adjusted >= own
     # The family of one budget is smaller than that of two, so its p-values are no larger, and some are smaller.
-    alone, both = ({key: row["sign_flip_p_family"] for key, row in zip(keys(rows), rows)}
-                   for rows in (verdict_of(budgets[0])["resampling"], find(verdict["resampling"], budget="b25")))
-    assert all(alone[key] <= both[key] for key in both) and any(alone[key] < both[key] for key in both)
+    alone = tables_of(budgets[0])["contrasts"].merge(both, on=PLACE, suffixes=("", "_of_both"))
+    smaller = alone["sign_flip_p_family"] < alone["sign_flip_p_family_of_both"]
+    assert (smaller | (alone["sign_flip_p_family"] == alone["sign_flip_p_family_of_both"])).all() and smaller.any()
 
 
 def test_they_never_decide(world):
     """Another root seed changes the bootstrap and nothing else."""
-    one, other = (verdict_of(world(), root_seed=root) for root in (1, 2))
-    limits = [[row.pop(name) for row in each["resampling"] for name in ("bootstrap_low", "bootstrap_high")]
-              for each in (one, other)]
-    assert limits[0] != limits[1] and limits[0] == pytest.approx(limits[1], abs=.02)
-    assert json.dumps(one) == json.dumps(other)
+    one, other = (tables_of(world(), root_seed=root) for root in (1, 2))
+    limits = [each["contrasts"][["bootstrap_low", "bootstrap_high"]].to_numpy() for each in (one, other)]
+    assert (limits[0] != limits[1]).any() and limits[0] == pytest.approx(limits[1], abs=.02)
+    for name in SCHEMAS:
+        columns = [column for column in one[name].columns if not column.startswith("bootstrap_")]
+        pd.testing.assert_frame_equal(one[name][columns], other[name][columns], check_exact=True)
 
 
-def test_a_contrast_that_cannot_be_paired_has_nulls_and_no_components(world):
+def test_a_contrast_that_cannot_be_paired_has_no_numbers_and_no_components(world):
     predictions = world()
     lost = (predictions.runs["arm"] == "real_two_stage") & (predictions.runs["seed"] == 3)
-    less = dataclasses.replace(predictions, runs=predictions.runs.select(~lost),
-                               probabilities=predictions.probabilities[~lost])
-    verdict = verdict_of(less)
-    rows = find(verdict["resampling"], contrast="fair_two_stage")
-    assert rows and all(row[name] is None for row in rows for name in RESAMPLED)
-    records = find(verdict["records"], contrast="fair_two_stage")
-    assert all(record["word"] in ("unpaired", "undertrained") for record in records)
-    assert not find(verdict["variance_components"], contrast="fair_two_stage")
-    assert find(verdict["variance_components"], contrast="two_stages")[0]["n"] == 1
-    family = find(verdict["resampling"], contrast="joint")
-    assert all(row["sign_flip_p_family"] is not None for row in family)
+    tables = tables_of(keep_runs(predictions, ~lost))
+    rows = find(tables["contrasts"], contrast="fair_two_stage")
+    assert rows and all(np.isnan(row[name]) for row in rows for name in RESAMPLED)
+    assert all(row["n_bootstrap"] == row["n_units"] == 0 for row in rows)
+    assert all(row["word"] in ("unpaired", "undertrained") for row in rows)
+    assert not find(tables["components"], contrast="fair_two_stage")
+    assert find(tables["components"], contrast="two_stages")[0]["n"] == 1
+    assert not any(np.isnan(row["sign_flip_p_family"]) for row in find(tables["contrasts"], contrast="joint"))
 
 
-def test_one_patient_gives_nulls_and_a_refusal(world):
+def test_one_patient_gives_no_numbers_and_a_refusal(world):
     """All test images of one patient: every word is a refusal, and nothing beside it pretends to know."""
     predictions = world({"real_long": .5}, n_patients=2, images_per_patient=12, seeds=range(5))
-    verdict = verdict_of(predictions)
-    assert {record["word"] for record in verdict["records"]} <= {"too few patients", "undertrained"}
-    assert verdict["overall"]["word"] in ("too few patients", "undertrained")
-    assert all(row["bootstrap_low"] is None and row["n_bootstrap"] == 0 for row in verdict["resampling"])
-    assert all(row["standard_deviation"] is None for row in verdict["variance_components"])
-    json.dumps(verdict, allow_nan=False)
+    results = evaluate([predictions], settings_for(predictions))
+    contrasts = results.tables["contrasts"]
+    assert set(contrasts["word"]) <= {"too few patients", "undertrained"}
+    assert results.verdict["overall"]["word"] in ("too few patients", "undertrained")
+    assert contrasts["bootstrap_low"].isna().all() and (contrasts["n_bootstrap"] == 0).all()
+    assert results.tables["components"]["standard_deviation"].isna().all()
 
 
-def test_one_seed_gives_nulls(world):
-    verdict = verdict_of(world(seeds=(0,)))
-    assert verdict["variance_components"] == []
-    assert all(row[name] is None for row in verdict["resampling"] for name in RESAMPLED)
+def test_one_seed_gives_no_numbers(world):
+    tables = tables_of(world(seeds=(0,)))
+    assert tables["components"].empty
+    assert tables["contrasts"][RESAMPLED].isna().all().all()
 
 
 def test_nothing_depends_on_the_order_of_runs(world):
     predictions = world()
-    order = np.random.default_rng(0).permutation(len(predictions.runs))
-    shuffled = dataclasses.replace(predictions, runs=predictions.runs.select(order),
-                                   probabilities=predictions.probabilities[order])
-    for make in (lambda one: variance_components(one), lambda one: resampling([one])):
-        one, other = (make(judged(each)[0]) for each in (predictions, shuffled))
-        assert json.dumps(one) == json.dumps(other)
+    shuffled = keep_runs(predictions, np.random.default_rng(0).permutation(len(predictions.runs)))
+    one, other = verdict_of(predictions), verdict_of(shuffled)
+    assert list(component_rows(one)) == list(component_rows(other)) and resampling([one]) == resampling([other])
 
 
 def test_the_family_of_one_budget_by_hand(world):
-    """Every record outside of the confirmatory pair is in the family, with the units of its own runs."""
-    one, = judged(world({"synthetic_then_real": 1.05}))                            # too weak to be the largest
-    found = resampling([one])
-    effects = {}
-    for row, scope, archs, pairing in one.pairings():
-        for metric, blocks in one.blocks.items():
+    """Every row outside of the confirmatory pair is in the family, with the units of its own runs."""
+    verdict = verdict_of(world({"synthetic_then_real": 1.05}))                     # too weak to be the largest
+    columns = resampling([verdict])
+    effects, decides = {}, set()
+    for row, scope, _, pairing in verdict.pairings():
+        for metric, blocks in verdict.blocks.items():
             gain = blocks.mean((pairing.arm - pairing.reference).mean(axis=0))
-            effects[scope, metric, row.name] = (one.decides(row, scope, metric), dict(zip(pairing.pairs, gain)))
-    family = {key: gains for key, (decides, gains) in effects.items() if not decides}
-    expected = dict(zip(family, family_wise_p(list(family.values()))))
-    assert len(family) == len(effects) - 2
-    assert all(row["sign_flip_p_family"] == pytest.approx(expected.get((row["arch"], row["metric"], row["contrast"]),
-                                                                        row["sign_flip_p"])) for row in found)
-    pair = [row for row in found if (row["arch"], row["metric"], row["contrast"]) not in family]
-    adjusted = dict(zip(effects, family_wise_p([gains for _, gains in effects.values()])))
-    assert any(row["sign_flip_p"] < adjusted[row["arch"], row["metric"], row["contrast"]] for row in pair)
+            effects["b25", scope, metric, row.name] = dict(zip(pairing.pairs, gain, strict=True))
+            decides |= {("b25", scope, metric, row.name)} if verdict.decides(row, scope, metric) else set()
+    family = {place: gains for place, gains in effects.items() if place not in decides}
+    expected = dict(zip(family, family_wise_p(list(family.values())), strict=True))
+    assert len(family) == len(effects) - 2 and set(columns) == set(effects)
+    assert all(row["sign_flip_p_family"] == pytest.approx(expected.get(place, row["sign_flip_p"]))
+               for place, row in columns.items())
+    adjusted = dict(zip(effects, family_wise_p(list(effects.values())), strict=True))
+    assert any(columns[place]["sign_flip_p"] < adjusted[place] for place in decides)
 
 
 def test_the_bootstrap_draws_from_the_root_seed_of_the_settings(world):
     predictions = world()
-    one = BudgetVerdict(predictions, settings_for(predictions, root_seed=5), None)
-    row, = find(resampling([one]), contrast="joint", arch="residual", metric="balanced_accuracy")
-    pairing = contrasts.pair(predictions, "mixed", "real", ["residual"], one.test)
-    scores = [resampled_scores(table[0] == 1, one.blocks["balanced_accuracy"], 5)
+    verdict = verdict_of(predictions, root_seed=5)
+    row = resampling([verdict])["b25", "residual", "balanced_accuracy", "joint"]
+    pairing = pair(predictions, "joint", "real", ["residual"], verdict.test)
+    scores = [resampled_scores(table[0] == 1, verdict.blocks["balanced_accuracy"], 5)
               for table in (pairing.arm, pairing.reference)]
     low, high, n = bootstrap_interval(scores[0] - scores[1], 5)
     assert (row["bootstrap_low"], row["bootstrap_high"]) == pytest.approx((low, high)) and row["n_bootstrap"] == n

@@ -1,22 +1,42 @@
+"""Every word has its rule, its order and its sentence."""
+
 import dataclasses
 
 import pytest
 
+from synthplanes.protocol import words
+from synthplanes.protocol.words import DIFFERENCES, OTHERWISE
 from synthplanes.statistics.clustered import Interval
-from synthplanes.statistics.verdict import (DIFFERENCES, FINDINGS, OTHERWISE, REFUSALS, Evidence, described, judge,
-                                            on_simulated, points, sentence, subject)
+from synthplanes.statistics.verdict import (
+    FINDINGS,
+    REFUSALS,
+    Design,
+    Evidence,
+    described,
+    judge,
+    on_simulated,
+    points,
+    sentence,
+    subject,
+)
 
 MARGIN = .02
 
 
 def an_interval(low, high, **changes):
-    """A symmetric interval with a generous design."""
+    """Return a symmetric interval with a generous design."""
     middle, half = (low + high) / 2, (high - low) / 2
     base = Interval(estimate=middle, low=low, high=high, equivalence_low=middle - .83 * half,
                     equivalence_high=middle + .83 * half, standard_error=half / 2, degrees_of_freedom=30,
                     p_value=.01, n_units=6, n_patients=90, n_effective_patients=60, n_patients_scarcest=12,
                     smallest_visible_effect=1.4 * half)
     return dataclasses.replace(base, **changes)
+
+
+def test_the_rules_are_those_of_the_protocols_words():
+    """Each word that the analysis plan explains has a rule, in the same order."""
+    assert list(REFUSALS) == list(words.REFUSALS) and list(FINDINGS) == list(words.FINDINGS)
+    assert set(DIFFERENCES) < set(FINDINGS) and OTHERWISE[0] not in {**REFUSALS, **FINDINGS}
 
 
 @pytest.mark.parametrize("low, high, word", [
@@ -34,8 +54,8 @@ def an_interval(low, high, **changes):
     (-.06, .02, "inconclusive"),
 ])
 def test_the_words_of_the_findings(low, high, word):
-    found = judge(Evidence(an_interval(low, high), MARGIN))
-    assert found.word == word and not found.refused
+    judgement = judge(Evidence(an_interval(low, high), MARGIN))
+    assert judgement.word == word and not judgement.refused
 
 
 def test_equivalence_is_judged_by_the_90_percent_interval():
@@ -55,8 +75,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("word", REFUSED)
 def test_refusals_precede_any_finding(word):
-    found = judge(dataclasses.replace(Evidence(an_interval(.03, .05), MARGIN), **REFUSED[word]))
-    assert found.word == word and found.refused
+    judgement = judge(dataclasses.replace(Evidence(an_interval(.03, .05), MARGIN), **REFUSED[word]))
+    assert judgement.word == word and judgement.refused
 
 
 def test_refusals_have_an_order_and_need_no_interval():
@@ -65,7 +85,8 @@ def test_refusals_have_an_order_and_need_no_interval():
 
 
 @pytest.mark.parametrize("low, high, word", [
-    (-.05, -.021, "no worthwhile gain"), (-.012, -.001, "equivalent"), (.001, .012, "equivalent"), (.01, .05, OTHERWISE)])
+    (-.05, -.021, "no worthwhile gain"), (-.012, -.001, "equivalent"), (.001, .012, "equivalent"),
+    (.01, .05, OTHERWISE[0])])
 def test_without_a_difference_the_next_word_that_holds_is_said(low, high, word):
     """Evidence of harm that Holm takes away still bounds the gain from above."""
     evidence = Evidence(an_interval(low, high), MARGIN)
@@ -116,18 +137,17 @@ def test_points(fraction, sign, text):
 
 def say(low, high, simulated=True, n_generators=1, **evidence):
     interval = an_interval(low, high)
-    found = judge(Evidence(interval, MARGIN, **evidence))
-    return sentence(found, interval, MARGIN, metric="balanced_accuracy",
-                    references=("real", "real_two_stage"), simulated=simulated,
-                    n_generators=n_generators, n_seeds=6)
+    judgement = judge(Evidence(interval, MARGIN, **evidence))
+    return sentence(judgement, interval, Design("balanced_accuracy", ("real", "real_two_stage"), MARGIN, simulated,
+                                            n_generators, n_seeds=6))
 
 
 def test_the_sentence():
     assert say(.01, .05) == (
         "This synthetic set helps on simulated images: balanced accuracy changes by +3.0 points (95 % "
         "interval +1.0 to +5.0, p = 0.010) against the better of `real` and `real_two_stage` at equal "
-        "updates, where 2.0 points would be worthwhile and 2.8 points could be seen against either alone (1 generator, 6 seeds "
-        "each, 90 test patients).")
+        "updates, where 2.0 points would be worthwhile and 2.8 points could be seen against either alone (1 generator, "
+        "6 seeds each, 90 test patients).")
     assert say(.01, .05, simulated=False, n_generators=6).startswith("The method helps: ")
     assert say(.01, .05, why_undertrained="it still gains") == (
         "No verdict on this synthetic set on simulated images (undertrained): it still gains.")
@@ -136,8 +156,8 @@ def test_the_sentence():
 def test_every_word_has_a_sentence():
     limits = {"hurts": (-.05, -.01), "helps": (.01, .05), "helps, negligibly": (.001, .015),
               "equivalent": (-.01, .01), "no worthwhile gain": (-.06, .01), "inconclusive": (-.06, .06)}
-    assert set(limits) == {word for word, *_ in FINDINGS} | {OTHERWISE}
-    assert set(REFUSED) == {word for word, *_ in REFUSALS}
+    assert set(limits) == {*FINDINGS, OTHERWISE[0]}
+    assert set(REFUSED) == set(REFUSALS)
     texts = {word: say(*limits[word], simulated=False) for word in limits}
     assert len({text.split(":")[0] for text in texts.values()}) == len(limits)
     assert texts["inconclusive"].startswith("Whether this synthetic set helps remains open: ")

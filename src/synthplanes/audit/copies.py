@@ -1,33 +1,35 @@
-"""Copies: is a synthetic image nearer to a training image than held-out real images are?
+"""Count possible copies: synthetic images nearer to a training image than held-out real images are.
 
-Distances are Euclidean between block-averaged frames with mean 0 and norm 1, so brightness and contrast
-do not count: 0 is the same picture, 2 its negative. The yardstick is the distance of real images of *other
-patients* (the budget's validation patients) to their nearest training image. An image counts as a possible
-copy when it is nearer than 99 % of those.
+Distances are Euclidean between block-averaged frames with mean 0 and norm 1, so brightness and contrast do not count: 0
+is the same picture, 2 its negative. The yardstick is the distance of real images of *other patients* (the budget's
+validation patients) to their nearest training image. An image counts as a possible copy when it is nearer than 99 % of
+those.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from synthplanes import records
 
+SHOWN = 12         # nearest pairs in the picture
 THUMBNAIL = 16     # px
 QUANTILE = 0.01    # of the yardstick's distances
 _ROWS_AT_A_TIME = 512
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W] -> float32 [N, THUMBNAIL^2], each of mean 0 and norm 1 (a constant frame stays 0)."""
-    share = averaging(images.shape[1])
-    small = (share @ images.astype(np.float32) @ share.T).reshape(len(images), -1)
+    """Reduce uint8 [N, H, W] to float32 [N, THUMBNAIL^2], each of mean 0 and norm 1 (a constant frame stays 0)."""
+    shares = block_shares(images.shape[1])
+    small = (shares @ images.astype(np.float32) @ shares.T).reshape(len(images), -1)
     small -= small.mean(axis=1, keepdims=True)
     return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
 
 
-def averaging(size: int) -> np.ndarray:
-    """How much of each of `size` pixels falls into each of THUMBNAIL equal blocks: float32 [THUMBNAIL, size]."""
+def block_shares(size: int) -> np.ndarray:
+    """Return each of `size` pixels' share of the mean of each of THUMBNAIL equal blocks: float32 [THUMBNAIL, size]."""
     edges = np.linspace(0, size, THUMBNAIL + 1)
     starts = np.arange(size)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
@@ -35,7 +37,7 @@ def averaging(size: int) -> np.ndarray:
 
 
 def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each query's nearest reference, as (distance float [N], position int [N]); both are unit vectors."""
+    """Find each query's nearest reference: (distance float [N], position int [N]); both are unit vectors [., D]."""
     similarity, position = [], []
     for start in range(0, len(queries), _ROWS_AT_A_TIME):
         products = queries[start:start + _ROWS_AT_A_TIME] @ references.T
@@ -44,16 +46,16 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
     return np.sqrt(np.maximum(0, 2 - 2 * np.concatenate(similarity))), np.concatenate(position)
 
 
-def copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray, picture: Path, shown: int) -> dict:
-    """Counts of possible copies; writes a picture of the `shown` nearest pairs (synthetic above real).
+def count_copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray, picture: Path) -> dict[str, Any]:
+    """Count possible copies, and write a picture of the SHOWN nearest pairs (synthetic above real).
 
-    All images uint8 [N, H, W].
+    All images are uint8 [N, H, W].
     """
     references = thumbnails(train)
     distance, position = nearest(thumbnails(synthetic), references)
     yardstick, _ = nearest(thumbnails(held_out), references)
     threshold = float(np.quantile(yardstick, QUANTILE))
-    worst = np.argsort(distance, kind="stable")[:shown]
+    worst = np.argsort(distance, kind="stable")[:SHOWN]
     pairs = np.concatenate([np.concatenate(list(synthetic[worst]), axis=1),
                             np.concatenate(list(train[position[worst]]), axis=1)])
     with records.replacing(picture) as temporary:

@@ -1,14 +1,15 @@
-"""Label fidelity: does an independent judge see the class that an image was drawn for?"""
+"""Measure label fidelity: how often an independent classifier recognises the class that an image was drawn for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 
-def label_fidelity(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict:
-    """The share of images that the judge gives their own label, per class and as the mean over classes.
+def label_fidelity(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the share of images whose most likely class is their own, per class and as the mean over classes.
 
-    `probabilities` float [N, K], `labels` int [N]. A class without images has null and does not count in the mean.
+    `probabilities` float [N, K], `labels` int [N]. A class without images has None and does not count in the mean.
     """
     right = probabilities.argmax(axis=1) == labels
     per_class = {name: round(float(right[labels == number].mean()), 6) if (labels == number).any() else None

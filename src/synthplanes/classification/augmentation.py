@@ -1,5 +1,7 @@
-"""What is done to training images: by every arm one affine warp, a flip and a change of gain per image; by the rival
-`real_augmented` twice as much of it, a change of contrast, and a black rectangle."""
+"""Augment training images: every arm by one affine warp, a flip and a change of gain per image.
+
+The arm `real_augmented` takes twice as much of it, a change of contrast, and a black rectangle (the strong policy).
+"""
 
 import torch
 from torch.nn import functional
@@ -8,7 +10,7 @@ SHIFT = 0.08   # of the width, largest
 SCALE = 0.12   # relative, largest
 ANGLE = 0.20   # radians, largest
 GAIN = 0.25    # relative brightness, largest
-# of the strong policy alone
+# The strong policy's own:
 TIMES = 2.0    # the sizes above
 CONTRAST = 0.5   # |ln gamma|, largest
 ERASED = 0.5   # chance of a black rectangle (Zhong 2020)
@@ -16,7 +18,10 @@ SIDE = 0.25    # half of its sides, of the width, largest
 
 
 def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
-    """float32 [N, 1, H, W] in [-1, 1] -> the same; every size is uniform up to `strength` times its largest."""
+    """Warp, flip and change the gain of float32 [N, 1, H, W] in [-1, 1]; the result has the same shape and range.
+
+    Every size is uniform up to `strength` times its largest.
+    """
     if strength == 0:
         return images
     n = len(images)
@@ -27,7 +32,7 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
     down, across = (torch.linspace(1 / side - 1, 1 - 1 / side, side) for side in images.shape[2:])
     down, across = down.view(1, -1, 1), across.view(1, 1, -1)  # pixel centres in [-1, 1]
     right, below = (2 * SHIFT * amount[:, 2:4]).view(-1, 2, 1, 1).unbind(dim=1)
-    # What `affine_grid` gives, without its many small matrix products.
+    # The grid of `affine_grid` [N, H, W, 2], without its many small matrix products.
     grid = torch.stack([flip.view(-1, 1, 1) * cosine * across - sine * down + right,
                         flip.view(-1, 1, 1) * sine * across + cosine * down + below], dim=-1)
     moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -35,7 +40,7 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
 
 
 def augment_strongly(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
-    """float32 [N, 1, H, W] in [-1, 1] -> the same, under the strong policy at `strength` in 0..1."""
+    """Apply the strong policy at `strength` in 0..1 to float32 [N, 1, H, W] in [-1, 1]; shape and range stay."""
     if strength == 0:
         return images
     n, _, height, width = images.shape

@@ -1,61 +1,96 @@
-"""A stage cell of classifiers on disk: trained runs, what they are, and their counted work."""
+"""Train the classifiers of a pipeline stage: of every budget, architecture, arm, replicate and seed."""
 
-from argparse import Namespace
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from synthplanes import records
-from synthplanes.protocol.arms import ARMS, Arm, seeds_of, updates_of
-from synthplanes.data.selection import LabelledImages
-from synthplanes.protocol.profiles import Profile
+from synthplanes.classification.pretrained import pretrained_on
+from synthplanes.classification.runs import THREADS_PER_RUN, Task, train_one
+from synthplanes.compute.checkpoints import Checkpoints, images_sha256
+from synthplanes.compute.devices import platform
+from synthplanes.compute.parallel import run_parallel
+from synthplanes.data.selection import LabelledImages, read_budget, read_pools
+from synthplanes.progress import Progress
+from synthplanes.protocol.arms import Arm, arms_of, needed_by, seeds_of, updates_of
+from synthplanes.protocol.cells import Cell
 
 VALIDATION_LOOKS = 1  # per classifier, of every arm alike: after training, deciding nothing
 
 
-def train_and_record(stage: str, arguments: Namespace, profile: Profile,
-                     pools: Callable[[int], dict[str, LabelledImages]], pretrained: Path | None = None) -> None:
-    """Train the arms of `stage` in the cell that `arguments` name; write cell.json and cost.json beside them.
+def train_classifiers(cell: Cell) -> None:
+    """Train every classifier of a stage; write weights and histories per budget and architecture, cell.json, cost.json.
 
-    A cell that the profile does not use (null in its archs or budgets) ends at once and says so in cell.json.
+    Classifiers that are kept from before are not trained again.
     """
-    used = arguments.arch in profile.used_archs() and arguments.budget in profile.used_budgets()
-    updates, origins = {}, []
-    if used:
-        # torch takes seconds, which unused cells need not spend
-        from synthplanes.classification.runs import train_cell
-        from synthplanes.classification.starting_weights import learned_from
-        from synthplanes.compute.checkpoints import Scratch
-        origins = learned_from(profile.used_archs()[arguments.arch].start, arguments.adopted)
-        replicates = range(profile.replication.generators)
-        scratch = Scratch(arguments.scratch, *_identity(stage, arguments, profile))
-        updates = train_cell(stage, profile, arguments.arch, [pools(r) for r in replicates], arguments.out, pretrained,
-                             scratch, arguments.adopted)
-    records.write_json(arguments.out / "cell.json", dict(
-        profile=arguments.profile, budget=arguments.budget, arch=arguments.arch,
-        model=profile.used_archs()[arguments.arch].model if used else None, arms=sorted(updates), updates=updates,
-        validation_looks=VALIDATION_LOOKS, began_from=origins))
-    records.write_cost(arguments.out, [item for name in updates for item in _costs(ARMS[name], arguments.arch, profile)])
-    if used:
-        scratch.clear()
+    profile, paths = cell.parameters, cell.paths
+    checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, THREADS_PER_RUN))
+    origins = {arch: pretrained_on(architecture.pretrained, paths.pretrained)
+               for arch, architecture in profile.archs.items()}
+    items = []
+    for budget in profile.budgets_by_size():
+        pools = [_read(cell, budget, replicate) for replicate in range(profile.replication.generators)]
+        tasks = list(_tasks(cell, budget, pools, checkpoints))
+        histories: dict[tuple[str, int], list[dict[str, Any]]] = {
+            (arch, replicate): [] for arch in profile.archs for replicate in range(len(pools))}
+        progress = Progress(f"{cell.stage}, {budget}", len(tasks), "classifiers")
+        progress(0)
+        done = 0
+        # Pupils after all others, among which their teachers are.
+        for group in ([task for task in tasks if not task.teacher], [task for task in tasks if task.teacher]):
+            for task, history in zip(group, run_parallel(train_one, group, cell.processes), strict=True):
+                histories[task.arch, task.replicate] += history
+                done += 1
+                progress(done)
+        for (arch, replicate), rows in histories.items():
+            records.write_table(paths.classifiers(cell.stage, budget, arch) / f"r{replicate}" / "history.csv",
+                                records.CLASSIFIER_HISTORY.frame(rows), records.CLASSIFIER_HISTORY)
+        items += [_cost(cell, budget, arch, arm) for arch in profile.archs
+                  for arm in arms_of(cell.stage, arch, profile.recipe)]
+    records.write_json(cell.out / "cell.json", {
+        "stage": cell.stage, "profile": cell.profile, "validation_looks": VALIDATION_LOOKS,
+        "archs": {arch: {"model": architecture.model, "pretrained_on": origins[arch],
+                         "arms": {arm.name: updates_of(arm, profile.recipe)
+                                  for arm in arms_of(cell.stage, arch, profile.recipe)}}
+                  for arch, architecture in profile.archs.items()}})
+    records.write_cost(cell.out, items)
+    checkpoints.prune()
 
 
-def _identity(stage: str, arguments: Namespace, profile: Profile) -> list:
-    """All that the cell's classifiers depend on."""
-    prepared = arguments.prepared
-    folders = [prepared / "development", prepared / "splits.csv", *([prepared / "fresh"] if stage != "baseline" else [])]
-    folders += [getattr(arguments, name) for name in ("synthetic", "pretrain") if hasattr(arguments, name)]
-    return [arguments.code, *folders, stage, arguments.budget, arguments.arch,
-            profile.used_archs()[arguments.arch].model_dump(), profile.recipe.model_dump(),
-            profile.replication.model_dump(), version("torch")]
+def _read(cell: Cell, budget: str, replicate: int) -> dict[str, LabelledImages]:
+    """Read the image sets that the stage's arms train on; the baselines' stage opens no synthetic image."""
+    if cell.stage == "baseline":
+        return {"real": read_budget(cell.paths.prepared, budget, replicate, "train")}
+    return read_pools(cell.paths, budget, replicate)
 
 
-def _costs(arm: Arm, arch: str, profile: Profile) -> list[dict]:
-    """What the arm's own training costs here; a stage 1 made by another cell is counted there."""
-    recipe = profile.recipe
+def _tasks(cell: Cell, budget: str, pools: list[dict[str, LabelledImages]], checkpoints: Checkpoints) -> Iterator[Task]:
+    """Yield the stage's runs at one budget, a teacher before its pupils."""
+    profile, paths = cell.parameters, cell.paths
+    sha256_of = [{name: images_sha256(images) for name, images in sets.items()} for sets in pools]
+    identities: dict[tuple[str, str, int, int], list[Any]] = {}
+    for arch, architecture in profile.archs.items():
+        for replicate in range(len(pools)):
+            for arm in arms_of(cell.stage, arch, profile.recipe):
+                for seed in seeds_of(arm, profile.recipe, profile.replication.seeds):
+                    def weights(stage: str, name: str) -> Any:
+                        return paths.weights(stage, budget, arch, replicate, name, seed).resolve()  # noqa: B023
+                    task = Task(
+                        arm, arch, architecture, profile.recipe, replicate, seed, profile.replication.root_seed,
+                        pools[replicate], weights(cell.stage, arm.name), pretrained=paths.pretrained.resolve(),
+                        first_stage=weights("pretrain", str(needed_by(arm))) if cell.stage == "finetune" else None,
+                        teacher=weights(cell.stage, arm.teacher) if arm.teacher else None)
+                    identity = task.identity(sha256_of[replicate])
+                    identities[arch, arm.name, replicate, seed] = identity
+                    teacher = identities[arch, arm.teacher, replicate, seed] if arm.teacher else None
+                    yield replace(task, piece=checkpoints.piece(identity, teacher))
+
+
+def _cost(cell: Cell, budget: str, arch: str, arm: Arm) -> dict[str, Any]:
+    """Return what an arm's own training costs; a stage 1 made by another pipeline stage is counted there."""
+    recipe, replication = cell.parameters.recipe, cell.parameters.replication
     updates = recipe.stage_2_updates if arm.stage == "finetune" else updates_of(arm, recipe)
-    n = len(seeds_of(arm, recipe, profile.replication.seeds))
-    return [records.cost_item(arm.name, arch=arch, replicate=replicate, runs=n,
-                              trained=n * updates * recipe.batch_size,
-                              forward=n * updates * recipe.batch_size if arm.teacher else 0)
-            for replicate in range(profile.replication.generators)]
+    runs = replication.generators * len(seeds_of(arm, recipe, replication.seeds))
+    passes = runs * updates * recipe.batch_size
+    return records.cost_item(arm.name, budget=budget, arch=arch, runs=runs, trained=passes,
+                             forward=passes if arm.teacher else 0)

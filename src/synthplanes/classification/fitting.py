@@ -1,9 +1,10 @@
-"""`fit`: the one training loop of all arms.
+"""Fit a classifier: the one training loop of all arms.
 
-Class-balanced batches, AdamW, one schedule, an average of the weights at the end, nothing selected: the
-number of looks at validation is one per classifier, after training, and it decides nothing.
+Class-balanced batches, AdamW, one schedule, an average of the weights at the end, nothing selected: validation images
+are looked at once per classifier, after training, and decide nothing.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from synthplanes.classification.augmentation import augment, augment_strongly
-from synthplanes.classification.flattening import Flattened
+from synthplanes.compute.draws import class_balanced, patient_balanced
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
@@ -37,82 +38,82 @@ class Portion:
         """Each image's chance per draw, float64 [N]."""
         return patient_balanced(self.images) if self.by_patient else class_balanced(self.images.labels)
 
+    def draw(self, chances: torch.Tensor, strength: float, generator: torch.Generator
+             ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw one batch's images float32 [n, 1, H, W] in [-1, 1], augmented, and their labels int64 [n]."""
+        rows = torch.multinomial(chances, self.size, replacement=True, generator=generator).numpy()
+        images = torch.from_numpy(to_float(self.images.images[rows])).unsqueeze(1)
+        images = (augment_strongly if self.strong else augment)(images, strength, generator)
+        return images, torch.from_numpy(self.images.labels[rows])
 
-def fit(network: nn.Module, portions: list[Portion], updates: int, peak_learning_rate: float, recipe: Recipe,
-        order_seed: int, device: torch.device, teacher: nn.Module | None = None
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One schedule of updates on one kind of batch."""
+
+    portions: Sequence[Portion]
+    updates: int
+    peak_learning_rate: float
+    order_seed: int            # of the batches, drop-out and drop-path
+
+
+def fit(network: nn.Module, stage: TrainingStage, recipe: Recipe, device: torch.device, teacher: nn.Module | None = None
         ) -> list[tuple[int, float]]:
     """Train `network` in place and leave the average of its weights in it.
 
-    Returns (update, mean training loss since the last) pairs.
-
-    With a `teacher` half of every target is what that network says of the same augmented image.
-
-    The batches depend on `order_seed` and the portions alone, so arms with the same seed and the same
-    images see the same batches. Raises `UserError` when the loss is not finite.
+    Returns (update, mean training loss since the last) pairs. With a `teacher` half of every target is that network's
+    prediction for the same augmented image. The batches depend on the order seed and the portions alone, so arms with
+    the same seed and the same images have the same batches. Raises `UserError` when the loss is not finite.
     """
-    generator = torch.Generator().manual_seed(order_seed)
-    torch.manual_seed(order_seed)  # drop-out and drop-path
-    network.to(device, memory_format=torch.channels_last).train()  # the faster layout on CPUs
-    flat = Flattened(network)
-    average, keep = flat.values.clone(), 0.5 ** (1 / recipe.ema_halflife_updates)
-    optimiser = torch.optim.AdamW([dict(params=[flat.decayed], weight_decay=recipe.weight_decay),
-                                   dict(params=[flat.others], weight_decay=0.0)], lr=peak_learning_rate, fused=True)
+    generator = torch.Generator().manual_seed(stage.order_seed)
+    torch.manual_seed(stage.order_seed)
+    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]  # faster on CPUs
+    parameters = list(network.parameters())
+    averaged = [*parameters, *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
+    average, keep = [tensor.detach().clone() for tensor in averaged], 0.5 ** (1 / recipe.ema_halflife_updates)
+    optimiser = torch.optim.AdamW([
+        dict(params=[parameter for parameter in parameters if parameter.ndim > 1], weight_decay=recipe.weight_decay),
+        dict(params=[parameter for parameter in parameters if parameter.ndim <= 1], weight_decay=0.0),
+    ], lr=stage.peak_learning_rate, fused=True)
     normalised = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    chances = [torch.from_numpy(portion.chances) for portion in portions]
+    chances = [torch.from_numpy(portion.chances) for portion in stage.portions]
+    total = sum(portion.size for portion in stage.portions)
     if teacher is not None:
-        teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    total = sum(portion.size for portion in portions)
+        teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     history, since = [], []
-    for update in range(updates):
+    for update in range(stage.updates):
         for group in optimiser.param_groups:
-            group["lr"] = peak_learning_rate * schedule(update, updates, recipe.warmup_fraction)
-        loss = 0.0
-        for portion, chance in zip(portions, chances):
-            rows = torch.multinomial(chance, portion.size, replacement=True, generator=generator).numpy()
-            images = torch.from_numpy(to_float(portion.images.images[rows])).unsqueeze(1)
-            change = augment_strongly if portion.strong else augment
-            images = change(images, recipe.augmentation, generator).to(device, memory_format=torch.channels_last)
-            targets = torch.from_numpy(portion.images.labels[rows]).to(device)
+            group["lr"] = stage.peak_learning_rate * schedule(update, stage.updates, recipe.warmup_fraction)
+        optimiser.zero_grad(set_to_none=True)
+        losses = []
+        for portion, chance in zip(stage.portions, chances, strict=True):
+            images, targets = portion.draw(chance, recipe.augmentation, generator)
+            images, targets = images.to(device, memory_format=torch.channels_last), targets.to(device)
             if teacher is not None:
-                told = teacher(images).softmax(dim=1)
-                targets = (functional.one_hot(targets, told.shape[1]) + told) / 2
+                prediction = teacher(images).softmax(dim=1)
+                targets = (functional.one_hot(targets, prediction.shape[1]) + prediction) / 2
             with batch_norm_statistics(normalised, kept=portion.keeps_statistics):
-                loss = loss + functional.cross_entropy(network(images), targets, reduction="sum",
-                                                       label_smoothing=recipe.label_smoothing) / total
-        value = loss.item()
-        if not np.isfinite(value):
-            raise UserError(f"a classifier's loss is {value} at update {update}: lower its learning_rate under "
+                losses.append(functional.cross_entropy(network(images), targets, reduction="sum",
+                                                       label_smoothing=recipe.label_smoothing) / total)
+        loss = torch.stack(losses).sum()
+        if not torch.isfinite(loss):
+            raise UserError(f"a classifier's loss is {loss.item()} at update {update}: lower its learning_rate under "
                             "archs in params.yaml.")
-        flat.gradients.zero_()
         loss.backward()
         optimiser.step()
-        average.lerp_(flat.values, 1 - min(keep, (1 + update) / (10 + update)))
-        since.append(value)
-        if (update + 1) % max(1, updates // HISTORY_POINTS) == 0:
+        with torch.no_grad():
+            torch._foreach_lerp_(average, averaged, 1 - min(keep, (1 + update) / (10 + update)))
+        since.append(loss.item())
+        if (update + 1) % max(1, stage.updates // HISTORY_POINTS) == 0:
             history.append((update + 1, float(np.mean(since))))
             since = []
-    flat.release(average)
+    with torch.no_grad():
+        torch._foreach_copy_(averaged, average)
     return history
 
 
-def class_balanced(labels: np.ndarray) -> np.ndarray:
-    """Each image's chance per draw, float64 [N]: every class that occurs equally likely."""
-    counts = np.bincount(labels)
-    return 1 / (counts[labels] * np.count_nonzero(counts))
-
-
-def patient_balanced(images: LabelledImages) -> np.ndarray:
-    """Each image's chance per draw, float64 [N]: classes equally likely, and within a class its patients."""
-    if images.patient_ids is None:
-        return class_balanced(images.labels)
-    _, held, counts = np.unique(np.stack([images.labels.astype(str), images.patient_ids]), axis=1, return_inverse=True,
-                                return_counts=True)
-    of_pair = 1 / counts[held.ravel()]
-    return of_pair / (np.bincount(images.labels, of_pair)[images.labels] * len(np.unique(images.labels)))
-
-
 def schedule(update: int, updates: int, warmup_fraction: float) -> float:
-    """The learning rate as a share of its peak: linear warm-up, then a half cosine to zero."""
+    """Return the learning rate as a share of its peak: linear warm-up, then a half cosine to zero."""
     done, warm = (update + 0.5) / updates, max(warmup_fraction, 1e-9)
     if done < warm:
         return done / warm
@@ -120,16 +121,16 @@ def schedule(update: int, updates: int, warmup_fraction: float) -> float:
 
 
 @contextmanager
-def batch_norm_statistics(layers: list[nn.Module], kept: bool):
-    """While open, a batch changes the running statistics of these batch-norm layers only if `kept`.
+def batch_norm_statistics(layers: Sequence[nn.Module], kept: bool) -> Iterator[None]:
+    """While open, let a batch change the running statistics of these batch-norm layers only if `kept`.
 
-    In training, batch norm normalises by the batch's own statistics; so portions in passes of their own
-    have separate statistics, and prediction uses those of the kept portion.
+    In training, batch norm normalises by the batch's own statistics; so portions in passes of their own have separate
+    statistics, and prediction uses those of the kept portion.
     """
     momenta = [layer.momentum for layer in layers]
     if not kept:
         for layer in layers:
-            layer.momentum = 0.0
+            layer.momentum = 0.0  # type: ignore[assignment]
     yield
-    for layer, momentum in zip(layers, momenta):
+    for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

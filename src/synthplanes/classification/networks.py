@@ -1,18 +1,22 @@
-"""Classifiers: timm models with the normalisation inside the module."""
+"""Build classifiers: timm models with the normalisation inside the module."""
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from synthplanes.compute import weights
+from synthplanes.compute.torchvision_operators import declare_missing
+from synthplanes.data.images import to_float
 from synthplanes.errors import UserError
 from synthplanes.protocol.config import Architecture
-from synthplanes.compute.torchvision_operators import declare_missing
+
+BATCH = 256  # images; changes nothing but memory
 
 
 class Classifier(nn.Module):
-    """Log-odds float32 [N, K] of grey images float32 [N, 1, H, W] in [-1, 1]."""
+    """Compute logits float32 [N, K] of grey images float32 [N, 1, H, W] in [-1, 1]."""
 
     def __init__(self, body: nn.Module, mean: float = 0.0, deviation: float = 1.0):
         super().__init__()
@@ -27,7 +31,7 @@ class Classifier(nn.Module):
 
 def build(architecture: Architecture, n_classes: int, image_size: int, mean: float = 0.0, deviation: float = 1.0
           ) -> Classifier:
-    """A classifier with random weights (torch's global generator) for square images of `image_size` px.
+    """Return a classifier with random weights (torch's global generator) for square images of `image_size` px.
 
     Raises `UserError` when timm does not know the model or cannot build it for this size.
     """
@@ -48,6 +52,17 @@ def build(architecture: Architecture, n_classes: int, image_size: int, mean: flo
     return Classifier(body, mean, deviation)
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """A classifier's state as `build(...).load_state_dict` takes it."""
-    return weights.read_weights(path)
+def read_classifier(path: Path, architecture: Architecture, n_classes: int, image_size: int) -> Classifier:
+    """Build a classifier, and read its weights and its normalisation."""
+    network = build(architecture, n_classes, image_size)
+    network.load_state_dict(weights.read_weights(path))
+    return network
+
+
+def probabilities(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+    """Predict class probabilities float32 [N, K] of images uint8 [N, H, W], in evaluation mode."""
+    network.eval()
+    with torch.no_grad():
+        batches = (torch.from_numpy(to_float(images[start:start + BATCH])).unsqueeze(1).to(device)
+                   for start in range(0, max(len(images), 1), BATCH))
+        return torch.cat([network(batch).softmax(dim=1).cpu() for batch in batches]).numpy()

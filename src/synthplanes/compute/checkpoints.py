@@ -1,103 +1,99 @@
-"""Unfinished work of a stage: what the same command goes on from after it was killed.
+"""Keep the pieces of a stage's work, finished or not, each under a digest of all that it depends on.
 
-DVC deletes a stage's outputs before it runs the stage again, so the work lies elsewhere, in a folder that nothing
-tracks. Its name is a digest of all that the result depends on: work on other inputs, by other code or with other
-parameters is never taken up, and is deleted. Files inside are written by the atomic writers of `records` and
-`weights`.
+DVC deletes a stage's outputs before it runs the stage again, so pieces lie elsewhere, in a folder that nothing tracks.
+A killed stage goes on from the states of its unfinished pieces. A stage that runs again because something changed takes
+every finished piece whose digest is the same, and makes the others. Once a stage has finished, the pieces that it did
+not use are deleted.
 """
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from synthplanes import records
-from synthplanes.errors import UserError
 from synthplanes.compute.weights import read_weights, write_weights
+from synthplanes.data.selection import LabelledImages
+from synthplanes.errors import UserError
 
 SECONDS_BETWEEN_STATES = 60.0
-_BLOCK = 1 << 20  # bytes
+STATE = "state.json"
 
 
-class NothingKept:
-    """Keeps no state: for work that is cheaper to do again."""
+class Piece:
+    """The last state of one piece of work: named tensors, and facts that JSON can hold.
 
-    def due(self) -> bool:
-        return False
+    Without a folder nothing is kept: for work that is cheaper to do again.
+    """
 
-    def write_state(self, name: str, step: int, tensors: Mapping, facts: dict) -> None:
-        pass
-
-    def read_state(self, name: str) -> tuple[dict, dict] | None:
-        return None
-
-
-class Scratch(NothingKept):
-    """The scratch folder of one piece of work below `root`, where that piece of work alone keeps its states."""
-
-    def __init__(self, root: Path, *identity, seconds_between_states: float = SECONDS_BETWEEN_STATES):
-        """`identity` is whatever the result depends on: files and folders (`Path`: their bytes count), and anything
-        that JSON can hold."""
-        self.root = Path(root).resolve()  # workers may stand elsewhere
-        self.folder = self.root / digest(*identity)
-        self._seconds, self._last = seconds_between_states, time.monotonic()
-        if self.root.is_dir():
-            for other in self.root.iterdir():
-                if other != self.folder:
-                    shutil.rmtree(other, ignore_errors=True)
-
-    def path(self, name: str) -> Path:
-        return self.folder / name
+    def __init__(self, folder: Path | None = None):
+        self._folder, self._last = folder, time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time to write a state again; when that is changes no result."""
-        if time.monotonic() - self._last < self._seconds:
+        """Tell whether it is time to write a state again; when that is changes no result."""
+        if self._folder is None or time.monotonic() - self._last < SECONDS_BETWEEN_STATES:
             return False
         self._last = time.monotonic()
         return True
 
-    def write_state(self, name: str, step: int, tensors: Mapping, facts: dict) -> None:
-        """Keep a state of step `step` in place of the one before: named tensors, and facts that JSON can hold."""
-        weights = f"{name}-{step}.safetensors"
-        write_weights(self.path(weights), dict(tensors))
-        records.write_json(self.path(f"{name}.json"), {"weights": weights, "facts": facts})
-        for old in self.folder.glob(f"{name}-*.safetensors"):
-            if old.name != weights:
-                old.unlink(missing_ok=True)
+    def write(self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Keep the state of step `step` in place of the one before; a kill at any moment leaves one of the two."""
+        if self._folder is None:
+            return
+        weights = f"{step}.safetensors"
+        write_weights(self._folder / weights, tensors)
+        records.write_json(self._folder / STATE, {"weights": weights, "facts": dict(facts)})
+        self.tidy()
 
-    def read_state(self, name: str) -> tuple[dict, dict] | None:
-        """The last whole state, or None where there is none; a damaged one counts as none."""
+    def read(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Return the last whole state, or None where there is none; a damaged one counts as none."""
+        if self._folder is None:
+            return None
         try:
-            found = records.read_json(self.path(f"{name}.json"))
-            return read_weights(self.path(found["weights"])), found["facts"]
+            state = records.read_json(self._folder / STATE)
+            return read_weights(self._folder / state["weights"]), state["facts"]
         except (UserError, KeyError, TypeError):
             return None
 
-    def clear(self) -> None:
-        """Delete everything: the stage has finished and its outputs are in place."""
-        shutil.rmtree(self.root, ignore_errors=True)
+    def tidy(self) -> None:
+        """Delete all but the last state: the one before it, and what killed writers left."""
+        if self._folder is not None and (self._folder / STATE).exists():
+            kept = {STATE, records.read_json(self._folder / STATE)["weights"]}
+            for file in self._folder.iterdir():
+                if file.name not in kept:
+                    file.unlink(missing_ok=True)
 
 
-def digest(*identity) -> str:
-    """16 hexadecimal digits over files, folders and JSON values, in their order."""
-    hasher = hashlib.sha256()
-    for part in identity:
-        if isinstance(part, Path):
-            files = sorted(path for path in part.rglob("*") if path.is_file()) if part.is_dir() else [part]
-            for file in files:
-                hasher.update(b"file" + file.relative_to(part).as_posix().encode() + b"\0")
-                _update(hasher, file)
-        else:
-            hasher.update(b"json" + json.dumps(part, sort_keys=True).encode() + b"\0")
-    return hasher.hexdigest()[:16]
+NOTHING_KEPT = Piece()
 
 
-def _update(hasher, file: Path) -> None:
-    try:
-        with file.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                hasher.update(block)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror or error}): run the stage that writes it.") from None
+class Checkpoints:
+    """The pieces of one stage, in folders of their own below `root`."""
+
+    def __init__(self, root: Path, *identity: Any):
+        """Name what all pieces depend on, such as the stage's code: files (`Path`), arrays and JSON values."""
+        self._root, self._identity = Path(root).resolve(), identity  # workers may stand in another folder
+        self._used: set[str] = set()
+
+    def piece(self, *identity: Any) -> Piece:
+        """Return the piece that depends on `identity` besides."""
+        key = records.sha256(*self._identity, *identity)
+        self._used.add(key)
+        return Piece(self._root / key)
+
+    def prune(self) -> None:
+        """Delete the pieces that were not asked for: the stage has finished, and its outputs are in place."""
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            if folder.name in self._used:
+                Piece(folder).tidy()
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def images_sha256(images: LabelledImages) -> str:
+    """Return the SHA-256 of all that training reads of a set: pixels, labels, scanners, patients and class names."""
+    patients = None if images.patient_ids is None else images.patient_ids.tolist()
+    return records.sha256(images.images, images.labels, images.scanners.tolist(), patients, list(images.classes))

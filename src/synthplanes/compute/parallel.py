@@ -1,11 +1,12 @@
-"""Independent calls side by side: in processes of this machine, or on a Dask cluster.
+"""Run independent calls in parallel: in processes of this machine, or on a Dask cluster.
 
-The environment variable DASK_SCHEDULER_ADDRESS (Dask's own) names a cluster's scheduler. Its workers see this checkout's
-files under the same paths and have one thread each: torch's random state belongs to a whole process.
+The environment variable DASK_SCHEDULER_ADDRESS (Dask's own) names a cluster's scheduler. Its workers must see this
+checkout's files under the same paths and have one thread each: torch's random state belongs to a whole process.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import joblib
 
@@ -15,16 +16,16 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 _SECONDS_TO_CONNECT = 30
 
 
-def side_by_side(function: Callable, items: Sequence, processes: int) -> Iterator:
-    """`function` of every item, in their order, `processes` at a time here or as many as the cluster has workers."""
+def run_parallel(function: Callable[[Any], Any], items: Sequence[Any], processes: int) -> Iterator[Any]:
+    """Yield `function(item)` for every item, in order; `processes` run at a time, on a cluster all its workers."""
     if address := os.environ.get(ADDRESS):
-        yield from _on_cluster(function, items, address)
+        yield from _run_on_cluster(function, items, address)
     else:
         yield from joblib.Parallel(n_jobs=processes, return_as="generator")(
             joblib.delayed(function)(item) for item in items)
 
 
-def _on_cluster(function: Callable, items: Sequence, address: str) -> Iterator:
+def _run_on_cluster(function: Callable[[Any], Any], items: Sequence[Any], address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError:
@@ -37,7 +38,7 @@ def _on_cluster(function: Callable, items: Sequence, address: str) -> Iterator:
                         "variable.") from None
     with client:
         if several := [name for name, threads in client.nthreads().items() if threads > 1]:
-            raise UserError(f"the Dask worker {several[0]} has more than one thread, and runs would share torch's random "
-                            "state: start workers with --nthreads 1.")
+            raise UserError(f"the Dask worker {several[0]} has more than one thread, and runs would share torch's "
+                            "random state: start workers with --nthreads 1.")
         for future in client.map(function, items, pure=False):
             yield future.result()

@@ -1,32 +1,36 @@
-"""Training from elsewhere that a new one may begin from: config.json and weights.safetensors, kept under their digest.
+"""Keep weights that were trained elsewhere, for a new training to begin from: config.json and weights.safetensors.
 
-A parameter names the digest, so it pins every byte; `synthplanes adopt` puts the files into artifacts/adopted/<digest>
-and prints it. `learned_from` in config.json says what information such weights hold.
+They lie in a folder named by a digest of their bytes. A parameter names that digest, so it pins every byte. In
+config.json `learned_from` lists the sets of images whose information the weights hold.
 """
 
 import shutil
 from pathlib import Path
 
+from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.compute.checkpoints import digest
 
 FILES = ("config.json", "weights.safetensors")
 
 
-def keep(folder: Path, adopted: Path) -> str:
-    """Copy the FILES of `folder` to `adopted`/<digest>; returns the digest."""
-    found = digest(*(Path(folder) / name for name in FILES))
-    place = Path(adopted) / found
+def keep(folder: Path, pretrained: Path) -> str:
+    """Copy the FILES of `folder` to `pretrained`/<digest>; return the digest, 16 hexadecimal digits."""
+    digest = _digest(folder)
+    place = Path(pretrained) / digest
     place.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(Path(folder) / name, place / name)
-    return found
+    return digest
 
 
-def place_of(wanted: str, adopted: Path, parameter: str) -> Path:
-    """The folder of the digest `wanted`; raises `UserError` where its files are absent or not those of the digest."""
-    place = Path(adopted) / wanted
-    if not place.is_dir() or digest(*(place / name for name in FILES)) != wanted:
-        raise UserError(f"{place} does not hold the files that {parameter} in params.yaml names: run `synthplanes adopt` "
-                        "on what it was made of.")
+def find(digest: str, pretrained: Path, parameter: str) -> Path:
+    """Return the folder of a digest; raise `UserError` where its files are absent or have another digest."""
+    place = Path(pretrained) / digest
+    if not place.is_dir() or _digest(place) != digest:
+        raise UserError(f"{place} does not hold the files that {parameter} in params.yaml names: run `synthplanes "
+                        "pretrained` on what they were made of.")
     return place
+
+
+def _digest(folder: Path) -> str:
+    return records.sha256(*(Path(folder) / name for name in FILES))[:16]

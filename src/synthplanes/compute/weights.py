@@ -1,5 +1,6 @@
-"""Model weights on disk: safetensors, never pickle, written atomically and with stable bytes."""
+"""Store model weights as safetensors, never as pickle: written atomically and with stable bytes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,15 +11,15 @@ from synthplanes.errors import UserError
 from synthplanes.records import replacing
 
 
-def write_weights(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write named tensors (any dtype, any device); the same tensors give the same bytes."""
+def write_weights(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write named tensors of any dtype and device; the same tensors give the same bytes."""
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Named tensors on the CPU; a missing or damaged file raises `UserError`."""
+    """Read named tensors onto the CPU; a missing or damaged file raises `UserError`."""
     try:
         return load(Path(path).read_bytes())
     except FileNotFoundError:

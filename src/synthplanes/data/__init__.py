@@ -1,1 +1,1 @@
-"""Images and their tables: the four sources, roles by patient, guards, packed arrays; no torch."""
+"""Read images from four sources, check them, split them by patient and pack them as arrays; no torch."""

@@ -1,4 +1,4 @@
-"""One frame: from an image file to the square grey bytes of a pack, and to the floats of a network.
+"""Convert images: from a file to the square grey bytes of a pack, and to the floats of a network.
 
 `to_float` and `to_bytes` are the only conversion between bytes and floats in this project.
 """
@@ -11,31 +11,26 @@ from PIL import Image
 
 from synthplanes.errors import UserError
 
-# Of the square around a frame: 8,000 px a side, five times the largest FETAL_PLANES_DB frame's (1495 x 787), 64 MB.
+# Of the square around a frame: 8,000 px a side (64 MB), five times the largest frame of FETAL_PLANES_DB (1495 x 787).
 PIXEL_LIMIT = 64_000_000
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
-# left, top, right, bottom as fractions (0..1) of width and height
-Box = tuple[float, float, float, float]
+# Left, top, right, bottom as fractions (0..1) of width and height.
+Box = Sequence[float]
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """The (first) frame of an image file as uint8 [H, W]; missing, damaged or huge, it raises `UserError`.
-
-    Huge is also one of few pixels in a long line, which padded to a square would fill the memory.
-    """
+    """Read the (first) frame of an image file as uint8 [H, W]; a missing, damaged or huge one raises `UserError`."""
     path = Path(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             return to_grey(image)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: fetch the images again or remove its row from the table."
-                        ) from None
+        raise UserError(f"{path} does not exist: fetch the images again or remove its row from the table.") from None
     except Image.DecompressionBombError:
-        raise UserError(f"{path} claims more than {PIXEL_LIMIT:,} pixels: replace it by a real frame."
-                        ) from None
+        raise UserError(f"{path} claims more than {PIXEL_LIMIT:,} pixels: replace it by a real frame.") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     # Pillow's decoders report damage through nearly any exception (a broken PNG chunk is a SyntaxError).
@@ -45,12 +40,12 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def to_grey(image: Image.Image) -> np.ndarray:
-    """Any Pillow image as uint8 [H, W].
+    """Convert any Pillow image to uint8 [H, W].
 
-    Colour becomes luma (ITU-R 601-2; a grey RGB image keeps its values exactly), alpha is composited on
-    black, and 16-bit grey (modes I;16 and I) is scaled from 0..65535 to 0..255. Floating-point images have no
-    known range and raise `UserError`, as does an image that, padded to a square, has more than `PIXEL_LIMIT` pixels
-    (before it is decoded).
+    Colour becomes luma (ITU-R 601-2; a grey RGB image keeps its values exactly), alpha is composited on black, and
+    16-bit grey (modes I;16 and I) is scaled from 0..65535 to 0..255. Floating-point images have no known range and
+    raise `UserError`. So does, before it is decoded, an image that has more than `PIXEL_LIMIT` pixels once it is padded
+    to a square.
     """
     if max(image.size) ** 2 > PIXEL_LIMIT:
         raise UserError(f"an image of {image.width:,} x {image.height:,} pixels, padded to a square, exceeds "
@@ -62,8 +57,7 @@ def to_grey(image: Image.Image) -> np.ndarray:
                             "the image as 8- or 16-bit grey.")
         return np.rint(values / 257.0).astype(np.uint8)
     if image.mode == "F":
-        raise UserError("floating-point grey values have no known range: save the image as 8- or 16-bit "
-                        "grey.")
+        raise UserError("floating-point grey values have no known range: save the image as 8- or 16-bit grey.")
     if image.mode == "P" and "transparency" in image.info or image.mode in _WITH_ALPHA:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -73,7 +67,7 @@ def to_grey(image: Image.Image) -> np.ndarray:
 
 
 def pad_square(grey: np.ndarray) -> np.ndarray:
-    """uint8 [H, W] -> uint8 [S, S] with S = max(H, W): centred on black (nothing is cut or stretched)."""
+    """Centre uint8 [H, W] on black, uint8 [S, S] with S = max(H, W); nothing is cut or stretched."""
     height, width = grey.shape
     side = max(height, width)
     padded = np.zeros((side, side), dtype=np.uint8)
@@ -83,42 +77,41 @@ def pad_square(grey: np.ndarray) -> np.ndarray:
 
 
 def resize(grey: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [S, S] -> uint8 [size, size], Lanczos, its kernel widened on reduction (anti-aliasing)."""
+    """Resize uint8 [S, S] to uint8 [size, size] by Lanczos, its kernel widened on reduction (anti-aliasing)."""
     if grey.shape == (size, size):
         return grey
     return np.array(Image.fromarray(grey).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def mask_text(grey: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """A copy of uint8 [H, W] in which the boxes (fractions of the native frame) are black."""
+    """Copy uint8 [H, W] with the boxes (fractions of the native frame) blackened."""
     height, width = grey.shape
     masked = grey.copy()
     for left, top, right, bottom in boxes:
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise UserError(f"the text mask {[left, top, right, bottom]} is no box: give left < right and "
-                            "top < bottom as fractions between 0 and 1.")
         masked[int(np.floor(top * height)):int(np.ceil(bottom * height)),
                int(np.floor(left * width)):int(np.ceil(right * width))] = 0
     return masked
 
 
 def frame(grey: np.ndarray, size: int, text_boxes: Sequence[Box] = ()) -> np.ndarray:
-    """A native frame uint8 [H, W] as it stands in a pack: text masked, padded, reduced to [size, size]."""
+    """Convert a native frame, uint8 [H, W], to that of a pack: text masked, padded, reduced to [size, size]."""
     if len(text_boxes):
         grey = mask_text(grey, text_boxes)
     return resize(pad_square(grey), size)
 
 
 def to_float(images: np.ndarray) -> np.ndarray:
-    """uint8, 0..255, any shape -> float32 in [-1, 1] of the same shape."""
+    """Convert uint8, 0..255, of any shape to float32 in [-1, 1]."""
     if images.dtype != np.uint8:
         raise ValueError(f"bytes expected, not {images.dtype}")
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def mean_and_deviation(images: np.ndarray) -> tuple[float, float]:
-    """Of all pixels of `images` (uint8 [N, H, W]) as `to_float` gives them: from the counts of the 256 grey levels, so
-    that no copy of the images is made."""
+    """Compute mean and standard deviation of all pixels of uint8 [N, H, W] as `to_float` gives them.
+
+    They come from the counts of the 256 grey levels, so that no copy of the images is made.
+    """
     counts = sum(np.bincount(image.ravel(), minlength=256) for image in images)
     levels = to_float(np.arange(256, dtype=np.uint8)).astype(np.float64)
     mean = float(np.average(levels, weights=counts))
@@ -126,7 +119,7 @@ def mean_and_deviation(images: np.ndarray) -> tuple[float, float]:
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
-    """float32, nominally in [-1, 1], any shape -> uint8 (rounded, clipped); the inverse of `to_float`."""
+    """Convert float32, nominally in [-1, 1], of any shape to uint8 (rounded, clipped); the inverse of `to_float`."""
     if not np.isfinite(images).all():
         raise ValueError("an image holds NaN or infinity")
     return np.clip(np.rint((np.asarray(images, dtype=np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)

@@ -1,15 +1,17 @@
-"""A pack: the frames of one set as one array with a table beside it.
+"""Write and read packs: the frames of one set as one array, with a table beside it.
 
-One `images.npy` instead of thousands of small files: DVC checks it out ten times faster, and a reader maps it
-into memory without decoding anything.
+DVC checks out one `images.npy` ten times faster than thousands of small files, and a reader maps it into memory without
+decoding anything.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from synthplanes import records
 from synthplanes.errors import UserError
@@ -21,37 +23,37 @@ _FRAMES_AT_A_TIME = 256
 
 @dataclass(frozen=True)
 class Pack:
-    """Row i of `index` describes `images[i]`."""
+    """Images with a table whose row i describes `images[i]`."""
 
     images: np.ndarray  # uint8 [N, H, W], 0..255, memory-mapped and read-only when it comes from `read_pack`
-    index: records.Table
+    index: pd.DataFrame
 
     def __len__(self) -> int:
         return len(self.index)
 
 
-def write_pack(folder: Path, images: np.ndarray, index: records.Table,
+def write_pack(folder: Path, images: np.ndarray, index: pd.DataFrame, schema: records.Schema = records.INDEX,
                rows: np.ndarray | None = None) -> None:
     """Write `images` (uint8 [N, H, W]) and `index` (N rows) into `folder`, replacing an older pack.
 
-    With `rows` (integer [N], in this order) only those frames of `images` are written, a few at a time, so
-    that `images` may be a memory map larger than memory.
+    With `rows` (integer [N]) only those frames of `images` are written, in that order and a few at a time, so that
+    `images` may be a memory map larger than memory.
     """
     rows = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(f"a pack holds uint8 [N, H, W], not {images.dtype} {list(images.shape)}")
     if len(rows) != len(index):
-        raise ValueError(f"{len(rows)} frames and {len(index)} rows of {index.schema.name}")
+        raise ValueError(f"{len(rows)} frames and {len(index)} rows of {schema.name}")
     folder = Path(folder)
     with open_frames(folder / IMAGES_FILE, (len(rows), *images.shape[1:])) as packed:
         for start in range(0, len(rows), _FRAMES_AT_A_TIME):
             packed[start:start + _FRAMES_AT_A_TIME] = images[rows[start:start + _FRAMES_AT_A_TIME]]
-    records.write_table(folder / INDEX_FILE, index)
+    records.write_table(folder / INDEX_FILE, index, schema)
 
 
 @contextmanager
-def open_frames(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
-    """A writable uint8 array [N, H, W], backed by the .npy file `path` once the block has succeeded."""
+def open_frames(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Yield a writable uint8 array [N, H, W], backed by the .npy file `path` once the block has succeeded."""
     with records.replacing(path) as temporary:
         if 0 in shape:
             # An empty file cannot be mapped; nothing will be written into this array.
@@ -65,8 +67,19 @@ def open_frames(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]
             frames.flush()
 
 
+def temporary_frames(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a writable uint8 array [N, H, W] on the disk of `folder`, whose space is free again after the array."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return np.memmap(file, np.uint8, "w+", shape=shape)
+    except OSError as error:
+        raise UserError(f"{folder} could not be written ({error.strerror or error}): free or mend the disk, "
+                        "then run the same command again.") from error
+
+
 def read_pack(folder: Path, schema: records.Schema = records.INDEX) -> Pack:
-    """The pack in `folder`; missing, damaged or ill-matched files raise `UserError`."""
+    """Read the pack in `folder`; missing, damaged or ill-matched files raise `UserError`."""
     folder = Path(folder)
     images = records.read_array(folder / IMAGES_FILE)
     index = records.read_table(folder / INDEX_FILE, schema)

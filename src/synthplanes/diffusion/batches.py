@@ -1,15 +1,15 @@
-"""The batches of a training: which images, how augmented, what the network is told, which noise.
+"""Make the batches of a training: which images, how augmented, conditioned on what, under which noise.
 
 Every batch derives from its step's number, so no generator state has to be kept. On a CPU the images stay the bytes
-they are on file; on a GPU they lie there as bytes, and only small tables cross over.
+that they are on file; on a GPU they lie there as bytes, and only small tables cross over.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from synthplanes.compute.draws import partly_class_balanced
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import augment
@@ -19,40 +19,38 @@ from synthplanes.protocol.config import TrainDiffusion
 
 @dataclass(frozen=True)
 class Batch:
-    """All on the device of the training."""
+    """N training images, on the device of the training."""
 
     images: torch.Tensor   # float32 [N, 1, H, W] in [-1, 1], augmented
-    noise: torch.Tensor    # standard normal, of the same shape
+    noise: torch.Tensor    # float32 [N, 1, H, W], standard normal
     sigma: torch.Tensor    # float32 [N], noise levels
     conditions: Conditions
 
 
 class Batches:
-    """`images` as the denoiser sees them; `scanners` are those that it is told apart."""
+    """Draw batches from a set of images; the denoiser knows the `scanners`."""
 
     def __init__(self, images: LabelledImages, scanners: tuple[str, ...], parameters: TrainDiffusion,
                  device: torch.device):
         self._images, self._parameters, self._device = images, parameters, device
         self._n_classes, self._n_scanners = len(images.classes), len(scanners)
-        self._labels, self._scanner = torch.from_numpy(images.labels), positions(images.scanners, scanners)
-        self._chances = draw_chances(images.labels, parameters.class_balance)
+        self._labels, self._scanner = torch.tensor(images.labels), positions(images.scanners, scanners)
+        self._chances = torch.from_numpy(partly_class_balanced(images.labels, parameters.class_balance))
         if device.type != "cpu":
             self._resident = torch.from_numpy(np.ascontiguousarray(images.images)).to(device)
             self._floats = torch.from_numpy(to_float(np.arange(256, dtype=np.uint8))).to(device)
 
-    def __call__(self, seed: int, coarse: bool) -> Batch:
-        """The batch of this seed; a coarse one at half the size."""
+    def draw(self, seed: int) -> Batch:
+        """Return the batch of a seed."""
         parameters = self._parameters
         generator = torch.Generator().manual_seed(seed)
         rows = torch.multinomial(self._chances, parameters.batch_size, replacement=True, generator=generator)
         images, augmentation = augment(self._frames(rows), parameters.augmentation, generator)
-        if coarse:
-            images = functional.avg_pool2d(images, 2)
         drop = torch.rand(2, parameters.batch_size, generator=generator) < parameters.condition_dropout
         conditions = Conditions(torch.where(drop[0], self._n_classes, self._labels[rows]),
                                 torch.where(drop[1], self._n_scanners, self._scanner[rows]), augmentation)
-        sigma = stratified_noise(parameters.batch_size, parameters, generator)
-        if self._device.type != "cpu":  # a GPU's noise is its own: millions of draws a step would wait for the CPU
+        sigma = stratified_noise_levels(parameters.batch_size, parameters, generator)
+        if self._device.type != "cpu":  # a GPU draws its own noise: millions of numbers a step would wait for the CPU
             generator = torch.Generator(self._device).manual_seed(seed)
         noise = torch.randn(images.shape, generator=generator, device=self._device)
         return Batch(images, noise, sigma.to(self._device), conditions.to(self._device))
@@ -64,21 +62,14 @@ class Batches:
         return self._floats[self._resident[rows.to(self._device)].long()].unsqueeze(1)
 
 
-def draw_chances(labels: np.ndarray, class_balance: float) -> torch.Tensor:
-    """Each image's chance per draw, float64 [N]: uniform over images at 0, uniform over classes at 1."""
-    counts = np.bincount(labels)
-    balanced = 1 / (counts[labels] * np.count_nonzero(counts))
-    return torch.from_numpy(class_balance * balanced + (1 - class_balance) / len(labels))
-
-
-def stratified_noise(n: int, parameters: TrainDiffusion, generator: torch.Generator) -> torch.Tensor:
-    """Log-normal noise levels, float32 [n]: one from each of n equally likely strata, in random order."""
+def stratified_noise_levels(n: int, parameters: TrainDiffusion, generator: torch.Generator) -> torch.Tensor:
+    """Draw log-normal noise levels, float32 [n]: one from each of n equally likely strata, in random order."""
     quantiles = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n
     normal = torch.special.ndtri(quantiles.double().clamp(1e-6, 1 - 1e-6))
     return (parameters.noise_mean + parameters.noise_deviation * normal).exp().float()
 
 
 def positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:
-    """int64 [N]: each name's position among the known ones, or their number where it is not known."""
+    """Return each name's position among the known ones, int64 [N]; a name that is not known gets their number."""
     position = {name: number for number, name in enumerate(known)}
     return torch.tensor([position.get(name, len(known)) for name in names.tolist()], dtype=torch.int64)

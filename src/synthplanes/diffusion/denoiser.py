@@ -1,12 +1,14 @@
-"""The class-conditional denoiser: EDM preconditioning (Karras 2022) around a pixel-unshuffled U-Net.
+"""Define the class-conditional denoiser: EDM preconditioning (Karras 2022) around a pixel-unshuffled U-Net.
 
-Letters as in the paper: sigma is the noise level, sigma_d the standard deviation of the data,
-D(x; sigma) the estimate of the clean image. Images enter normalised to mean 0 and sigma_d = 0.5;
-the mean and deviation of the training images travel with the weights.
+Letters as in the paper: sigma is the noise level, sigma_d the standard deviation of the data, D(x; sigma) the estimate
+of the clean image. Images enter normalised to mean 0 and sigma_d = 0.5; the mean and deviation of the training images
+are part of the configuration, beside the weights.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,18 +16,18 @@ from torch.nn import functional
 
 from synthplanes import records
 from synthplanes.compute import weights
+from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
 from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
-from synthplanes.diffusion.parts import with_own_dropout
+from synthplanes.diffusion.parts import replace_dropout
 from synthplanes.protocol.config import GROUPS
-from synthplanes.compute.torchvision_operators import declare_missing
 
 SIGMA_D = 0.5
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that is needed to build a denoiser anew."""
+    """Describe a denoiser: all that is needed to build it, and what it learned from."""
 
     image_size: int            # px
     unshuffle: int             # px; the U-Net works at image_size / unshuffle
@@ -37,11 +39,11 @@ class Configuration:
     scanners: tuple[str, ...]
     data_mean: float           # of the training images in [-1, 1]
     data_deviation: float
-    learned_from: tuple[str, ...] = ()  # the sets of images behind the weights, a warm start's included
+    learned_from: tuple[str, ...] = ()  # the sets of images behind the weights, those of pretrained weights included
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, conditions): float32 [N, 1, H, W] -> float32 [N, 1, H, W], both normalised."""
+    """Estimate clean images, D(x; sigma, conditions): float32 [N, 1, H, W] to the same shape, both normalised."""
 
     def __init__(self, configuration: Configuration):
         super().__init__()
@@ -57,36 +59,37 @@ class Denoiser(nn.Module):
             up_block_types=tuple("AttnUpBlock2D" if i in c.attention_at else "UpBlock2D"
                                  for i in reversed(levels)),
             attention_head_dim=32, norm_num_groups=GROUPS)
-        with_own_dropout(self.unet)
-        # diffusers' own class embedding knows one condition; its forward calls whatever stands here.
+        replace_dropout(self.unet)
+        # diffusers' own class embedding has one condition; its forward calls whatever module stands here.
         self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), N_AUGMENTATIONS,
                                                        4 * c.channels[0])
 
     def forward(self, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
-        """Equation 7 of Karras 2022: D = c_skip x + c_out F(c_in x; c_noise); `sigma` is float32 [N]."""
-        s = sigma.view(-1, 1, 1, 1)
+        """Compute D = c_skip x + c_out F(c_in x; c_noise) (Karras 2022, equation 7); `sigma` is float32 [N]."""
+        s = sigma.view(-1, 1, 1, 1)                                   # [N, 1, 1, 1]
         c_skip = SIGMA_D ** 2 / (s ** 2 + SIGMA_D ** 2)
-        c_out = s * SIGMA_D / (s ** 2 + SIGMA_D ** 2).sqrt()
-        c_in = 1 / (s ** 2 + SIGMA_D ** 2).sqrt()
-        c_noise = 100 * (sigma.log() / 4 + 2)  # spread over the range that the sinusoids resolve
-        inside = functional.pixel_unshuffle(c_in * noisy, self.configuration.unshuffle)
+        # rsqrt, since torch's sqrt gives other last bits on CPUs of other vendors.
+        c_in = (s ** 2 + SIGMA_D ** 2).rsqrt()
+        c_out = s * SIGMA_D * c_in
+        c_noise = 100 * (sigma.log() / 4 + 2)                         # spread over the range that the sinusoids resolve
+        inside = functional.pixel_unshuffle(c_in * noisy, self.configuration.unshuffle)  # [N, u^2, H / u, W / u]
         outside = self.unet(inside, c_noise, class_labels=conditions).sample
         return c_skip * noisy + c_out * functional.pixel_shuffle(outside, self.configuration.unshuffle)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """[-1, 1] -> mean 0, standard deviation SIGMA_D over the training images."""
+        """Map images in [-1, 1] to mean 0 and standard deviation SIGMA_D over the training images."""
         c = self.configuration
         return (images - c.data_mean) * (SIGMA_D / c.data_deviation)
 
     def restore(self, normalised: torch.Tensor) -> torch.Tensor:
-        """The inverse of `normalise`, cut to [-1, 1]."""
+        """Invert `normalise`, and cut to [-1, 1]."""
         c = self.configuration
         return (normalised * (c.data_deviation / SIGMA_D) + c.data_mean).clamp(-1, 1)
 
 
-def loss_per_image(denoiser, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor,
+def loss_per_image(denoiser: Callable[..., torch.Tensor], clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor,
                    conditions: Conditions) -> torch.Tensor:
-    """lambda(sigma) |D(y + sigma n) - y|^2, mean over pixels: float32 [N] (Karras 2022, equation 8).
+    """Compute lambda(sigma) |D(y + sigma n) - y|^2, mean over pixels: float32 [N] (Karras 2022, equation 8).
 
     `clean` normalised float32 [N, 1, H, W], `noise` standard normal of the same shape, `sigma` float32 [N].
     """
@@ -105,19 +108,19 @@ def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str
 
 
 def read_configuration(folder: Path) -> Configuration:
-    """The configuration beside a denoiser's weights."""
-    content = records.read_json(Path(folder) / "config.json")
-    return Configuration(**{key: tuple(value) if isinstance(value, list) else value
-                            for key, value in content.items()})
+    """Read the configuration beside a denoiser's weights."""
+    content: dict[str, Any] = records.read_json(Path(folder) / "config.json")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return Configuration(**values)
 
 
 def read_denoiser(folder: Path, file: str = "weights.safetensors") -> Denoiser:
-    """A denoiser in evaluation mode on the CPU."""
+    """Read a denoiser, in evaluation mode, onto the CPU."""
     denoiser = Denoiser(read_configuration(folder))
     denoiser.load_state_dict(weights.read_weights(Path(folder) / file))
     return denoiser.eval()
 
 
 def read_early_average(folder: Path) -> Denoiser | None:
-    """The average of an earlier moment of the same training, the guide of autoguidance, or None where none was kept."""
+    """Read the average of an earlier moment of the same training, for autoguidance; None where there is none."""
     return read_denoiser(folder, "early.safetensors") if (Path(folder) / "early.safetensors").exists() else None

@@ -1,11 +1,14 @@
-"""The noise-aware classifier behind classifier guidance: a small residual encoder that is told the noise level.
+"""Train the noise-aware classifier behind classifier guidance: a small residual encoder conditioned on the noise level.
 
-It sees the noisy image, p(y | x; sigma) (Dhariwal & Nichol 2021), or what the denoiser, told no class, makes of it,
-p(y | D(x; sigma); sigma); then the gradient with respect to x goes through the denoised estimate (Bansal 2023).
+Its input is the noisy image, p(y | x; sigma) (Dhariwal & Nichol 2021), or the estimate that the denoiser makes of it
+without knowing the class, p(y | D(x; sigma); sigma); then the gradient with respect to x goes through the denoiser
+(Bansal 2023).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,10 +16,11 @@ from torch.nn import functional
 
 from synthplanes import records, seeds
 from synthplanes.compute import weights
+from synthplanes.compute.draws import class_balanced
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.augmentation import augment
-from synthplanes.diffusion.batches import draw_chances, positions, stratified_noise
+from synthplanes.diffusion.batches import positions, stratified_noise_levels
 from synthplanes.diffusion.conditions import Conditions
 from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
 from synthplanes.errors import UserError
@@ -27,15 +31,15 @@ NOISE_FEATURES = 32  # sinusoids of log sigma
 
 
 class Block(nn.Module):
-    """A residual block whose scale and shift come from the noise level; halves the resolution."""
+    """Compute a residual block whose scale and shift come from the noise level; it halves the resolution."""
 
-    def __init__(self, inside: int, outside: int):
+    def __init__(self, width_in: int, width_out: int):
         super().__init__()
-        self.norm_1, self.norm_2 = nn.GroupNorm(min(GROUPS, inside), inside), nn.GroupNorm(GROUPS, outside)
-        self.conv_1 = nn.Conv2d(inside, outside, 3, padding=1)
-        self.conv_2 = nn.Conv2d(outside, outside, 3, stride=2, padding=1)
-        self.skip = nn.Conv2d(inside, outside, 1)
-        self.modulate = nn.Linear(2 * NOISE_FEATURES, 2 * outside)
+        self.norm_1, self.norm_2 = nn.GroupNorm(min(GROUPS, width_in), width_in), nn.GroupNorm(GROUPS, width_out)
+        self.conv_1 = nn.Conv2d(width_in, width_out, 3, padding=1)
+        self.conv_2 = nn.Conv2d(width_out, width_out, 3, stride=2, padding=1)
+        self.skip = nn.Conv2d(width_in, width_out, 1)
+        self.modulate = nn.Linear(2 * NOISE_FEATURES, 2 * width_out)
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         scale, shift = self.modulate(noise)[:, :, None, None].chunk(2, dim=1)
@@ -45,57 +49,73 @@ class Block(nn.Module):
 
 
 class Guide(nn.Module):
-    """Log-odds float32 [N, K] of normalised images float32 [N, 1, H, W] that are noisy or, with `sees_estimate`,
-    denoised from there; at sigma float32 [N]."""
+    """Classify normalised images float32 [N, 1, H, W] at noise levels sigma float32 [N]: logits float32 [N, K].
 
-    def __init__(self, channels: Sequence[int], n_classes: int, unshuffle: int, sees_estimate: bool = False):
+    `input` says what the images are: "noisy_image", or "denoised_estimate" of one.
+    """
+
+    def __init__(self, channels: Sequence[int], n_classes: int, unshuffle: int, input: str = "noisy_image"):
         super().__init__()
-        self.unshuffle, self.sees_estimate = unshuffle, sees_estimate
+        self.unshuffle, self.takes_estimate = unshuffle, input == "denoised_estimate"
         self.stem = nn.Conv2d(unshuffle ** 2, channels[0], 3, padding=1)
-        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip((channels[0], *channels[:-1]), channels))
+        self.blocks = nn.ModuleList(Block(a, b) for a, b in zip((channels[0], *channels[:-1]), channels, strict=True))
         self.norm = nn.GroupNorm(GROUPS, channels[-1])
         self.head = nn.Linear(channels[-1], n_classes)
         self.register_buffer("frequencies", torch.exp2(torch.linspace(-2, 4, NOISE_FEATURES)))
 
-    def forward(self, seen: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         angles = sigma.log()[:, None] * self.frequencies
-        noise = torch.cat([angles.sin(), angles.cos()], dim=1)
-        noise_variance = torch.zeros_like(sigma) if self.sees_estimate else sigma ** 2
-        c_in = 1 / (noise_variance + SIGMA_D ** 2).sqrt()
-        h = self.stem(functional.pixel_unshuffle(seen * c_in.view(-1, 1, 1, 1), self.unshuffle))
+        noise = torch.cat([angles.sin(), angles.cos()], dim=1)                                        # [N, 64]
+        noise_variance = torch.zeros_like(sigma) if self.takes_estimate else sigma ** 2
+        c_in = (noise_variance + SIGMA_D ** 2).rsqrt()
+        h = self.stem(functional.pixel_unshuffle(images * c_in.view(-1, 1, 1, 1), self.unshuffle))    # [N, C, H/u, W/u]
         for block in self.blocks:
             h = block(h, noise)
-        return self.head(functional.silu(self.norm(h)).mean(dim=(2, 3)))
+        return self.head(functional.silu(self.norm(h)).mean(dim=(2, 3)))                              # [N, K]
 
 
-def train_guide(train_set: LabelledImages, denoiser: Denoiser, parameters: TrainGuide, diffusion: TrainDiffusion,
-                root_seed: int, replicate: int, device: torch.device) -> tuple[dict[str, torch.Tensor], dict]:
-    """Train on the generator's own images, noise levels and normalisation; returns weights and config.json."""
-    torch.manual_seed(seeds.derive(root_seed, "guide initialisation", replicate))
-    description = dict(channels=list(parameters.channels), n_classes=len(train_set.classes),
-                       unshuffle=denoiser.configuration.unshuffle,
-                       sees_estimate=parameters.sees == "denoised_estimate")
+@dataclass(frozen=True)
+class GuideTask:
+    """One guide to train, on the training images, noise levels and normalisation of its generator."""
+
+    train_set: LabelledImages
+    parameters: TrainGuide
+    diffusion: TrainDiffusion
+    root_seed: int
+    replicate: int
+
+
+def train_guide(task: GuideTask, denoiser: Denoiser, device: torch.device) -> tuple[dict[str, torch.Tensor], dict]:
+    """Train a guide; return its weights and the keyword arguments that build it.
+
+    Raises `UserError` when the loss is not finite.
+    """
+    parameters, train_set = task.parameters, task.train_set
+    torch.manual_seed(seeds.derive(task.root_seed, "guide initialisation", task.replicate))
+    description: dict[str, Any] = dict(
+        channels=list(parameters.channels), n_classes=len(train_set.classes),
+        unshuffle=denoiser.configuration.unshuffle, input=parameters.input)
     guide = Guide(**description).to(device)
     denoiser = denoiser.to(device).eval()
     optimiser = torch.optim.AdamW(guide.parameters(), lr=parameters.learning_rate,
-                                  weight_decay=parameters.weight_decay)
+                                  weight_decay=parameters.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, parameters.learning_rate, parameters.updates)
     scanners = positions(train_set.scanners, denoiser.configuration.scanners)
-    labels, chances = torch.from_numpy(train_set.labels), draw_chances(train_set.labels, class_balance=1.0)
+    labels, chances = torch.tensor(train_set.labels), torch.from_numpy(class_balanced(train_set.labels))
     progress = Progress("guide", parameters.updates, "updates")
     for step in range(parameters.updates):
-        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "guide batch", replicate, step))
+        generator = torch.Generator().manual_seed(seeds.derive(task.root_seed, "guide batch", task.replicate, step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
         images = torch.from_numpy(to_float(train_set.images[rows.numpy()])).unsqueeze(1)
-        batch, augmentation = augment(images, diffusion.augmentation, generator)
-        sigma = stratified_noise(parameters.batch_size, diffusion, generator)
+        batch, augmentation = augment(images, task.diffusion.augmentation, generator)
+        sigma = stratified_noise_levels(parameters.batch_size, task.diffusion, generator)
         noise = sigma.view(-1, 1, 1, 1) * torch.randn(batch.shape, generator=generator)
-        seen, sigma = (denoiser.normalise(batch) + noise).to(device), sigma.to(device)
-        if guide.sees_estimate:
+        noisy, sigma = (denoiser.normalise(batch) + noise).to(device), sigma.to(device)
+        if guide.takes_estimate:
             with torch.no_grad():
-                told = Conditions(labels[rows], scanners[rows], augmentation).to(device)
-                seen = estimate(denoiser, seen, sigma, told)
-        loss = functional.cross_entropy(guide(seen, sigma), labels[rows].to(device))
+                noisy = estimate(denoiser, noisy, sigma,
+                                 Conditions(labels[rows], scanners[rows], augmentation).to(device))
+        loss = functional.cross_entropy(guide(noisy, sigma), labels[rows].to(device))
         if not torch.isfinite(loss):
             raise UserError(f"the guide's loss is {loss.item()} at step {step}: lower train_guide.learning_rate "
                             "in params.yaml.")
@@ -104,21 +124,22 @@ def train_guide(train_set: LabelledImages, denoiser: Denoiser, parameters: Train
         optimiser.step()
         schedule.step()
         progress(step + 1, f"loss {loss.item():.3f}")
-    return guide.state_dict(), description
+    return {name: tensor.cpu() for name, tensor in guide.state_dict().items()}, description
 
 
 def estimate(denoiser: Denoiser, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
-    """What a guide on estimates sees of noisy images: D(x; sigma), told everything but the class."""
+    """Denoise for a guide that takes estimates: D(x; sigma) under all conditions but the class."""
     return denoiser(noisy, sigma, conditions.without_label(len(denoiser.configuration.classes)))
 
 
-def write_guide(folder: Path, tensors: dict[str, torch.Tensor], configuration: dict) -> None:
-    records.write_json(Path(folder) / "config.json", configuration)
+def write_guide(folder: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
+    """Write config.json and weights.safetensors."""
+    records.write_json(Path(folder) / "config.json", description)
     weights.write_weights(Path(folder) / "weights.safetensors", tensors)
 
 
 def read_guide(folder: Path) -> Guide:
-    """A guide in evaluation mode on the CPU."""
+    """Read a guide, in evaluation mode, onto the CPU."""
     guide = Guide(**records.read_json(Path(folder) / "config.json"))
     guide.load_state_dict(weights.read_weights(Path(folder) / "weights.safetensors"))
     return guide.eval()

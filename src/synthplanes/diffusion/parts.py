@@ -1,13 +1,14 @@
-"""A batch in equal parts, each on a core of its own: a thread's, or another process's.
+"""Compute a batch in equal parts, each on a core of its own: of a thread or of another process.
 
-Several threads that share one convolution of small images wait for one another after every operation; parts do not.
-Gradients are added in the order of the parts and each part draws its dropout from a generator of its own, so the bytes
-depend on the number of parts and on nothing else: not on how many processes compute them.
+Threads that share one convolution of small images wait for one another after every operation; parts do not
+(tests/benchmarks/own_loops.py). Gradients are added in the order of the parts, and each part draws its dropout from a
+generator of its own, so the bytes depend on the number of parts alone, not on how many processes compute them.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,32 +17,28 @@ from torch.nn import functional
 from synthplanes.diffusion.processes import ALONE, Processes
 from synthplanes.errors import UserError
 
-_own = threading.local()  # .generator: the dropout of the part that this thread computes
+_part = threading.local()  # .generator draws the dropout of the part that this thread computes
+
+Gradients = tuple[float, tuple[torch.Tensor, ...]]  # a part's share of the loss, and its gradients
 
 
 class Dropout(nn.Module):
-    """Dropout drawn from the part's generator (on a GPU from torch's own).
-
-    One random byte decides about one value, so the share `p` in [0, 1) is rounded to 256ths. Torch's dropout draws 32
-    bits for each on one core, which was a tenth of a training step.
-    """
+    """Drop values with probability `p`, drawn from the part's generator (on a GPU from torch's own)."""
 
     def __init__(self, p: float):
         super().__init__()
         self.p = p
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        dropped = round(256 * self.p)
-        if not self.training or not dropped:
+        if not self.training or not self.p:
             return x
         if x.device.type != "cpu":
             return functional.dropout(x, self.p)
-        draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-2 ** 63, None, generator=_own.generator)
-        kept = (draws.view(torch.uint8)[:x.numel()] >= dropped).view(x.shape)
-        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=_part.generator)
+        return x * kept.div_(1 - self.p)
 
 
-def with_own_dropout(network: nn.Module) -> None:
+def replace_dropout(network: nn.Module) -> None:
     """Replace torch's dropout in `network`, in place."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
@@ -50,64 +47,63 @@ def with_own_dropout(network: nn.Module) -> None:
 
 
 class Parts:
-    """`n` parts, divided evenly among processes; those of one process are threads of one core each.
+    """Divide batches into `n` parts, evenly among processes; the parts of one process are threads of one core each.
 
-    Raises `UserError` when the processes do not divide them.
+    Raises `UserError` when the number of processes does not divide them.
     """
 
     def __init__(self, n: int, processes: Processes = ALONE):
         if n % processes.count:
-            raise UserError(f"a batch of {n} parts, one for each thread of the profile's compute section, cannot be divided "
-                            f"among {processes.count} processes: start a number of processes that divides it.")
+            raise UserError(f"a batch of {n} parts, one for each of compute.threads, cannot be divided among "
+                            f"{processes.count} processes: start a number of processes that divides it.")
         self.n, self._processes = n, processes
         self._pool = ThreadPoolExecutor(n // processes.count, initializer=torch.set_num_threads, initargs=(1,))
 
-    def map(self, function: Callable, items: Iterable) -> list:
-        """`function` of every item, in their order; items are computed side by side."""
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Return `function(item)` for every item, in order; items are computed in parallel."""
         return list(self._pool.map(function, items))
 
-    def backward(self, network: nn.Module, losses: Callable[[slice], torch.Tensor], size: int, seeds: list[int]
+    def backward(self, network: nn.Module, losses: Callable[[slice], torch.Tensor], size: int, seeds: Sequence[int]
                  ) -> float:
-        """Set the gradients of the mean loss over a batch of `size` images; returns that loss.
+        """Set the gradients of the mean loss over a batch of `size` images, and return that loss.
 
-        `losses` gives the losses float32 [n] of some rows of the batch, `seeds[i]` is the seed of part i's dropout.
+        `losses` computes the losses, float32 [n], of some rows of the batch; `seeds[i]` seeds the dropout of part i.
         """
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
 
-        def one(part: int) -> tuple[float, tuple[torch.Tensor, ...]]:
-            _own.generator = torch.Generator().manual_seed(seeds[part])
+        def compute(part: int) -> Gradients:
+            _part.generator = torch.Generator().manual_seed(seeds[part])
             if parameters[0].is_cuda:
                 torch.cuda.manual_seed(seeds[part])
             rows = slice(size * part // self.n, size * (part + 1) // self.n)
             loss = losses(rows).sum() / size
             return loss.item(), torch.autograd.grad(loss, parameters)
 
-        found = self._gathered(self.map(one, range(self._processes.rank, self.n, self._processes.count)))
-        total = list(found[0][1])
-        for _, gradients in found[1:]:
+        parts = self._gathered(self.map(compute, self._processes.share(range(self.n))))
+        total = list(parts[0][1])
+        for _, gradients in parts[1:]:
             torch._foreach_add_(total, gradients)
-        for parameter, gradient in zip(parameters, total):
+        for parameter, gradient in zip(parameters, total, strict=True):
             parameter.grad = gradient
-        return sum(loss for loss, _ in found)
+        return sum(loss for loss, _ in parts)
 
-
-    def _gathered(self, mine: list[tuple[float, tuple[torch.Tensor, ...]]]) -> list[tuple]:
-        """All parts in their order, from those that this process computed."""
+    def _gathered(self, own: list[Gradients]) -> list[Gradients]:
+        """Return all parts in their order, from those that this process computed."""
         if self._processes.count == 1:
-            return mine
-        found = []
-        for loss, gradients in mine:
-            flat = torch.cat([torch.full((1,), loss).to(gradients[0]), *(one.flatten() for one in gradients)])
+            return own
+        parts: list[Gradients] = []
+        for loss, gradients in own:
+            flat = torch.cat([torch.full((1,), loss).to(gradients[0]), *(tensor.flatten() for tensor in gradients)])
             for other in self._processes.gather(flat):
-                pieces = other[1:].split([one.numel() for one in gradients])
-                # In the strides of autograd's own: norms are summed in memory's order.
-                found.append((other[0].item(), [torch.empty_like(one).copy_(piece.view_as(one))
-                                                for piece, one in zip(pieces, gradients)]))
-        return found
+                pieces = other[1:].split([tensor.numel() for tensor in gradients])
+                # In the strides of autograd's own tensors: norms are summed in memory's order.
+                parts.append((other[0].item(), tuple(torch.empty_like(tensor).copy_(piece.view_as(tensor))
+                                                     for tensor, piece in zip(gradients, pieces, strict=True))))
+        return parts
 
 
 def largest_that_fits(attempt: Callable[[int], object], size: int) -> int:
-    """The first of size / 2, size / 4, ... at which `attempt` does not run out of memory; 0 if none is."""
+    """Return the first of size / 2, size / 4, ... at which `attempt` does not run out of memory; 0 if there is none."""
     while size := size // 2:
         try:
             attempt(size)

@@ -1,19 +1,22 @@
-"""Several processes on one piece of work, as torchrun starts them; without it there is one.
+"""Share one piece of work among several processes, as torchrun starts them; without torchrun there is one.
 
-    torchrun --nproc-per-node 2 stages/train_diffusion.py ...
+    torchrun --nproc-per-node 2 stages/train_diffusion.py --profile NAME
 
 Training divides the parts of every batch among them, sampling the batches. Neither result depends on their number.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import distributed
 
 from synthplanes.errors import UserError
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -28,37 +31,44 @@ class Processes:
         """Whether this process writes what all have made."""
         return self.rank == 0
 
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """Return the items of this process: every so many."""
+        return list(items[self.rank::self.count])
+
     def wait(self) -> None:
-        """Go on when all are here."""
+        """Wait until all processes have come here."""
         if self.count > 1:
             distributed.barrier()
 
-    def gather(self, mine: torch.Tensor) -> list[torch.Tensor]:
-        """Everybody's tensor (of one shape and type), by rank."""
+    def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Return every process's tensor, by rank; they have one shape and type."""
         if self.count == 1:
-            return [mine]
-        found = [torch.empty_like(mine) for _ in range(self.count)]
-        distributed.all_gather(found, mine)
-        return found
+            return [tensor]
+        gathered = [torch.empty_like(tensor) for _ in range(self.count)]
+        distributed.all_gather(gathered, tensor)
+        return gathered
 
 
 ALONE = Processes()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that torchrun started (RANK, WORLD_SIZE and LOCAL_RANK in the environment), each with a GPU
-    of its own where there are GPUs. Raises `UserError` when there are fewer GPUs than processes."""
+def joined() -> Iterator[Processes]:
+    """Join the processes that torchrun started (RANK, WORLD_SIZE and LOCAL_RANK in the environment).
+
+    Each has a GPU of its own where there are GPUs; fewer GPUs than processes raise `UserError`.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    if device.type == "cuda":
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
             raise UserError(f"torchrun started more processes than there are GPUs ({torch.cuda.device_count()}): lower "
                             "--nproc-per-node.")
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if on_gpus else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -24,7 +24,7 @@ def multistep(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noi
 
     `x` is drawn at levels[0]; with the last level 0 the result is the last denoised estimate.
     """
-    before, h_before = None, None
+    before, h_before = None, math.nan
     for sigma, sigma_next in zip(levels, levels[1:]):
         denoised = denoise(x, sigma)
         if sigma_next == 0:

@@ -1,22 +1,25 @@
-"""What the denoiser's training goes on from: weights, averages, AdamW's moments and the counters.
+"""Hold what the denoiser's training goes on from: weights, averages, AdamW's moments and counters.
 
 No generator's state is among it, because every step's randomness derives from its number.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 
 from synthplanes.diffusion.denoiser import Denoiser
 
+Tensors = dict[str, torch.Tensor]
+
 
 @dataclass
 class Counters:
-    """Where the training stands."""
+    """Say where the training stands."""
 
     seen: int = 0                                       # images
     step: int = 0
-    coarse: int = 0                                     # images seen at half the size
     best_loss: float | None = None                      # lowest held-out loss, where patience asks for it
     best_seen: int = 0                                  # images seen at that moment
     forward: int = 0                                    # forward passes of held-out images
@@ -24,31 +27,43 @@ class Counters:
     since: list[float] = field(default_factory=list)    # losses since the last row
 
 
-def as_state(denoiser: Denoiser, average: Denoiser, early: dict[str, torch.Tensor], best: dict[str, torch.Tensor],
-             optimiser: torch.optim.Optimizer, counters: Counters) -> tuple[dict[str, torch.Tensor], dict]:
-    """(named tensors, facts that JSON can hold); floats survive JSON exactly."""
-    tensors = {f"denoiser.{name}": tensor for name, tensor in denoiser.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    tensors |= {f"early.{name}": tensor for name, tensor in early.items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for number, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
-    return tensors, asdict(counters)
+@dataclass
+class State:
+    """All that changes while a denoiser is trained."""
+
+    denoiser: Denoiser
+    average: Denoiser                                   # exponential moving average of the weights
+    optimiser: torch.optim.Optimizer
+    early: Tensors = field(default_factory=dict)        # the average of an earlier moment, for autoguidance
+    best: Tensors = field(default_factory=dict)         # the average at the lowest held-out loss, with patience
+    at: Counters = field(default_factory=Counters)
+
+    def tensors(self, finished: bool) -> Tensors:
+        """Return the tensors by name: all that the training goes on from, or once it has finished its results alone."""
+        parts = {"average": self.average.state_dict(), "early": self.early, "best": self.best}
+        if not finished:
+            parts["denoiser"] = self.denoiser.state_dict()
+            for number, moments in self.optimiser.state_dict()["state"].items():
+                parts[f"optimiser.{number}"] = moments
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the counters as JSON values; floats survive JSON exactly."""
+        return asdict(self.at)
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Put a kept state back into freshly built networks and optimiser."""
+        if trained := _below("denoiser.", tensors):
+            self.denoiser.load_state_dict(trained)
+        self.average.load_state_dict(_below("average.", tensors))
+        moments: dict[int, Tensors] = {}
+        for name, tensor in _below("optimiser.", tensors).items():
+            number, moment = name.split(".", 1)
+            moments.setdefault(int(number), {})[moment] = tensor
+        self.optimiser.load_state_dict(
+            {"state": moments, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.early, self.best, self.at = _below("early.", tensors), _below("best.", tensors), Counters(**facts)
 
 
-def from_state(tensors: dict[str, torch.Tensor], facts: dict, denoiser: Denoiser, average: Denoiser,
-               optimiser: torch.optim.Optimizer
-               ) -> tuple[Counters, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Put a state back into freshly built networks and optimiser; returns its counters, early and best average."""
-    denoiser.load_state_dict(_part(tensors, "denoiser."))
-    average.load_state_dict(_part(tensors, "average."))
-    moments: dict[int, dict] = {}
-    for name, tensor in _part(tensors, "optimiser.").items():
-        number, moment = name.split(".", 1)
-        moments.setdefault(int(number), {})[moment] = tensor
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Counters(**facts), _part(tensors, "early."), _part(tensors, "best.")
-
-
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

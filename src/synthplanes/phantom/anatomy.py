@@ -1,132 +1,139 @@
-"""Echo maps of the five standard planes.
+"""Draw the five standard planes into a scene.
 
-Every plane is drawn in its own coordinates (u along the long axis, v across, unit = half its long axis), with
-a number `cue` in [0, 1]: 1 is a textbook plane, 0 has lost the structures that define it.
+Every plane has coordinates of its own, `uv`: u runs along its long axis, v across, and the unit is half that axis.
+The number `cue` in [0, 1] is 1 for a textbook plane and 0 for one that has lost the structures that define it. Each
+function returns those structures by name, and whether they are visible.
 """
 
 import numpy as np
 
 from synthplanes.phantom.fetus import Fetus
-from synthplanes.phantom.scene import BLOOD, FLUID, Scene, curve, ellipse, polyline
+from synthplanes.phantom.scene import BLOOD, FLUID, Coordinates, Scene, curve, ellipse, polyline
 from synthplanes.phantom.surroundings import tissue
 
 
-def brain(scene: Scene, fetus: Fetus, u, v, cue: float, sub_plane: str) -> dict[str, bool]:
-    """Axial head: thalami, or atria and plexus (-ventricular), or the posterior fossa (-cerebellum)."""
+def brain(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float, sub_plane: str) -> dict[str, bool]:
+    """Draw an axial head: thalami, or atria and plexus (-ventricular), or the posterior fossa (-cerebellum)."""
     rng = scene.rng
     width = fetus.cephalic * (1 + 0.12 * (1 - cue) * rng.uniform(-0.5, 1.5))
-    rho = ellipse(u, v, 0, 0, 1, width)
+    rho = ellipse(uv, 0, 0, 1, width)
     scene.fill(rho, fetus.brain, 0.0, soft=0.05)
     sulci = scene.noise(14) + scene.noise(30)
     scene.level += np.clip(1.1 - rho, 0, 0.3) * np.float32(11) * sulci
     if sub_plane == "Trans-cerebellum":
         centre = -0.62
-        scene.fill(ellipse(u, v, centre - 0.14, 0, 0.17, 0.30 * width), -54, soft=0.2, opacity=cue)
+        scene.fill(ellipse(uv, centre - 0.14, 0, 0.17, 0.30 * width), -54, soft=0.2, opacity=cue)
         for side in (-1, 1):
-            lobe = ellipse(u, v, centre + 0.05, side * 0.24 * width, 0.17, 0.26 * width, side * 0.35)
+            lobe = ellipse(uv, centre + 0.05, side * 0.24 * width, 0.17, 0.26 * width, side * 0.35)
             scene.fill(lobe, fetus.brain + 6, soft=0.2, opacity=cue)
             scene.outline(lobe, -12, 0.14, specular=0.3, opacity=cue)
-        scene.stroke(polyline(u, v, [(centre + .1, -.05), (centre - .05, .05)]), -12, 0.04, opacity=cue)
+        scene.stroke(polyline(uv, [(centre + .1, -.05), (centre - .05, .05)]), -12, 0.04, opacity=cue)
     elif sub_plane == "Trans-ventricular":
         for side in (-1, 1):
-            horn = ellipse(u, v, -0.38, side * 0.40 * width, 0.34, 0.15 * width, -side * 0.30)
+            horn = ellipse(uv, -0.38, side * 0.40 * width, 0.34, 0.15 * width, -side * 0.30)
             scene.fill(horn, -56, soft=0.2, opacity=cue)
             scene.outline(horn, -13, 0.16, specular=0.5, opacity=cue)
-            plexus = ellipse(u, v, -0.30, side * 0.38 * width, 0.18, 0.09 * width, -side * 0.30)
+            plexus = ellipse(uv, -0.30, side * 0.38 * width, 0.18, 0.09 * width, -side * 0.30)
             scene.fill(plexus, -13, soft=0.4, opacity=cue)
     else:
         for side in (-1, 1):
-            thalamus = ellipse(u, v, -0.05, side * 0.19 * width, 0.22, 0.17 * width, side * 0.5)
+            thalamus = ellipse(uv, -0.05, side * 0.19 * width, 0.22, 0.17 * width, side * 0.5)
             scene.fill(thalamus, fetus.brain - 9, soft=0.25, opacity=cue)
             scene.outline(thalamus, -17, 0.12, specular=0.3, opacity=0.8 * cue)
-        scene.stroke(polyline(u, v, curve((-.35, -.2), (-.2, 0), (-.35, .2))), -16, 0.03, opacity=cue)
+        scene.stroke(polyline(uv, curve((-.35, -.2), (-.2, 0), (-.35, .2))), -16, 0.03, opacity=cue)
     cavum = rng.random() < 0.25 + 0.75 * cue
     midline = max(0.0, cue + rng.uniform(-0.15, 0.1))
     wobble = rng.normal(0, 0.03)
-    falx = polyline(u, v, curve((-.88, 0), (0, wobble), (.90, 0)))
+    falx = polyline(uv, curve((-.88, 0), (0, wobble), (.90, 0)))
     scene.stroke(falx, -10, 0.03, opacity=min(1.0, midline))
     if cavum:
-        box = ellipse(u, v, 0.42, 0, 0.15, 0.075)
+        box = ellipse(uv, 0.42, 0, 0.15, 0.075)
         scene.fill(box, -56, soft=0.3, opacity=cue)
         scene.outline(box, -9, 0.3, specular=0.3, opacity=cue)
     for side in (-1, 1):
         insula = curve((.1, side * .62 * width), (.3, side * .5 * width), (.45, side * .66 * width))
-        scene.stroke(polyline(u, v, insula), -15, 0.03, opacity=0.7 * cue)
+        scene.stroke(polyline(uv, insula), -15, 0.03, opacity=0.7 * cue)
     if cue < 0.6:                                     # too low or too tilted a cut: orbits, base of the skull
         lost = (0.6 - cue) / 0.6
         for side in (-1, 1):
-            orbit = ellipse(u, v, 0.62, side * 0.34 * width, 0.20, 0.20)
+            orbit = ellipse(uv, 0.62, side * 0.34 * width, 0.20, 0.20)
             scene.fill(orbit, -54, soft=0.2, opacity=lost)
             scene.outline(orbit, fetus.bone - 3, 0.16, specular=0.3, opacity=lost)
-            ridge = polyline(u, v, [(0.15, 0), (-0.45, side * 0.6 * width)])
+            ridge = polyline(uv, [(0.15, 0), (-0.45, side * 0.6 * width)])
             scene.stroke(ridge, fetus.bone - 6, 0.06, opacity=lost)
-    near = np.clip(-v / np.float32(width), 0, 1) * np.clip(1.05 - rho, 0, 1)
+    near = np.clip(-uv[1] / np.float32(width), 0, 1) * np.clip(1.05 - rho, 0, 1)
     scene.level += near * np.float32(6)                # reverberation hides the hemisphere near the probe
     scene.outline(rho, fetus.bone, 0.05, 2.5 * fetus.calcified, specular=0.95)
-    scalp = ellipse(u, v, 0, 0, 1.09, width + .09)
+    scalp = ellipse(uv, 0, 0, 1.09, width + .09)
     scene.outline(scalp, fetus.skin - 4, 0.02, specular=0.7)
     return {"cavum": cavum, "midline": midline > 0.5}
 
 
-def _trunk(scene: Scene, fetus: Fetus, u, v, level: float, squash: float, ribs: int, spine: float) -> None:
-    """Round section with skin, ribs and the spine at angle `spine`."""
-    rng = scene.rng
-    rho = ellipse(u, v, 0, 0, 1, squash)
+def _trunk(scene: Scene, fetus: Fetus, uv: Coordinates, level: float, squash: float) -> None:
+    """Draw a round section of skin around tissue; `squash` is its height over its width."""
+    rho = ellipse(uv, 0, 0, 1, squash)
     scene.fill(rho, level, 0.0, soft=0.05)
     tissue(scene, fetus, np.clip((1 - rho) * 8, 0, 1))
     scene.outline(rho, fetus.skin, 0.045, specular=0.75)
+
+
+def _skeleton(scene: Scene, fetus: Fetus, uv: Coordinates, squash: float, ribs: int, spine: float) -> None:
+    """Draw the ribs of a trunk, so many on each side, and its spine at the angle `spine`."""
+    rng = scene.rng
     radius = 0.90
     for side in (-1, 1):
         for number in range(ribs):
             start = spine + side * (0.45 + 0.62 * number + rng.uniform(-.06, .06))
             turns = start + side * np.linspace(0, 0.42, 3)
             arc = [(radius * np.cos(turn), radius * squash * np.sin(turn)) for turn in turns]
-            scene.stroke(polyline(u, v, arc), fetus.bone - 6, 0.03, 9 * fetus.calcified)
+            scene.stroke(polyline(uv, arc), fetus.bone - 6, 0.03, 9 * fetus.calcified)
     for offset, depth in ((-0.16, 0.80), (0.16, 0.80), (0.0, 0.66)):
         angle = spine + offset
-        dot = ellipse(u, v, depth * np.cos(angle), depth * squash * np.sin(angle), 0.085, 0.085)
+        dot = ellipse(uv, depth * np.cos(angle), depth * squash * np.sin(angle), 0.085, 0.085)
         scene.fill(dot, fetus.bone - 2, 16 * fetus.calcified, soft=0.6)
 
 
-def abdomen(scene: Scene, fetus: Fetus, u, v, cue: float, spine: float) -> dict[str, bool]:
-    """Axial abdomen: stomach bubble, umbilical vein curving into the portal sinus, spine, short ribs."""
+def abdomen(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float, spine: float) -> dict[str, bool]:
+    """Draw an axial abdomen: stomach bubble, umbilical vein curving into the portal sinus, spine, short ribs."""
     rng = scene.rng
     squash = 0.94 - 0.35 * (1 - cue) * rng.uniform(0.5, 1)
-    _trunk(scene, fetus, u, v, fetus.liver, squash, 1 + round(2.5 * (1 - cue)), spine)
+    _trunk(scene, fetus, uv, fetus.liver, squash)
+    _skeleton(scene, fetus, uv, squash, 1 + round(2.5 * (1 - cue)), spine)
     side = 1 if rng.random() < 0.5 else -1
     at = spine + side * rng.uniform(1.1, 1.6)
     size = fetus.stomach * rng.uniform(0.75, 1.25)
-    stomach = ellipse(u, v, 0.52 * np.cos(at), 0.52 * np.sin(at) * squash, 1.2 * size, 0.9 * size, at)
+    stomach = ellipse(uv, 0.52 * np.cos(at), 0.52 * np.sin(at) * squash, 1.2 * size, 0.9 * size, at)
     scene.fill(stomach, FLUID, -0.8, soft=0.15, opacity=cue)
     front = spine + np.pi
     bend = front - side * 0.9
     vein = curve((.42 * np.cos(front), .42 * np.sin(front)), (.12 * np.cos(front), .12 * np.sin(front)),
                  (.34 * np.cos(bend), .34 * np.sin(bend)))
-    distance = polyline(u, v, vein)
+    distance = polyline(uv, vein)
     scene.stroke(distance, -9, 0.12, opacity=0.8 * cue)
     scene.stroke(distance, BLOOD, 0.06, opacity=cue)
     for offset in (-0.22, 0.22):                       # aorta and inferior vena cava
-        vessel = ellipse(u, v, 0.48 * np.cos(spine + offset), 0.48 * np.sin(spine + offset), .055, .055)
+        vessel = ellipse(uv, 0.48 * np.cos(spine + offset), 0.48 * np.sin(spine + offset), .055, .055)
         scene.fill(vessel, BLOOD, soft=0.5)
     if cue < 0.6:                                      # too low: kidneys beside the spine; bowel
         lost = (0.6 - cue) / 0.6
         for offset in (-0.75, 0.75):
             cu, cv = .5 * np.cos(spine + offset), .5 * np.sin(spine + offset)
-            scene.fill(ellipse(u, v, cu, cv, .24, .17, spine), fetus.liver - 8, soft=0.2, opacity=lost)
-            scene.fill(ellipse(u, v, cu, cv, .07, .07), -46, soft=0.4, opacity=lost)
+            scene.fill(ellipse(uv, cu, cv, .24, .17, spine), fetus.liver - 8, soft=0.2, opacity=lost)
+            scene.fill(ellipse(uv, cu, cv, .07, .07), -46, soft=0.4, opacity=lost)
     return {"stomach": cue > 0.5, "umbilical vein": cue > 0.5}
 
 
-def thorax(scene: Scene, fetus: Fetus, u, v, cue: float, spine: float) -> dict[str, bool]:
-    """Four-chamber view: heart with septum and valve plane, lungs, long ribs, spine, aorta."""
+def thorax(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float, spine: float) -> dict[str, bool]:
+    """Draw a four-chamber view: heart with septum and valve plane, lungs, long ribs, spine, aorta."""
     rng = scene.rng
     squash = 0.92 - 0.32 * (1 - cue) * rng.uniform(0.5, 1)
-    _trunk(scene, fetus, u, v, fetus.lung, squash, 3, spine)
+    _trunk(scene, fetus, uv, fetus.lung, squash)
+    _skeleton(scene, fetus, uv, squash, 3, spine)
     side = 1 if rng.random() < 0.5 else -1
     axis = spine + np.pi + side * rng.uniform(0.5, 1.0)     # the apex points to the front left
     size = fetus.heart * rng.uniform(0.92, 1.08)
     cu, cv = 0.16 * np.cos(axis), 0.16 * np.sin(axis)
-    heart = ellipse(u, v, cu, cv, size, 0.78 * size, axis)
+    heart = ellipse(uv, cu, cv, size, 0.78 * size, axis)
     scene.fill(heart, fetus.lung - 7, soft=0.15)
     scene.outline(heart, -15, 0.10, specular=0.5)
     along, across = np.cos(axis), np.sin(axis)
@@ -137,66 +144,66 @@ def thorax(scene: Scene, fetus: Fetus, u, v, cue: float, spine: float) -> dict[s
     ventricles = ((.34, .29, .44, .20), (.34, -.29, .42, .21))
     atria = ((-.42, .28, .28, .23), (-.42, -.28, .27, .23))
     for p, q, a, b in ventricles + atria:
-        chamber = ellipse(u, v, *at(p, q), a * size, b * size, axis)
+        chamber = ellipse(uv, *at(p, q), a * size, b * size, axis)
         scene.fill(chamber, BLOOD, -0.4, soft=0.25, opacity=cue)
-    scene.stroke(polyline(u, v, [at(-.75, 0), at(.85, 0)]), -10, 0.04, opacity=cue)
-    scene.stroke(polyline(u, v, [at(-.08, -.55), at(-.08, .55)]), -11, 0.03, opacity=0.9 * cue)
+    scene.stroke(polyline(uv, [at(-.75, 0), at(.85, 0)]), -10, 0.04, opacity=cue)
+    scene.stroke(polyline(uv, [at(-.08, -.55), at(-.08, .55)]), -11, 0.03, opacity=0.9 * cue)
     if cue < 0.6:                                      # above the chambers: outflow tract as one dark band
         lost = (0.6 - cue) / 0.6
-        scene.stroke(polyline(u, v, [at(-.5, -.3), at(.7, .35)]), BLOOD, 0.2 * size, opacity=lost)
-    aorta = ellipse(u, v, 0.50 * np.cos(spine + .25 * side), 0.50 * np.sin(spine + .25 * side), .07, .07)
+        scene.stroke(polyline(uv, [at(-.5, -.3), at(.7, .35)]), BLOOD, 0.2 * size, opacity=lost)
+    aorta = ellipse(uv, 0.50 * np.cos(spine + .25 * side), 0.50 * np.sin(spine + .25 * side), .07, .07)
     scene.fill(aorta, BLOOD, soft=0.4)
     return {"four chambers": cue > 0.5}
 
 
-def femur(scene: Scene, fetus: Fetus, u, v, cue: float, up: float) -> dict[str, bool]:
-    """Long bright shaft, slightly bowed, with its shadow, in the thigh; a good plane shows both ends."""
+def femur(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float, pose: float) -> dict[str, bool]:
+    """Draw a femur: a long bright shaft, slightly bowed, with its shadow; a good plane shows both ends."""
     rng = scene.rng
     thigh = rng.uniform(0.42, 0.95)
-    limb = ellipse(u, v, 0.05, 0.12 * np.cos(up) + 0.1, rng.uniform(1.3, 2.0), thigh)
+    limb = ellipse(uv, 0.05, 0.12 * np.cos(pose) + 0.1, rng.uniform(1.3, 2.0), thigh)
     scene.fill(limb, fetus.liver - 4, 0.0, soft=0.12)
     tissue(scene, fetus, np.clip((1 - limb) * 6, 0, 1))
     scene.outline(limb, fetus.skin - 2, 0.07, specular=0.8)
     bow = rng.uniform(-0.16, 0.02)
-    reach = 1.0 - 0.6 * (1 - cue)                          # an oblique cut shortens the shaft
-    shaft = polyline(u, v, curve((-reach, 0), (0, bow), (reach, 0)))
+    reach = 1.0 - 0.6 * (1 - cue)                           # an oblique cut shortens the shaft
+    shaft = polyline(uv, curve((-reach, 0), (0, bow), (reach, 0)))
     scene.stroke(shaft, fetus.bone, 0.05 + 0.03 * (1 - cue), 30 * fetus.calcified)
     if cue > 0.4:
         for end, size in ((-1, 0.13), (1, 0.10)):           # metaphyses and epiphyses
-            metaphysis = ellipse(u, v, end * reach, .02, .07, .10)
+            metaphysis = ellipse(uv, end * reach, .02, .07, .10)
             scene.fill(metaphysis, fetus.bone - 2, 5 * fetus.calcified, soft=0.5)
-            scene.fill(ellipse(u, v, end * (reach + .17), .03, size, size), fetus.liver - 10, soft=0.4)
+            scene.fill(ellipse(uv, end * (reach + .17), .03, size, size), fetus.liver - 10, soft=0.4)
     if cue < 0.6:                                           # the cut leaves the shaft for the hip or the knee
         lost = (0.6 - cue) / 0.6
         end = 1 if rng.random() < 0.5 else -1
-        joint = ellipse(u, v, end * 0.9, 0.1, 0.42, 0.40)
+        joint = ellipse(uv, end * 0.9, 0.1, 0.42, 0.40)
         scene.fill(joint, fetus.liver - 9, 0.0, soft=0.15, opacity=lost)
         scene.outline(joint, fetus.bone - 6, 0.12, 2 * fetus.calcified, specular=0.5, opacity=lost)
     return {"both ends": cue > 0.5}
 
 
-def cervix(scene: Scene, fetus: Fetus, u, v, cue: float) -> dict[str, bool]:
-    """Transvaginal sagittal view: bladder, canal between two lines, head and fluid at the inner mouth."""
+def cervix(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float) -> dict[str, bool]:
+    """Draw a transvaginal sagittal view: bladder, canal between two lines, head and fluid at the inner mouth."""
     rng = scene.rng
     scene.level[:] = fetus.placenta - 1
     scene.attenuation[:] = 0
     tissue(scene, fetus, 1.2)
-    head = ellipse(u, v, -1.75 + rng.normal(0, .12), 0.25 + rng.normal(0, .2), 1.0, 0.95)
-    fluid = ellipse(u, v, -1.55, 0.15, 1.15, 0.95)
+    head = ellipse(uv, -1.75 + rng.normal(0, .12), 0.25 + rng.normal(0, .2), 1.0, 0.95)
+    fluid = ellipse(uv, -1.55, 0.15, 1.15, 0.95)
     scene.fill(fluid, FLUID, -0.6, soft=0.08, opacity=0.95)
     scene.fill(head, fetus.brain, soft=0.08)
     scene.outline(head, fetus.bone - 1, 0.05, 3 * fetus.calcified, specular=0.6)
     filling = rng.uniform(0.15, 0.5)
-    bladder = ellipse(u, v, -0.55 + rng.normal(0, .15), -0.85 + rng.normal(0, .1), 0.75, filling, -0.25)
+    bladder = ellipse(uv, -0.55 + rng.normal(0, .15), -0.85 + rng.normal(0, .1), 0.75, filling, -0.25)
     scene.fill(bladder, FLUID, -0.8, soft=0.1)
     scene.outline(bladder, fetus.skin - 1, 0.08, specular=0.5)
-    body = ellipse(u, v, 0.2, 0.05, 1.05, 0.48)
+    body = ellipse(uv, 0.2, 0.05, 1.05, 0.48)
     scene.fill(body, -25, soft=0.2)
     scene.outline(body, -15, 0.08, specular=0.5)
     dip = rng.uniform(-.3, .3)
-    canal = polyline(u, v, curve((-.62, 0), (.1, dip), (1.0, .08)))
+    canal = polyline(uv, curve((-.62, 0), (.1, dip), (1.0, .08)))
     scene.stroke(canal, -34, 0.17, opacity=0.8 * cue)       # glands around the canal
     scene.stroke(np.abs(canal - 0.055), -9, 0.03, opacity=cue)
-    rectum = polyline(u, v, curve((-.6, .8), (.3, .65), (1.3, .9)))
+    rectum = polyline(uv, curve((-.6, .8), (.3, .65), (1.3, .9)))
     scene.stroke(rectum, -8, 0.06, 3.0, opacity=0.9)
     return {"canal": cue > 0.5}

@@ -1,4 +1,4 @@
-"""One patient's anatomy and the sizes of its planes.
+"""Describe one patient's anatomy, and the sizes of its planes.
 
 Sizes follow the usual biometry charts (Hadlock et al. 1984, Radiology 152) in rounded form.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fetus:
-    """One patient's own anatomy; lengths in cm, levels in dB, ratios without unit."""
+    """The anatomy of one patient; lengths in cm, levels in dB, ratios without unit."""
 
     weeks: float            # gestational age
     build: float            # size relative to the chart, about 1
@@ -28,7 +28,7 @@ class Fetus:
 
 
 def half_size(plane: str, fetus: Fetus) -> float:
-    """Half of the plane's long axis in cm at the fetus' age."""
+    """Return half of the plane's long axis in cm at the age of the fetus."""
     t = fetus.weeks
     length = {"Fetal brain": -2.6 + 0.44 * t - 0.0024 * t * t + 1.2,
               "Fetal abdomen": -1.1 + 0.315 * t,

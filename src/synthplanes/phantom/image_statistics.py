@@ -1,4 +1,4 @@
-"""Six numbers that say what ultrasound frames look like, computed at 64 px."""
+"""Compute six statistics of ultrasound frames at 64 px, to compare simulated frames with real ones."""
 
 import numpy as np
 from PIL import Image
@@ -9,12 +9,12 @@ SIDE = 64
 
 
 def image_statistics(frames: np.ndarray) -> np.ndarray:
-    """The six statistics of every frame: float64 [N, 6], columns in the order of NAMES.
+    """Compute the six statistics of every frame, uint8 [N, S, S] -> float64 [N, 6], columns in the order of NAMES.
 
-    frames: uint8 [N, S, S]; other sizes than 64 are resized with Lanczos. In grey values of 0..1: the mean;
-    the share below .02 (black); the mean of the others (foreground); the 99th percentile; the median over the
-    foreground of standard deviation / mean in 5x5 windows; the slope of log power over log radius, power
-    averaged over rings of whole-number radii 3 to 31 of the 2-d Fourier transform.
+    Frames of another size than 64 are resized with Lanczos. In grey values of 0..1 the statistics are: the mean; the
+    share below .02 (black); the mean of the others (foreground); the 99th percentile; the median over the foreground
+    of standard deviation / mean in 5 x 5 windows; the slope of log power over log radius, with the power of the 2-d
+    Fourier transform averaged over rings of whole-number radii 3 to 31.
     """
     if frames.ndim != 3 or frames.dtype != np.uint8:
         raise ValueError(f"frames must be uint8 [N, S, S], not {frames.dtype} {frames.shape}")
@@ -34,18 +34,18 @@ def _statistics(frame: np.ndarray) -> list[float]:
     radial = np.bincount(ring, power) / np.bincount(ring)
     radii = np.arange(3, 32)
     slope = np.polyfit(np.log(radii), np.log(radial[3:32] + 1e-12), 1)[0]
-    some = foreground.any()
-    return [grey.mean(), 1 - foreground.mean(), grey[foreground].mean() if some else 0.0,
-            np.percentile(grey, 99),
-            np.median((deviation / np.maximum(mean, 1e-6))[foreground]) if some else 0.0, slope]
+    if not foreground.any():
+        return [grey.mean(), 1.0, 0.0, np.percentile(grey, 99), 0.0, slope]
+    return [grey.mean(), 1 - foreground.mean(), grey[foreground].mean(), np.percentile(grey, 99),
+            np.median((deviation / np.maximum(mean, 1e-6))[foreground]), slope]
 
 
 def intraclass_correlation(values: np.ndarray, groups: np.ndarray) -> float:
-    """The share of variance that lies between groups: ICC(1) of the one-way layout, for unequal group sizes.
+    """Compute the share of variance that lies between groups, ICC(1) of the one-way layout, for unequal group sizes.
 
-    values: float [N]; groups: [N], the patient of each. Groups of one count towards the spread between
-    groups. Raises ValueError where no group has two values or there is one group only. Source: Donner &
-    Koval 1980, Biometrics 36.
+    `values` are float [N], `groups` [N] name the group of each. Groups of one count towards the spread between groups.
+    Raises `ValueError` where no group has two values or there is one group only. Source: Donner & Koval 1980,
+    Biometrics 36.
     """
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     count, total = len(sizes), len(values)

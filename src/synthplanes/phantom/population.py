@@ -1,10 +1,12 @@
-"""Who is scanned, by whom, on what: patients, scanners, operators, images per patient, label noise.
+"""Draw the population: patients, their scanner and operator, the images of each, label noise.
 
-The table `PRESENCE` is counted from the label table of FETAL_PLANES_DB (patients by majority scanner): the
-share of patients that have a plane at all, and its mean number of images in those who have.
+The table `PRESENCE` is counted from the label table of FETAL_PLANES_DB (patients by majority scanner): the share of
+patients that have a plane at all, and its mean number of images in those who have.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +39,7 @@ LABEL_NOISE = 0.02                          # share of images labelled Other tha
 
 @dataclass(frozen=True)
 class Scanner:
-    """A machine's make-up; lengths in cm, angles in rad, levels in dB (see `ultrasound.Acquisition`)."""
+    """The settings of a machine; lengths in cm, angles in rad, levels in dB (see `ultrasound.Acquisition`)."""
 
     radius: float
     half_angle: float
@@ -60,12 +62,12 @@ SCANNERS = {
 
 @dataclass(frozen=True)
 class Operator:
-    """Habits: share of the display an object fills, spread of its centre (cm) and tilt (rad), gain in dB."""
+    """The habits of a person who scans."""
 
-    fills: float
-    centring: float
-    tilt: float
-    gain: float
+    fills: float                    # share of the display that an object fills
+    centring: float                 # standard deviation of its centre, cm
+    tilt: float                     # standard deviation of its rotation, rad
+    gain: float                     # dB
     mirrored: float                 # share of frames with the head on the other side
 
 
@@ -73,44 +75,53 @@ HABITS = {"Op. 1": Operator(.78, .30, .22, 0.0, .3), "Op. 2": Operator(.84, .25,
           "Op. 3": Operator(.72, .40, .35, -1.5, .4), "Other": Operator(.75, .40, .40, 0.5, .5)}
 
 
+class View(NamedTuple):
+    """What one image is to show."""
+
+    label: str                      # the class under which it is filed
+    plane: str                      # the class that it shows; another one under label noise
+    sub_plane: str                  # of a brain, otherwise ''
+
+
 @dataclass(frozen=True)
 class Patient:
-    """A patient as planned. `planned` holds one (label, true plane, sub-plane) per image, shuffled."""
+    """A patient and its images, not rendered yet."""
 
     number: int
     role: str
     scanner: str
     operator: str
-    planned: tuple[tuple[str, str, str], ...]
+    views: tuple[View, ...]
 
 
 def patients(root_seed: int, role: str, count: int | None,
-             at_least_images: int | None = None) -> list[Patient]:
-    """The patients of a role: `count` of them, or as many as it takes to reach a number of images.
+             at_least_images: int = 0) -> list[Patient]:
+    """Draw the patients of a role: `count` of them or, if that is None, until they have `at_least_images` images.
 
-    With a count, scanners get their share exactly (largest remainder, at least one patient each); else
-    every patient draws its own.
+    With a count, scanners get their share exactly (largest remainder, at least one patient each); without, every
+    patient draws its own.
     """
     table = PRESENCE["test" if role == "test" else "train"]
     scanners = None
     if count is not None:
         scanners = _quota(list(table), [share for share, _ in table.values()], count)
         seeds.generator(root_seed, "phantom scanners", role).shuffle(scanners)
-    people, images = [], 0
+    people: list[Patient] = []
+    images = 0
     while (len(people) < count) if count is not None else (images < at_least_images):
         number = len(people)
         rng = seeds.generator(root_seed, "phantom patient", role, number)
         drawn = str(rng.choice(list(table), p=_normalised([share for share, _ in table.values()])))
         scanner = scanners[number] if scanners else drawn
-        operators, shares = zip(*OPERATORS[scanner])
+        operators, shares = zip(*OPERATORS[scanner], strict=True)
         operator = str(rng.choice(operators, p=shares))
-        people.append(Patient(number, role, scanner, operator, _planned(rng, role, table[scanner][1])))
-        images += len(people[-1].planned)
+        people.append(Patient(number, role, scanner, operator, _views(rng, role, table[scanner][1])))
+        images += len(people[-1].views)
     return people
 
 
 def fetus(rng: np.random.Generator, spread: float) -> Fetus:
-    """One patient's anatomy; `spread` scales the differences between patients (1 = default)."""
+    """Draw one patient's anatomy; `spread` scales the differences between patients."""
     def normal(mean: float, sd: float) -> float:
         return mean + spread * sd * float(np.clip(rng.normal(), -2.2, 2.2))
 
@@ -122,23 +133,22 @@ def fetus(rng: np.random.Generator, spread: float) -> Fetus:
                  wall=abs(normal(1.4, .4)) + .3, texture=normal(2.8, .6), skin=normal(-12, 2))
 
 
-def _planned(rng: np.random.Generator, role: str, presence) -> tuple[tuple[str, str, str], ...]:
-    images = []
-    while not images:
-        for label, (share, mean), most in zip(CLASSES, presence, MOST_OF_A_CLASS):
+def _views(rng: np.random.Generator, role: str, presence: Sequence[tuple[float, float]]) -> tuple[View, ...]:
+    labels: list[str] = []
+    while not labels:
+        for label, (share, mean), most in zip(CLASSES, presence, MOST_OF_A_CLASS, strict=True):
             if rng.random() >= share:
                 continue
             extra = rng.poisson(rng.gamma(0.7, (mean - 1) / 0.7)) if mean > 1 else 0
-            images += [label] * min(1 + int(extra), most)
-    planned = []
-    for label in images:
+            labels += [label] * min(1 + int(extra), most)
+    views = []
+    for label in labels:
         wrong = label == "Other" and rng.random() < LABEL_NOISE
         plane = str(rng.choice(CLASSES[:5])) if wrong else label
         shares = _normalised(SUB_PLANE_SHARES["test" if role == "test" else "train"])
         sub_plane = str(rng.choice(SUB_PLANES, p=shares)) if plane == "Fetal brain" else ""
-        planned.append((label, plane, sub_plane))
-    order = rng.permutation(len(planned))
-    return tuple(planned[i] for i in order)
+        views.append(View(label, plane, sub_plane))
+    return tuple(views[i] for i in rng.permutation(len(views)))
 
 
 def _quota(names: list[str], shares: list[float], count: int) -> list[str]:
@@ -148,9 +158,9 @@ def _quota(names: list[str], shares: list[float], count: int) -> list[str]:
         step = 1 if parts.sum() < count else -1
         gaps = np.where((step < 0) & (parts <= 1), -np.inf, step * (exact - parts))
         parts[np.argmax(gaps)] += step
-    return [name for name, part in zip(names, parts) for _ in range(part)]
+    return [name for name, part in zip(names, parts, strict=True) for _ in range(part)]
 
 
-def _normalised(shares) -> list[float]:
+def _normalised(shares: Sequence[float]) -> list[float]:
     total = float(sum(shares))
     return [share / total for share in shares]

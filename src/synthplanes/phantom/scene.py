@@ -1,23 +1,26 @@
-"""A canvas for echo levels: soft shapes painted in decibels on the beam grid.
+"""Paint soft shapes of echo levels, in decibels, on the grid of beams.
 
-A shape is a field `rho` that is below 1 inside, 1 on the outline and above 1 outside. Painting blends the
-level (dB) and the attenuation (dB per cm) under a soft mask, so that overlapping organs replace each other.
+A shape is a field `rho`: below 1 inside, 1 on the outline, above 1 outside. Painting blends the level (dB) and the
+attenuation (dB per cm) under a soft mask, so that an organ replaces what lies under it.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
 from synthplanes.phantom.ultrasound import Beams
 
 TISSUE, FLUID, BLOOD = -21.0, -60.0, -50.0         # dB
+Coordinates = tuple[np.ndarray, np.ndarray]        # u and v of every point of the grid, float32 [beams, samples]
 
 
 class Scene:
     """Level and attenuation maps, float32 [beams, samples], and the painters that change them."""
 
     def __init__(self, grid: Beams, rng: np.random.Generator, roughness: float):
-        """roughness: standard deviation in cm of the smooth warp that makes outlines organic."""
+        """Begin with even tissue; `roughness` is the standard deviation of the warp of outlines, in cm."""
         self.grid, self.rng = grid, rng
         self.x = grid.x + roughness * self.noise(7)
         self.z = grid.z + roughness * self.noise(7)
@@ -26,61 +29,66 @@ class Scene:
         self.attenuation = np.zeros(grid.x.shape, np.float32)
 
     def noise(self, nodes: int) -> np.ndarray:
-        """Smooth noise of unit variance with `nodes` knots along either axis, float32 [beams, samples]."""
+        """Draw smooth noise of unit variance with `nodes` knots along either axis, float32 [beams, samples]."""
         upper, down = _interpolation(self.grid.x.shape[0], nodes)
         left, right = _interpolation(self.grid.x.shape[1], nodes)
         knots = self.rng.standard_normal((nodes, nodes), dtype=np.float32)
         rows = knots[upper] * down[0][:, None] + knots[upper + 1] * down[1][:, None]
         return rows[:, left] * right[0] + rows[:, left + 1] * right[1]
 
-    def frame(self, x: float, z: float, angle: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Local coordinates (u, v): origin at (x, z) cm, rotated by angle (rad), in units of scale cm."""
+    def local(self, x: float, z: float, angle: float, scale: float) -> Coordinates:
+        """Return coordinates with their origin at (x, z) cm, rotated by `angle` (rad), in units of `scale` cm."""
         cosine, sine = np.float32(np.cos(angle) / scale), np.float32(np.sin(angle) / scale)
         right, down = self.x - np.float32(x), self.z - np.float32(z)
         return right * cosine + down * sine, down * cosine - right * sine
 
     def fill(self, rho: np.ndarray, level: float, attenuation: float | None = None, soft: float = 0.06,
-             opacity: float = 1.0) -> np.ndarray:
-        """Paint the inside of a shape; returns its mask."""
+             opacity: float = 1.0) -> None:
+        """Paint the inside of a shape; its edge is `soft` wide, in units of rho."""
         mask = np.clip((1 - rho) / np.float32(soft) + np.float32(0.5), 0, 1)
         if opacity < 1:
             mask *= np.float32(opacity)
         self.level += mask * (np.float32(level) - self.level)
         if attenuation is not None:
             self.attenuation += mask * (np.float32(attenuation) - self.attenuation)
-        return mask
 
     def outline(self, rho: np.ndarray, level: float, width: float, attenuation: float = 0.0,
-                specular: float = 0.8, opacity: float = 1.0, where: np.ndarray | None = None) -> None:
-        """Paint a shape's edge of half width `width` (units of rho), brightest where it faces the beam.
+                specular: float = 0.8, opacity: float = 1.0) -> None:
+        """Paint a shape's edge of half width `width`, in units of rho (see `edge`)."""
+        mask = band(rho, width) * (self.visible * np.float32(opacity))
+        self.edge(rho, mask, level, specular)
+        if attenuation:
+            self.attenuation += mask * np.float32(attenuation)
 
-        specular: brightness lost, in units of 25 dB, where the edge runs along the beam.
+    def edge(self, rho: np.ndarray, mask: np.ndarray, level: float, specular: float) -> None:
+        """Brighten under a mask, most where the edge of a shape faces the beam.
+
+        `specular` is the brightness lost, in units of 25 dB, where the edge runs along the beam.
         """
-        mask = np.clip(1.5 - np.abs(rho - 1) / np.float32(width), 0, 1)
         across, along = _gradient(rho)
         across = across / self.grid.pitch
         along = along / np.float32(self.grid.step)
         facing = along * along / (across * across + along * along + np.float32(1e-6))
-        if where is not None:
-            mask = mask * where
-        mask *= self.visible * np.float32(opacity)
         wanted = np.float32(level) - np.float32(25 * specular) * (1 - facing)
         self.level += mask * np.maximum(wanted - self.level, -2)
-        if attenuation:
-            self.attenuation += mask * np.float32(attenuation)
 
     def stroke(self, distance: np.ndarray, level: float, width: float, attenuation: float = 0.0,
                opacity: float = 1.0) -> None:
-        """Paint a line of half width `width`; `distance` and `width` share a unit."""
+        """Paint a line of half width `width`, in the unit of `distance`."""
         mask = np.clip(1.5 - distance / np.float32(width), 0, 1) * self.visible * np.float32(opacity)
         self.level += mask * (np.float32(level) - self.level)
         if attenuation:
             self.attenuation += mask * np.float32(attenuation)
 
 
-def ellipse(u: np.ndarray, v: np.ndarray, cu: float, cv: float, a: float, b: float,
-            angle: float = 0.0) -> np.ndarray:
-    """rho of an ellipse centred at (cu, cv) with semi-axes a, b, rotated by angle."""
+def band(rho: np.ndarray, width: float) -> np.ndarray:
+    """Return a mask that is 1 on the outline of a shape and falls to 0 over `width`, in units of rho."""
+    return np.clip(1.5 - np.abs(rho - 1) / np.float32(width), 0, 1)
+
+
+def ellipse(uv: Coordinates, cu: float, cv: float, a: float, b: float, angle: float = 0.0) -> np.ndarray:
+    """Return rho of an ellipse centred at (cu, cv) with semi-axes a and b, rotated by `angle` (rad)."""
+    u, v = uv
     right, down = u - np.float32(cu), v - np.float32(cv)
     if angle:
         cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -90,26 +98,27 @@ def ellipse(u: np.ndarray, v: np.ndarray, cu: float, cv: float, a: float, b: flo
     return np.sqrt(right * right + down * down)
 
 
-def polyline(u: np.ndarray, v: np.ndarray, points) -> np.ndarray:
-    """Distance to a chain of straight pieces through points [(u, v), ...]."""
-    nearest = None
-    for (u0, v0), (u1, v1) in zip(points[:-1], points[1:]):
+def polyline(uv: Coordinates, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Return the distance to a chain of straight pieces through two or more points (u, v)."""
+    u, v = uv
+    nearest = np.full_like(u, np.inf)
+    for (u0, v0), (u1, v1) in pairwise(points):
         du, dv = u1 - u0, v1 - v0
         right, down = u - np.float32(u0), v - np.float32(v0)
         t = (right * np.float32(du) + down * np.float32(dv)) / np.float32(du * du + dv * dv + 1e-9)
         t = np.clip(t, 0, 1)
-        right = right - t * np.float32(du)
-        down = down - t * np.float32(dv)
-        squared = right * right + down * down
-        nearest = squared if nearest is None else np.minimum(nearest, squared)
+        right -= t * np.float32(du)
+        down -= t * np.float32(dv)
+        nearest = np.minimum(nearest, right * right + down * down)
     return np.sqrt(nearest)
 
 
-def curve(start, control, end, pieces: int = 5) -> list[tuple[float, float]]:
-    """Points of a quadratic Bezier curve."""
+def curve(start: tuple[float, float], control: tuple[float, float], end: tuple[float, float],
+          pieces: int = 5) -> list[tuple[float, float]]:
+    """Return the points (u, v) of a quadratic Bezier curve, cut into straight pieces."""
     t = np.linspace(0, 1, pieces + 1)[:, None]
     points = (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t ** 2 * np.array(end)
-    return [tuple(point) for point in points.tolist()]
+    return [(u, v) for u, v in points.tolist()]
 
 
 def _gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,9 +132,9 @@ def _gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _interpolation(count: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth (cosine) interpolation: lower knots [count]; weights float32 [2, count] of unit length.
+    """Return the lower knot, integer [count], and two weights of unit length, float32 [2, count], of every position.
 
-    Two gathers instead of a matrix product: no threads, and the same bits on any number of cores.
+    Cosine interpolation by two gathers, not a matrix product: no threads, so the same bits on any number of cores.
     """
     position = np.linspace(0, nodes - 1, count)
     lower = np.minimum(position.astype(int), nodes - 2)

@@ -1,19 +1,19 @@
-"""The phantom's run: plan the patients, render every frame with its own generator, write down the latents."""
+"""Simulate the phantom: draw its patients, render every frame with a generator of its own, note the latents."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 
 from synthplanes import seeds
 from synthplanes.phantom import population
 from synthplanes.phantom.frame import render
-from synthplanes.errors import UserError
-from synthplanes.records import SOURCE, Schema, Table
+from synthplanes.progress import Progress
+from synthplanes.protocol.config import Simulate
+from synthplanes.records import SOURCE, Schema
 
 VERSION = "1"
-DIFFICULTIES = ("default", "hard")
 # One row per frame, in the order of the frames. true_plane: the class before label noise; kind: what is drawn
 # (a standard plane, `oblique <plane>` or a kind of Other); off_plane in [0, 1], label Other above .5;
 # cue in [0, 1]: how much of the defining structures is left; cues: names of those visible, joined by '+';
@@ -23,96 +23,60 @@ LATENTS = Schema("phantom latents", dict(
     pose_deg=float, depth_cm=float, gain_db=float, magnified=int))
 
 
-@dataclass(frozen=True)
-class Phantom:
-    """What to simulate.
+def draw_patients(settings: Simulate, root_seed: int) -> list[population.Patient]:
+    """Draw every patient with labels and scanner, in the order train, test, fresh; no frame is rendered yet."""
+    patients = population.patients(root_seed, "train", settings.train_patients)
+    patients += population.patients(root_seed, "test", settings.test_patients)
+    return patients + population.patients(root_seed, "fresh", None, settings.fresh_images)
 
-    difficulty: default | hard. frame_size: px, 16 to 512. train_patients, test_patients: how many.
-    fresh_images: further patients (role fresh) are drawn until at least that many images; 0 for none.
-    preset_specificity: 0 = scanner presets do not know the plane, 1 = each plane has its own preset.
-    workers: processes; the result does not depend on it.
+
+def simulate(settings: Simulate, root_seed: int, workers: int = 1) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+    """Simulate frames uint8 [N, S, S], their table (`records.SOURCE`) and latents (LATENTS), all in the same order.
+
+    The column `file` holds the row number in the frames, as text. `workers` is the number of processes, which changes
+    no output.
     """
-
-    difficulty: str = "default"
-    frame_size: int = 64
-    train_patients: int = 240
-    test_patients: int = 270
-    fresh_images: int = 0
-    preset_specificity: float = 0.25
-    root_seed: int = 0
-    workers: int = 1
-
-    def __post_init__(self):
-        if self.difficulty not in DIFFICULTIES:
-            raise UserError(f"phantom.difficulty is '{self.difficulty}': choose {' or '.join(DIFFICULTIES)}.")
-        if not 16 <= self.frame_size <= 512:
-            raise UserError(f"phantom.frame_size is {self.frame_size}: choose 16 to 512 pixels.")
-        for name in ("train_patients", "test_patients", "workers"):
-            if getattr(self, name) < 1:
-                raise UserError(f"phantom.{name} is {getattr(self, name)}: choose at least 1.")
-        if self.fresh_images < 0:
-            raise UserError(f"phantom.fresh_images is {self.fresh_images}: choose 0 or more.")
-        if not 0 <= self.preset_specificity <= 1:
-            raise UserError(f"phantom.preset_specificity is {self.preset_specificity}: choose 0 to 1.")
-
-
-def plan(settings: Phantom) -> list[population.Patient]:
-    """Every patient with labels and scanner, roles in the order train, test, fresh; no frames yet."""
-    people = population.patients(settings.root_seed, "train", settings.train_patients)
-    people += population.patients(settings.root_seed, "test", settings.test_patients)
-    if settings.fresh_images:
-        people += population.patients(settings.root_seed, "fresh", None, settings.fresh_images)
-    return people
-
-
-def simulate(settings: Phantom, progress: Callable[[int, int], None] | None = None
-             ) -> tuple[np.ndarray, Table, Table]:
-    """Frames uint8 [N, S, S], source table (records.SOURCE) and latents (LATENTS), all in the same order.
-
-    `file` is the row number in the frames, as text. progress(done, total) is called after each patient.
-    """
-    people = plan(settings)
-    total = sum(len(patient.planned) for patient in people)
+    patients = draw_patients(settings, root_seed)
+    total = sum(len(patient.views) for patient in patients)
     frames = np.zeros((total, settings.frame_size, settings.frame_size), np.uint8)
     sources, latents, done = [], [], 0
-    for number, (patient, (images, details)) in enumerate(zip(people, rendered(settings, people))):
-        for image, detail, (label, plane, sub_plane) in zip(images, details, patient.planned):
+    progress = Progress("phantom", total, "images")
+    rendered = _rendered(settings, root_seed, workers, patients)
+    for number, (patient, (images, details)) in enumerate(zip(patients, rendered, strict=True)):
+        for image, detail, view in zip(images, details, patient.views, strict=True):
             frames[done] = image
             image_id = f"t{done:06d}"
-            sources.append(dict(image_id=image_id, file=str(done), patient_id=f"p{number:05d}", label=label,
+            sources.append(dict(image_id=image_id, file=str(done), patient_id=f"p{number:05d}", label=view.label,
                                 role=patient.role, scanner=patient.scanner, operator=patient.operator,
-                                sub_plane=sub_plane if label == "Fetal brain" else ""))
-            latents.append(dict(image_id=image_id, true_plane=plane, **detail))
+                                sub_plane=view.sub_plane if view.label == "Fetal brain" else ""))
+            latents.append(dict(image_id=image_id, true_plane=view.plane, **detail))
             done += 1
-        if progress is not None:
-            progress(done, total)
-    return frames, Table.of_rows(SOURCE, sources), Table.of_rows(LATENTS, latents)
+        progress(done)
+    return frames, SOURCE.frame(sources), LATENTS.frame(latents)
 
 
-def rendered(settings: Phantom, people: list[population.Patient]):
-    """Yields (frames uint8 [n, S, S], latents) per patient, in order, from `settings.workers` processes."""
-    if settings.workers == 1:
-        yield from (render_patient(settings, patient) for patient in people)
+def _rendered(settings: Simulate, root_seed: int, workers: int, patients: list[population.Patient]
+              ) -> Iterator[tuple[np.ndarray, list[dict]]]:
+    """Yield the frames, uint8 [n, S, S], and latents of each patient, in order."""
+    if workers == 1:
+        yield from (render_patient(settings, root_seed, patient) for patient in patients)
         return
-    jobs = (delayed(render_patient)(settings, patient) for patient in people)
-    yield from Parallel(n_jobs=settings.workers, return_as="generator", batch_size=4)(jobs)
+    jobs = (delayed(render_patient)(settings, root_seed, patient) for patient in patients)
+    yield from Parallel(n_jobs=workers, return_as="generator", batch_size=4)(jobs)
 
 
-def render_patient(settings: Phantom, patient: population.Patient, aspects: list[float] | None = None
-                   ) -> tuple[np.ndarray, list[dict]]:
-    """All frames of one patient; the patient's anatomy and each frame have generators of their own.
+def render_patient(settings: Simulate, root_seed: int, patient: population.Patient,
+                   aspects: list[float] | None = None) -> tuple[np.ndarray, list[dict]]:
+    """Render all frames of one patient; its anatomy and each frame have random generators of their own.
 
-    aspects: width / height of each frame's display; None takes those of the scanner.
+    `aspects` are the width / height of each frame's display; None takes those of the scanner.
     """
-    spread = 1.0 if settings.difficulty == "default" else 1.4
-    rng = seeds.generator(settings.root_seed, "phantom anatomy", patient.role, patient.number)
-    anatomy = population.fetus(rng, spread)
+    rng = seeds.generator(root_seed, "phantom anatomy", patient.role, patient.number)
+    fetus = population.fetus(rng, spread=1.0 if settings.difficulty == "default" else 1.4)
     images, details = [], []
-    for number, (_, plane, sub_plane) in enumerate(patient.planned):
-        rng = seeds.generator(settings.root_seed, "phantom frame", patient.role, patient.number, number)
-        image, detail = render(rng, anatomy, patient, plane, sub_plane, settings.difficulty,
-                               settings.preset_specificity, settings.frame_size,
-                               None if aspects is None else aspects[number])
+    for number, view in enumerate(patient.views):
+        rng = seeds.generator(root_seed, "phantom frame", patient.role, patient.number, number)
+        image, detail = render(rng, fetus, patient, view, settings, None if aspects is None else aspects[number])
         images.append(image)
         details.append(detail)
     return np.stack(images), details

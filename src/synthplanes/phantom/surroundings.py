@@ -1,4 +1,4 @@
-"""What lies around the object: the mother's wall, uterus, fluid, limbs nearby; and what spoils a frame."""
+"""Draw what lies around the object (the mother's wall, uterus, fluid, limbs nearby) and the artefacts of a frame."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from synthplanes.phantom.scene import FLUID, TISSUE, Scene, ellipse
 
 
 def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
-    """Uterus with placenta, and fluid in part of the space around an object of size `half` at (x, z)."""
+    """Draw the uterus with its placenta, and fluid beside an object of half size `half` at (x, z), all in cm."""
     rng = scene.rng
     scene.level += np.float32(fetus.placenta - TISSUE)
     tissue(scene, fetus, 1.0)
     gap = half + fetus.fluid * rng.uniform(0.0, 1.2)
-    sac = ellipse(scene.x, scene.z, x + rng.normal(0, 0.35 * half), z + rng.normal(0, 0.25 * half),
+    sac = ellipse((scene.x, scene.z), x + rng.normal(0, 0.35 * half), z + rng.normal(0, 0.25 * half),
                   gap * rng.uniform(0.9, 1.5), gap * rng.uniform(0.75, 1.1), rng.uniform(-0.6, 0.6))
     scene.fill(sac, FLUID, -0.9, soft=0.08)
     scene.outline(sac, fetus.skin - 6, 0.03, specular=0.7)
@@ -22,14 +22,14 @@ def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
         _limb_section(scene, fetus, x + reach * np.cos(side), z + reach * np.sin(side), rng.uniform(0.3, 1.1))
 
 
-def tissue(scene: Scene, fetus: Fetus, share) -> None:
-    """Unevenness of soft tissue at three scales, in dB, weighted by `share` (a number or a mask)."""
+def tissue(scene: Scene, fetus: Fetus, weight: float | np.ndarray) -> None:
+    """Add the unevenness of soft tissue at three scales, in dB, times `weight` (a number or a mask)."""
     uneven = scene.noise(6) + 0.8 * scene.noise(15) + 0.7 * scene.noise(36)
-    scene.level += share * np.float32(fetus.texture) * uneven
+    scene.level += weight * np.float32(fetus.texture) * uneven
 
 
 def artefacts(scene: Scene, strength: float) -> None:
-    """Beams with poor contact, bands of uneven gain in depth, reverberation haze under the wall."""
+    """Add beams with poor contact and bands of uneven gain in depth."""
     rng = scene.rng
     beamwise = _smooth_row(rng, scene.grid.x.shape[0], 9)[:, None]
     depthwise = _smooth_row(rng, scene.grid.x.shape[1], 6)[None, :]
@@ -46,7 +46,7 @@ def _smooth_row(rng: np.random.Generator, count: int, nodes: int) -> np.ndarray:
 
 
 def maternal_wall(scene: Scene, fetus: Fetus) -> None:
-    """Skin, fat and muscle: layers parallel to the probe's face, painted last."""
+    """Draw skin, fat and muscle as layers parallel to the probe's face; they are painted last."""
     rng = scene.rng
     depth = scene.grid.along + np.float32(0.12) * scene.noise(5)
     inside = np.clip((fetus.wall - depth) * 4 + 0.5, 0, 1)
@@ -61,9 +61,9 @@ def maternal_wall(scene: Scene, fetus: Fetus) -> None:
 
 def _limb_section(scene: Scene, fetus: Fetus, x: float, z: float, radius: float) -> None:
     length, turn = radius * scene.rng.uniform(0.9, 1.5), scene.rng.uniform(0, 3)
-    rho = ellipse(scene.x, scene.z, x, z, length, radius, turn)
+    rho = ellipse((scene.x, scene.z), x, z, length, radius, turn)
     scene.fill(rho, -24, 0.0, soft=0.15)
     scene.outline(rho, fetus.skin - 2, 0.12, specular=0.6)
     if scene.rng.random() < 0.7:
-        bone = ellipse(scene.x, scene.z, x, z, 0.3 * radius, 0.22 * radius)
+        bone = ellipse((scene.x, scene.z), x, z, 0.3 * radius, 0.22 * radius)
         scene.fill(bone, fetus.bone - 3, 6 * fetus.calcified, soft=0.5)

@@ -1,10 +1,10 @@
-"""From a map of echo levels to a B-mode frame: scatterers, point spread, shadows, log compression, display.
+"""Turn a map of echo levels into a B-mode frame: scatterers, point spread, shadows, log compression, display.
 
-Everything acoustic happens on a grid of beams x depth samples, so that attenuation and shadows are
-cumulative sums along a beam and a lateral point spread of constant angle widens with depth, as in a
-curvilinear probe. Signals are complex baseband (the axial carrier is already demodulated), so the
-envelope is the modulus. Model: fully developed speckle, i.e. circular complex Gaussian scatterers
-(Wagner et al. 1983, IEEE Trans. Sonics Ultrasonics 30), several independent looks compounded.
+Everything acoustic happens on a grid of beams x depth samples. There attenuation and shadows are cumulative sums along
+a beam, and a lateral point spread of constant angle widens with depth, as in a curvilinear probe. Signals are complex
+baseband (the axial carrier is already demodulated), so the envelope is the modulus. Model: fully developed speckle,
+i.e. circular complex Gaussian scatterers (Wagner et al. 1983, IEEE Trans. Sonics Ultrasonics 30), several independent
+looks compounded.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,12 @@ from scipy import fft, ndimage
 
 @dataclass(frozen=True)
 class Acquisition:
-    """All settings of one frame. Lengths in cm, angles in rad, levels in dB.
+    """All settings of one frame; lengths in cm, angles in rad, levels in dB."""
 
-    radius is the probe's radius of curvature (a linear probe has a very large one); the window is the
-    part of the scene shown on the display, its top edge `top` below the probe's face.
-    """
-
-    radius: float
-    half_angle: float
+    radius: float               # of the probe's curvature; very large for a linear probe
+    half_angle: float           # of the sector
     depth: float                # of the sector, from the probe's face
-    window_width: float
+    window_width: float         # of the part of the scene that the display shows
     aspect: float               # display width / height
     top: float                  # depth of the display's upper edge; negative leaves a margin above the probe
     shift: float                # lateral centre of the display
@@ -40,22 +36,18 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Beams:
-    """The acoustic grid. All arrays float32 of shape [beams, samples].
+    """The acoustic grid; arrays are float32 and, unless said, [beams, samples]."""
 
-    x, z: position in cm (z = depth below the centre of the probe's face); along: depth along the beam;
-    step: its spacing; pitch: lateral spacing of neighbouring beams, [1, samples].
-    """
-
-    x: np.ndarray
-    z: np.ndarray
-    along: np.ndarray
-    step: float
-    pitch: np.ndarray
-    angles: np.ndarray
+    x: np.ndarray               # lateral position, cm
+    z: np.ndarray               # depth below the centre of the probe's face, cm
+    along: np.ndarray           # depth along the beam, cm
+    step: float                 # spacing of samples along the beam, cm
+    pitch: np.ndarray           # lateral spacing of neighbouring beams, cm, [1, samples]
+    angles: np.ndarray          # of the beams, rad, [beams]
 
 
 def beams(acquisition: Acquisition, resolution: int) -> Beams:
-    """The grid of one acquisition: resolution beams x resolution samples, as wide as the display needs."""
+    """Build the grid of one acquisition, `resolution` beams x `resolution` samples, as wide as the display needs."""
     a = acquisition
     reach = (abs(a.shift) + a.window_width / 2) / (a.radius + max(a.top, 0.0) + 1e-6)
     half = min(a.half_angle, float(np.arctan(reach)) + 0.02)
@@ -69,10 +61,10 @@ def beams(acquisition: Acquisition, resolution: int) -> Beams:
 
 def echo(level: np.ndarray, attenuation: np.ndarray, grid: Beams, acquisition: Acquisition,
          rng: np.random.Generator) -> np.ndarray:
-    """Displayed brightness on the beam grid, float32 [beams, samples] in [0, 1].
+    """Compute the displayed brightness on the grid of beams, float32 [beams, samples] in [0, 1].
 
-    level: backscatter in dB (0 = bone facing the probe). attenuation: dB per cm (both ways) beyond the
-    tissue average that time-gain compensation removes; negative values give enhancement behind fluid.
+    `level` is the backscatter in dB (0 is bone facing the probe). `attenuation`, in dB per cm (both ways), goes beyond
+    the tissue average that time-gain compensation removes; negative values give enhancement behind fluid.
     """
     a = acquisition
     received = level - np.cumsum(attenuation, axis=1) * np.float32(grid.step) + np.float32(a.gain)
@@ -94,7 +86,7 @@ def echo(level: np.ndarray, attenuation: np.ndarray, grid: Beams, acquisition: A
 
 
 def display(brightness: np.ndarray, grid: Beams, acquisition: Acquisition, width: int) -> np.ndarray:
-    """Scan conversion: the sector as a picture, float32 [height, width] in [0, 1], black outside."""
+    """Convert the scan: the sector as a picture, float32 [height, width] in [0, 1], black outside."""
     a = acquisition
     height = max(2, round(width / a.aspect))
     spacing = a.window_width / width
@@ -124,6 +116,6 @@ def reduce_to_square(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _gaussian_transfer(count: int, sigma: float) -> np.ndarray:
-    """Fourier transform of a unit Gaussian of `sigma` grid steps, float32 [count]."""
+    """Return the Fourier transform of a unit Gaussian of `sigma` grid steps, float32 [count]."""
     frequency = np.fft.fftfreq(count).astype(np.float32)
     return np.exp(-2 * (np.pi * sigma * frequency) ** 2).astype(np.float32)

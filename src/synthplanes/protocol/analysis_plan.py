@@ -1,46 +1,75 @@
-"""The analysis plan: what is asked and how it is answered, written down before any test row is opened.
+"""State the analysis plan: what is asked and how it is answered, written down before any test row is opened.
 
-It is made from the protocol and from the rules of the code alone. `openings` holds the test rows to it.
+It is made from the profile and the rules alone. The log of test access (statistics/test_access_log.py) holds the test
+rows to it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from synthplanes.statistics import clustered, contrasts, verdict
-from synthplanes.protocol.settings import FAMILY_LEVEL, PRIMARY_METRIC, Settings
+from synthplanes.protocol import contrasts, words
+from synthplanes.protocol.arms import ARMS, uses_synthetic
+from synthplanes.protocol.profiles import Profile, Run
 
 
-def analysis_plan(settings: Settings, protocol: Mapping) -> dict:
-    """All that decides a verdict and is not measured; `protocol` is the profile's part of params.yaml, less its
-    section `compute` and what it does not use."""
-    runs = Counter((arm, arch, budget) for arm, arch, budget, *_ in settings.expected)
-    replicates = len({replicate for *_, replicate, _ in settings.expected})
+@dataclass(frozen=True)
+class Settings:
+    """What was fixed before any run, as far as a verdict depends on it."""
+
+    source: str
+    simulated: bool             # the images come from a simulator: every verdict says so
+    margin: float               # the smallest worthwhile gain, a fraction: 0.02 is two points
+    scarce_budget: str          # where the one confirmatory hypothesis is tested
+    expected: frozenset[Run]    # every run that the protocol asks for, over all budgets
+    root_seed: int              # of the bootstrap's draws
+    folds: int = 0              # of a cross-validation, each with a generator of its own; 0: none
+    pretrained: frozenset[str] = frozenset()  # arms whose generator had learned from other images before
+
+
+def settings_of(profile: Profile) -> Settings:
+    """Return a profile's settings; the confirmatory hypothesis is tested at the scarcest budget."""
+    return Settings(
+        source=profile.prepare.source, simulated=profile.simulate is not None, margin=profile.evaluate.margin,
+        scarce_budget=profile.scarce_budget, expected=profile.runs(), root_seed=profile.replication.root_seed,
+        folds=profile.folds,
+        pretrained=frozenset(filter(uses_synthetic, ARMS)) if profile.train_diffusion.pretrained else frozenset())
+
+
+def analysis_plan(profile: Profile) -> dict[str, Any]:
+    """Return all that decides a verdict and is not measured, as JSON values."""
+    settings = settings_of(profile)
+    numbers = Counter((arm, arch, budget) for arm, arch, budget, *_ in settings.expected)
+    by_generator = profile.replication.generators > 1 and not settings.folds
     return {
         "hypothesis": {
-            "arm": contrasts.CONFIRMATORY_ARM, "references": list(contrasts.REFERENCES), "metric": PRIMARY_METRIC,
-            "budget": settings.scarce_budget, "architectures": sorted({arch for _, arch, *_ in settings.expected}),
+            "arm": contrasts.CONFIRMATORY_ARM, "references": list(contrasts.REFERENCES),
+            "metric": words.PRIMARY_METRIC, "budget": settings.scarce_budget, "architectures": sorted(profile.archs),
             "claim": "the arm beats both references, in the mean over architectures",
-            "unit_of_repetition": "generator" if replicates > 1 and not settings.folds else "classifier seed",
+            "unit_of_repetition": "generator" if by_generator else "classifier seed",
         },
         "folds": settings.folds,
         "margin": settings.margin,
-        "confidence": clustered.CONFIDENCE,
-        "equivalence_confidence": clustered.EQUIVALENCE_CONFIDENCE,
-        "gate": {"arm": "real_long", "reference": "real", "images": "validation", "allowed_gain": settings.margin / 2},
-        "words": [{"word": word, "when": says} for word, _, says in (*verdict.REFUSALS, *verdict.FINDINGS)]
-                 + [{"word": verdict.OTHERWISE, "when": "otherwise"}],
+        "confidence": words.CONFIDENCE,
+        "equivalence_confidence": words.EQUIVALENCE_CONFIDENCE,
+        "convergence_check": {"arm": "real_long", "reference": "real", "images": "validation",
+                              "allowed_gain": settings.margin / 2},
+        "words": [{"word": word, "when": when}
+                  for word, when in (*words.REFUSALS.items(), *words.FINDINGS.items(), words.OTHERWISE)],
         "secondary": {
-            "contrasts": [{"arm": one.arm, "reference": one.reference, "name": one.name, "role": one.role}
-                          for one in contrasts.CONTRASTS if one.role != "confirmatory"],
-            "adjustment": "Holm", "level": FAMILY_LEVEL,
+            "contrasts": [{"arm": contrast.arm, "reference": contrast.reference, "name": contrast.name,
+                           "role": contrast.role} for contrast in contrasts.CONTRASTS
+                          if contrast.role != "confirmatory"],
+            "adjustment": "Holm", "level": words.FAMILY_LEVEL,
             "family": "every contrast of every budget but the confirmatory pair, in both metrics, in the mean over "
                       "architectures and, where there are several, in each of them; refused rows count",
-            "words": "a word that claims a difference needs the adjusted p; without it the next rule that holds decides",
+            "words": "a word that claims a difference needs the adjusted p; without it the next rule that holds "
+                     "decides",
         },
-        "controls_that_must_help": {arm: must for arm, must in sorted(contrasts.CONTROLS.items())},
+        "controls_that_must_help": dict(sorted(contrasts.CONTROLS.items())),
         "runs": [{"arm": arm, "arch": arch, "budget": budget, "number": number}
-                 for (arm, arch, budget), number in sorted(runs.items())],
-        "protocol": dict(protocol),
+                 for (arm, arch, budget), number in sorted(numbers.items())],
+        "protocol": profile.model_dump(mode="json", exclude={"compute"}),
         "source": settings.source, "simulated": settings.simulated, "root_seed": settings.root_seed,
-        "warm_started": sorted(settings.warm_started),
+        "pretrained": sorted(settings.pretrained),
     }

@@ -1,4 +1,4 @@
-"""The sections of a profile in params.yaml, typed; each refuses values of its own that cannot work together.
+"""Define the sections of a profile in params.yaml, typed; each refuses values of its own that cannot work together.
 
 Units and the meaning of null stand beside every parameter in params.yaml.
 """
@@ -15,12 +15,12 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Policy = Literal["error", "drop_from_train", "keep"]
-Control = Literal["oracle", "null", "poison"]
-Rival = Literal["augmented", "by_patient", "distilled"]
 GROUPS = 16  # of the group normalisations in denoiser and guide
 
 
 class Section(BaseModel):
+    """A strict, immutable mapping without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -33,14 +33,15 @@ class Replication(Section):
 
 
 class Compute(Section):
-    """Threads and processes; `threads` changes the last bits of floats, `processes` changes nothing."""
+    """Threads, processes and instruction set; `processes` changes no output, the others change the last bits."""
 
     threads: Count
     processes: Count
+    instructions: Literal["avx2", "native"]
 
 
 class Simulate(Section):
-    """The phantom's population (src/synthplanes/data/phantom)."""
+    """The phantom's population (src/synthplanes/phantom)."""
 
     difficulty: Literal["default", "hard"]
     frame_size: Annotated[int, Field(ge=16, le=512)]
@@ -51,7 +52,7 @@ class Simulate(Section):
 
 
 class Guards(Section):
-    """What is done about faults of the data (src/synthplanes/data/guards.py)."""
+    """What is done about faults of the data (src/synthplanes/data/preparation/guards.py)."""
 
     missing: Literal["error", "use_what_is_there"]
     exact_across_roles: Policy
@@ -70,8 +71,16 @@ class Prepare(Section):
     source_options: dict[str, str | float | bool | int]
     guards: Guards
     masked_boxes: list[Annotated[list[Share], Field(min_length=4, max_length=4)]]
-    validation_fraction: Fraction
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     cross_validation: Literal["none", "patients", "scanners"]
+
+    @model_validator(mode="after")
+    def _boxes_have_an_area(self):
+        for left, top, right, bottom in self.masked_boxes:
+            if left >= right or top >= bottom:
+                raise ValueError(f"masked_boxes holds [{left}, {top}, {right}, {bottom}]: write [left, top, right, "
+                                 "bottom] with left < right and top < bottom")
+        return self
 
 
 class Network(Section):
@@ -99,7 +108,7 @@ class TrainDiffusion(Section):
     """Training of the class-conditional denoiser."""
 
     network: Network
-    warm_start: Digest | None
+    pretrained: Digest | None
     images_seen: Count
     batch_size: Count
     learning_rate: Positive
@@ -107,8 +116,7 @@ class TrainDiffusion(Section):
     ema_halflife_images: Count
     noise_mean: float
     noise_deviation: Positive
-    coarse_share: Share
-    early_average_share: Share
+    early_average_fraction: Share
     condition_dropout: Share
     scanner_condition: bool
     class_balance: Share
@@ -122,7 +130,7 @@ class TrainDiffusion(Section):
 class TrainGuide(Section):
     """Training of the noise-aware classifier behind classifier guidance."""
 
-    sees: Literal["noisy_image", "denoised_estimate"]
+    input: Literal["noisy_image", "denoised_estimate"]
     channels: Annotated[list[Count], Field(min_length=1)]
     updates: Count
     batch_size: Count
@@ -140,13 +148,9 @@ class Sample(Section):
     """How synthetic images are drawn."""
 
     images_per_class: Count
-    plan: dict[str, dict[str, Natural]]
-    start: Literal["noise", "real"]
-    start_noise: Positive
     guidance: Literal["none", "classifier", "classifier_free", "auto"]
     guidance_scale: NotNegative
     guidance_interval: Annotated[list[NotNegative], Field(min_length=2, max_length=2)]
-    scanners: Literal["as_in_class", "uniform"]
     solver: Literal["multistep", "heun", "ancestral"]
     steps: Annotated[int, Field(ge=2)]
     sigma_min: Positive
@@ -155,11 +159,9 @@ class Sample(Section):
     batch_size: Count
 
     @model_validator(mode="after")
-    def _levels_fall(self):
+    def _noise_levels_fall(self):
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
-        if not self.sigma_min < self.start_noise <= self.sigma_max:
-            raise ValueError(f"start_noise {self.start_noise} must lie between sigma_min and sigma_max")
         low, high = self.guidance_interval
         if low > high:
             raise ValueError(f"guidance_interval {self.guidance_interval} must be [lowest, highest]")
@@ -172,16 +174,15 @@ class Architecture(Section):
     model: str
     learning_rate: Positive
     options: dict[str, int | float | str | bool | list[int] | dict[str, str]]  # the last: of the blocks
-    start: Digest | None = None
+    pretrained: Digest | None = None
 
 
 class Audit(Section):
     """The look at the synthetic images before they are used."""
 
-    judge: Architecture
+    label_classifier: Architecture
     updates: Count
     batch_size: Count
-    copies_shown: Count
 
 
 class Recipe(Section):
@@ -196,23 +197,19 @@ class Recipe(Section):
     warmup_fraction: Share
     ema_halflife_updates: Count
     augmentation: Share
-    rehearsal_share: Share
-    mixed_synthetic_share: Share
-    mixed_archs: list[str]
-    plateau_seeds: Count
-    controls: list[Control]
-    control_archs: list[str]
-    rivals: list[Rival]
-    rival_archs: list[str]
+    rehearsal_fraction: Share
+    joint_synthetic_fraction: Share
+    convergence_seeds: Count
+    optional_arms: dict[str, list[str]]
 
     @model_validator(mode="after")
     def _batches_hold_both(self):
-        if not 0 < round(self.batch_size * self.mixed_synthetic_share) < self.batch_size:
-            raise ValueError(f"mixed_synthetic_share {self.mixed_synthetic_share} leaves no room for both kinds of image "
-                             f"in a batch of {self.batch_size}")
-        if round(self.batch_size * self.rehearsal_share) >= self.batch_size:
-            raise ValueError(f"rehearsal_share {self.rehearsal_share} leaves no room for real images in a batch of "
-                             f"{self.batch_size}")
+        if not 0 < round(self.batch_size * self.joint_synthetic_fraction) < self.batch_size:
+            raise ValueError(f"joint_synthetic_fraction {self.joint_synthetic_fraction} leaves no room for both kinds "
+                             f"of image in a batch of {self.batch_size}")
+        if round(self.batch_size * self.rehearsal_fraction) >= self.batch_size:
+            raise ValueError(f"rehearsal_fraction {self.rehearsal_fraction} leaves no room for real images in a batch "
+                             f"of {self.batch_size}")
         return self
 
 

@@ -1,20 +1,42 @@
-"""The protocol: the typed contents of params.yaml, which nothing else in the house reads.
+"""Read params.yaml: the only code that does. A profile states what it changes and is resolved here.
 
-A key that is unknown, missing or of the wrong type is refused with a sentence that names it.
+`based_on: OTHER` takes everything from another profile, and mappings are merged key by key. A role under `budgets`,
+`archs` or `optional_arms` is taken whole, and null removes an inherited one. Each profile is read on its own, so that a
+fault in one never touches another.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from synthplanes.errors import UserError
-from synthplanes.protocol.config import (Architecture, Audit, Compute, Evaluate, Fraction, Prepare, Recipe, Replication,
-                                         Sample, Section, Simulate, TrainDiffusion, TrainGuide)
+from synthplanes.protocol.arms import ARMS, OPTIONS, TRAINING_STAGES, arms_of, seeds_of
+from synthplanes.protocol.config import (
+    Architecture,
+    Audit,
+    Compute,
+    Evaluate,
+    Fraction,
+    Prepare,
+    Recipe,
+    Replication,
+    Sample,
+    Section,
+    Simulate,
+    TrainDiffusion,
+    TrainGuide,
+)
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]  # in paths, in the names of DVC's cells and of MLflow's runs
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]  # in paths, in DVC's stage names and in MLflow's
+Run = tuple[str, str, str, int, int]
+"""The identity of one trained classifier: (arm, architecture role, budget, replicate, seed)."""
+
+PARAMS = Path("params.yaml")
+_ROLES = {"budgets", "archs", "optional_arms"}          # whose entries are taken whole, and removed by null
+_TAKEN_WHOLE = {"label_classifier", "source_options"}
 
 
 class Profile(Section):
@@ -22,8 +44,8 @@ class Profile(Section):
 
     replication: Replication
     compute: Compute
-    budgets: dict[str, Fraction | None]
-    archs: dict[str, Architecture | None]
+    budgets: dict[Name, Fraction]
+    archs: dict[Name, Architecture]
     simulate: Simulate | None
     prepare: Prepare
     train_diffusion: TrainDiffusion
@@ -37,61 +59,138 @@ class Profile(Section):
     def _hangs_together(self):
         if (self.prepare.source == "phantom") != (self.simulate is not None):
             raise ValueError("simulate must be given for the source 'phantom' and null for every other source")
-        if "oracle" in self.recipe.controls and (self.simulate is None or self.simulate.fresh_images == 0):
-            raise ValueError("the control 'oracle' needs simulated fresh patients (simulate.fresh_images > 0)")
-        if not self.used_budgets() or not self.used_archs():
-            raise ValueError("budgets and archs must each map one role at least to something other than null")
-        for name, levels in (("train_diffusion.network.channels", len(self.train_diffusion.network.channels) - 1),
-                             ("train_guide.channels", len(self.train_guide.channels))):
-            reduction = self.train_diffusion.network.unshuffle * 2 ** levels
+        optional = self.recipe.optional_arms
+        if unknown := sorted(set(optional) - set(OPTIONS)):
+            raise ValueError(f"recipe.optional_arms names {unknown}: choose among {', '.join(OPTIONS)}")
+        if "oracle" in optional and (self.simulate is None or self.simulate.fresh_images == 0):
+            raise ValueError("the optional arm 'oracle' needs simulated fresh patients (simulate.fresh_images > 0)")
+        if not self.budgets or not self.archs:
+            raise ValueError("budgets and archs must each name one role at least")
+        for name, n_halvings in (("train_diffusion.network.channels", len(self.train_diffusion.network.channels) - 1),
+                                 ("train_guide.channels", len(self.train_guide.channels))):
+            reduction = self.train_diffusion.network.unshuffle * 2 ** n_halvings
             if self.prepare.image_size % reduction:
-                raise ValueError(f"prepare.image_size {self.prepare.image_size} must be a multiple of {reduction}, by which "
-                                 f"{name} with unshuffle {self.train_diffusion.network.unshuffle} reduces it")
-        if self.sample.scanners == "uniform" and not self.train_diffusion.scanner_condition:
-            raise ValueError("sample.scanners 'uniform' needs train_diffusion.scanner_condition")
+                raise ValueError(f"prepare.image_size {self.prepare.image_size} must be a multiple of {reduction}, by "
+                                 f"which {name} with unshuffle {self.train_diffusion.network.unshuffle} reduces it")
         if self.prepare.cross_validation != "none" and self.replication.generators < 2:
             raise ValueError("prepare.cross_validation needs a fold for each of at least two replication.generators")
-        for key in ("mixed_archs", "control_archs", "rival_archs"):
-            if unknown := set(getattr(self.recipe, key)) - set(self.used_archs()):
-                raise ValueError(f"recipe.{key} names {sorted(unknown)}, which archs does not use")
-        if self.recipe.plateau_seeds > self.replication.seeds:
-            raise ValueError("recipe.plateau_seeds is larger than replication.seeds")
+        for option, roles in optional.items():
+            if unknown := sorted(set(roles) - set(self.archs)):
+                raise ValueError(f"recipe.optional_arms.{option} names {unknown}, which archs does not have")
+        if self.recipe.convergence_seeds > self.replication.seeds:
+            raise ValueError("recipe.convergence_seeds is larger than replication.seeds")
         return self
 
-    def used_budgets(self) -> dict[str, float]:
-        """The budgets that this profile runs: name -> fraction of the training patients."""
-        return {name: fraction for name, fraction in self.budgets.items() if fraction is not None}
+    @property
+    def scarce_budget(self) -> str:
+        """The smallest budget, of which the verdict speaks."""
+        return min(self.budgets, key=lambda name: (self.budgets[name], name))
 
-    def used_archs(self) -> dict[str, Architecture]:
-        """The architecture roles that this profile runs."""
-        return {role: arch for role, arch in self.archs.items() if arch is not None}
+    @property
+    def folds(self) -> int:
+        """The number of folds of a cross-validation, each with a generator of its own; 0 without one."""
+        return self.replication.generators if self.prepare.cross_validation != "none" else 0
 
+    def budgets_by_size(self) -> list[str]:
+        """Return the budgets' names, the smallest share of the training patients first."""
+        return sorted(self.budgets, key=lambda name: (self.budgets[name], name))
 
-class Protocol(Section):
-    """All of params.yaml."""
+    def runs(self) -> frozenset[Run]:
+        """Return every classifier that the profile asks for."""
+        return frozenset(
+            (arm.name, arch, budget, replicate, seed)
+            for budget in self.budgets for arch in self.archs for stage in TRAINING_STAGES
+            for arm in arms_of(stage, arch, self.recipe) for replicate in range(self.replication.generators)
+            for seed in seeds_of(arm, self.recipe, self.replication.seeds))
 
-    profile: Annotated[list[Name], Field(min_length=1)]
-    budgets: Annotated[list[Name], Field(min_length=1)]
-    archs: Annotated[list[Name], Field(min_length=1)]
-    profiles: dict[Name, Profile]
-
-    @model_validator(mode="after")
-    def _roles_agree(self):
-        for name in self.profile:
-            if name not in self.profiles:
-                raise ValueError(f"profile names '{name}', which profiles does not have")
-            for key in ("budgets", "archs"):
-                run, known = getattr(self, key), getattr(self.profiles[name], key)
-                if unknown := sorted(set(run) - set(known)):
-                    raise ValueError(f"{key} names {unknown}, which profiles.{name}.{key} does not have (null there, where "
-                                     "the profile does not use one)")
-                if left_out := sorted(role for role in set(known) - set(run) if known[role] is not None):
-                    raise ValueError(f"profiles.{name}.{key} uses {left_out}, which {key} at the top does not name")
-        return self
+    def arms(self) -> list[str]:
+        """Return the arms that run on one architecture at least, in the order of ARMS."""
+        present = {arm for arm, *_ in self.runs()}
+        return [arm for arm in ARMS if arm in present]
 
 
-def read_protocol(path: Path = Path("params.yaml")) -> Protocol:
-    """Read and check params.yaml; raises `UserError` with a sentence that names the first wrong key."""
+def read_profile(name: str, path: Path = PARAMS) -> Profile:
+    """Read one profile, resolved and checked; raises `UserError` with a sentence that names the first wrong key."""
+    return _validated(resolved(name, path), f"profiles.{name}", path)
+
+
+def resolved(name: str, path: Path = PARAMS) -> dict[str, Any]:
+    """Return a profile's values with everything that it inherits, unchecked."""
+    profiles = _profiles(path)
+    chain: list[str] = []
+    while True:
+        if name not in profiles:
+            where = f"profiles.{chain[-1]}.based_on names" if chain else "there is no profile"
+            raise UserError(f"{path}: {where} '{name}': choose one of {', '.join(sorted(map(str, profiles)))}.")
+        if name in chain:
+            raise UserError(f"{path}: profiles.{name}.based_on leads back to itself: name another profile.")
+        chain.append(name)
+        if not isinstance(profiles[name], Mapping):
+            raise UserError(f"{path}: profiles.{name} holds no sections: write them below it.")
+        if profiles[name].get("based_on") is None:
+            break
+        name = str(profiles[name]["based_on"])
+    values: dict[str, Any] = {}
+    for one in reversed(chain):
+        values = _merged(values, {key: value for key, value in profiles[one].items() if key != "based_on"})
+    return values
+
+
+def read_names(path: Path = PARAMS) -> list[str]:
+    """Return the names of all profiles, in the order of the file."""
+    return [str(name) for name in _profiles(path)]
+
+
+def active_profile(path: Path = PARAMS) -> str:
+    """Return the profile that `dvc repro` runs: the value of `profile`."""
+    active = _read(path).get("profile")
+    if not isinstance(active, str):
+        raise UserError(f"{path}: profile is {active!r}: write the name of one profile.")
+    return active
+
+
+def subset(profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values under some dotted names (`recipe`, `replication.root_seed`), nested as in the profile."""
+    values = profile.model_dump(mode="json")
+    chosen: dict[str, Any] = {}
+    for name in names:
+        section, _, field = name.partition(".")
+        if field:
+            chosen.setdefault(section, {})[field] = values[section][field]
+        else:
+            chosen[section] = values[section]
+    return chosen
+
+
+def from_subset(values: Mapping[str, Any]) -> Profile:
+    """Build a profile that holds only the given values: reading any other parameter raises `AttributeError`."""
+    return _partial(Profile, values)
+
+
+def _partial(model: type[Section], values: Mapping[str, Any]) -> Any:
+    fields = {}
+    for name, value in values.items():
+        annotation: Any = model.model_fields[name].annotation
+        whole = not (isinstance(annotation, type) and issubclass(annotation, Section)
+                     and set(value) < set(annotation.model_fields))
+        fields[name] = TypeAdapter(annotation).validate_python(value) if whole else _partial(annotation, value)
+    return model.model_construct(_fields_set=set(fields), **fields)
+
+
+def _merged(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(inherited)
+    for key, value in own.items():
+        before = merged.get(key)
+        if not isinstance(value, Mapping) or not isinstance(before, Mapping) or key in _TAKEN_WHOLE:
+            merged[key] = value
+        elif key in _ROLES:
+            merged[key] = {role: entry for role, entry in {**before, **value}.items() if entry is not None}
+        else:
+            merged[key] = _merged(before, value)
+    return merged
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     path = Path(path)
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -101,21 +200,27 @@ def read_protocol(path: Path = Path("params.yaml")) -> Protocol:
         raise UserError(f"{path} is not readable YAML ({' '.join(str(error).split())}): correct it.") from None
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds no mapping of keys: restore it from version control.")
+    if unknown := sorted(str(key) for key in set(content) - {"profile", "profiles"}):
+        raise UserError(f"{path}: {unknown[0]}: is not a known key: correct it in {path}.")
+    return content
+
+
+def _profiles(path: Path) -> Mapping[str, Any]:
+    profiles = _read(path).get("profiles")
+    if not isinstance(profiles, Mapping):
+        raise UserError(f"{path}: profiles: is missing or no mapping: restore it from version control.")
+    return profiles
+
+
+def _validated(values: dict[str, Any], where: str, path: Path) -> Profile:
+    TypeAdapter(Name).validate_python(where.rpartition(".")[2])
     try:
-        return Protocol.model_validate(content)
+        return Profile.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        key = ".".join([where, *(str(part) for part in first["loc"])])
         reason = {"extra_forbidden": "is not a known key", "missing": "is missing"}.get(
             first["type"], f"{first['msg'].removeprefix('Value error, ')} (found {first['input']!r:.80})")
         if first["type"] == "value_error":
             reason = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{path}: {key}: {reason}: correct it in {path}.") from None
-
-
-def read_profile(name: str, path: Path = Path("params.yaml")) -> Profile:
-    """One profile of params.yaml, checked; an unknown name raises `UserError`."""
-    protocol = read_protocol(path)
-    if name not in protocol.profiles:
-        raise UserError(f"{path} has no profile '{name}': choose one of {', '.join(sorted(protocol.profiles))}.")
-    return protocol.profiles[name]

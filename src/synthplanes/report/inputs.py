@@ -1,63 +1,124 @@
-"""The report's account of what went in: counted work, images, and what each arm was given."""
-
-from collections.abc import Mapping
+"""Turn what went into the results into Markdown: images, arms, synthetic images and counted work."""
 
 from synthplanes.protocol.arms import ARMS
-from synthplanes.report.markdown import code, count, escaped, prose, table
+from synthplanes.report import markdown as md
+from synthplanes.report.results import MEAN, Results
+from synthplanes.report.tables import crossed
 
-_POOLS = {
-    "real": "the budget's labelled training images", "synthetic": "images of the generator, which saw the budget's "
-    "training images only", "fresh": "labelled images of further phantom patients (more information than any other "
-    "arm: a ceiling, no rival)", "null": "a class-balanced resample of the budget's training images",
-    "poison": "synthetic images with permuted labels", "mixed": "real and synthetic images side by side"}
-
-
-def cost_of_arms(cost: dict, budgets: list[str]) -> list[str]:
-    """Counted work by arm; the rows stand by budget, in the order of `budgets`."""
-    rows = [[code(arm["arm"]), escaped(arm["budget"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
-             *(count(arm[part]["forward_equivalents"]) for part in ("classifier", "first_stage", "synthesis", "total"))]
-            for arm in sorted(cost["arms"], key=lambda arm: budgets.index(arm["budget"]))]
-    return [f"Counted work, the same on every machine; unit: {prose(cost['unit'])}. Passes count images and not "
-            "operations: one through the generator costs more than one through a small classifier.",
-            table(["arm", "budget", "runs", "architectures", "own training", "first stage",
-                   "generator, guide, sampling", "total"], rows),
-            f"All stages together: {count(cost['total']['training_image_passes'])} training passes and "
-            f"{count(cost['total']['forward_image_passes'])} forward passes."]
+SIDES = ("train", "test", "fresh")  # in this order
+POOLS = {None: "", "real": "real images of the budget", "synthetic": "synthetic images",
+         "fresh": "images of fresh phantom patients", "null": "a class-balanced resample of the budget's real images",
+         "permuted_labels": "synthetic images with permuted labels", "joint": "real and synthetic images together"}
 
 
-def images(data: dict) -> list[str]:
-    roles = sorted(data["roles"])
-    parts = [table(["images (patients)", *map(escaped, roles)],
-                   [[escaped(name), *(_share(data["roles"][role]["classes"][name]) for role in roles)]
-                    for name in data["classes"]] + [["all", *(_share(data["roles"][role]) for role in roles)]])]
-    parts.append(table(["budget", "replicate", "side", "images", "patients"], [
-        [escaped(entry["budget"]), str(entry["replicate"]), escaped(entry["role"]), count(entry["images"]),
-         count(entry["patients"])] for entry in data["budgets"]]))
-    if data["duplicates"]:
-        parts.append(table(["duplicates", "pairs"], [[escaped(kind.replace("_", " ")), count(found["pairs"])]
-                                                     for kind, found in sorted(data["duplicates"].items())]))
-    parts += [f"Dropped ({escaped(reason.replace('_', ' '))}): {count(found['images'])} images."
-              for reason, found in sorted(data["dropped"].items()) if found["images"]]
-    return parts + [f"Note: {escaped(finding['sentence'])}" for finding in data["findings"]]
+def subject(r: Results) -> str:
+    """Say where the images come from, and what is repeated."""
+    protocol, phantom = r.plan["protocol"], r.verdict["phantom"]
+    described = [md.code(r.verdict["overall"]["source"]), *(
+        f"{md.escaped(name.replace('_', ' '))} {md.escaped(str(phantom[name])[:12])}" for name in sorted(phantom)
+        if phantom[name] is not None)] + ([f"images of {r.data['size_px']} px"] if r.data else [])
+    folds = (f" Cross-validation by {protocol['prepare']['cross_validation']}: every generator has test patients of "
+             "its own, whom neither it nor its classifiers saw; their predictions are pooled." if r.folds else "")
+    return (f"Source: {', '.join(described)}. Generators of each budget: {protocol['replication']['generators']}; "
+            f"classifier seeds for each generator: {protocol['replication']['seeds']}.{folds}")
 
 
-def _share(found: dict) -> str:
-    return f"{count(found['images'])} ({count(found['patients'])})"
+def platform(r: Results) -> str:
+    """Describe the platform of the predictions."""
+    noted = r.verdict.get("platform")
+    return (f"{noted['instructions']} instructions, {md.counted(noted['threads'], 'thread')}, torch "
+            f"{md.escaped(noted['torch'])}" if noted else "not recorded")
 
 
-def information(cost: dict, looks: Mapping[str, int], origins: Mapping[str, list[str]]) -> list[str]:
-    """`origins` maps an architecture role to what the weights it begins from had learned from, nothing as a rule."""
-    present = {arm["arm"] for arm in cost["arms"]}
-    rows = [[code(arm.name), arm.length, *(_POOLS[pool] if pool else "" for pool in (arm.stage_1, arm.stage_2)),
-             str(looks[arm.name]), arm.question] for arm in ARMS.values() if arm.name in present]
-    return ["P and T are the updates of the first and the second stage; every update sees a batch of the same "
-            "size. No arm has unlabelled images. " + _beginning(origins) + " Looks count how often a classifier's "
-            "validation images are used, and never for a choice.",
-            table(["arm", "updates", "first stage", "second stage", "looks", "question"], rows)]
+def audited(r: Results) -> dict[tuple[str, str], dict[str, float]]:
+    """Return (budget, class or `all`) -> label_fidelity, ceiling, copies and n_images, mean over generators."""
+    rows = r.by_share("audit")
+    averaged = (rows["replicate"] == MEAN).groupby(rows["budget"]).transform("any")
+    means = rows[(rows["replicate"] == MEAN) == averaged].groupby(["budget", "label"], sort=False)[
+        ["label_fidelity", "ceiling", "copies", "n_images"]].mean()
+    return dict(zip(means.index, means.to_dict("records"), strict=True))
 
 
-def _beginning(origins: Mapping[str, list[str]]) -> str:
-    begun = [f"{escaped(arch)} (from {escaped(', '.join(names))})" for arch, names in sorted(origins.items()) if names]
-    if not begun:
-        return "All classifiers begin with random weights."
-    return f"With weights that had learned before begin, in every arm alike: {', '.join(begun)}; all others with random ones."
+def label_fidelity(r: Results) -> str:
+    """Show label fidelity by class, beside what the same classifier reaches on real images."""
+    cells, headers = {}, {}
+    for (budget, label), row in audited(r).items():
+        for column in ("label_fidelity", "ceiling"):
+            headers[budget, column] = f"{column.replace('_', ' ')}, %" + (f", {budget}" if len(r.shares) > 1 else "")
+            name = "mean over classes" if label == "all" else md.escaped(label)
+            cells[name, (budget, column)] = md.percent(row[column])
+    return crossed("class", cells, headers)
+
+
+def copies(r: Results) -> str:
+    """Show the share of possible copies, by budget."""
+    return "; ".join(f"{md.percent(row['copies'])} %" + (f" at budget {budget}" if len(r.shares) > 1 else "")
+                     for (budget, label), row in audited(r).items() if label == "all")
+
+
+def roles(r: Results) -> str:
+    """Count images and patients of each class on each side of the split."""
+    sides = {side: r.data["roles"][side] for side in SIDES if side in r.data.get("roles", {})}
+    rows = [[md.escaped(name), *(_both(side["classes"][name]) for side in sides.values())]
+            for name in r.data.get("classes", ())]
+    return md.table(["images (patients)", *sides], [*rows, ["all", *map(_both, sides.values())]] if sides else [])
+
+
+def _both(counts: dict[str, int]) -> str:
+    return f"{md.count(counts['images'])} ({md.count(counts['patients'])})"
+
+
+def side_of(r: Results, budget: str, role: str) -> str:
+    """Count images (patients) of one side of a budget, as a range over its generators' draws."""
+    entries = [entry for entry in r.data.get("budgets", ()) if (entry["budget"], entry["role"]) == (budget, role)]
+    images, patients = ([entry[what] for entry in entries] for what in ("images", "patients"))
+    return f"{md.span(images)} ({md.span(patients)})" if entries else "unknown"
+
+
+def budgets(r: Results) -> str:
+    """Show what each budget holds for training and for validation."""
+    return md.table(["budget", "of the training patients", "training images (patients)",
+                     "validation images (patients)"], [
+        [md.escaped(budget), f"{100 * share:g} %", *(side_of(r, budget, role) for role in ("train", "validation"))]
+        for budget, share in r.shares.items()] if r.data else [])
+
+
+def duplicates(r: Results) -> str:
+    """Count pairs of equal or nearly equal images, and show what is done about them."""
+    return md.table(["duplicates", "pairs", "policy"], [
+        [_words(kind), md.count(entry["pairs"]), _words(r.data.get("policies", {}).get(kind, "keep"))]
+        for kind, entry in sorted(r.data.get("duplicates", {}).items())])
+
+
+def dropped(r: Results) -> list[str]:
+    """Count the images that were taken out, by reason."""
+    return [f"{md.count(entry['images'])} ({_words(reason)})"
+            for reason, entry in sorted(r.data.get("dropped", {}).items()) if entry["images"]]
+
+
+def _words(name: str) -> str:
+    return md.escaped(name.replace("_", " "))
+
+
+def arms(r: Results) -> str:
+    """Show what each arm learned from, for how long, and what it answers."""
+    present = set(r.tables["levels"]["arm"])
+    return md.table(["arm", "updates", "first stage", "second stage", "question"], [
+        [md.code(arm.name), arm.updates, POOLS[arm.stage_1], POOLS[arm.stage_2], arm.question]
+        for arm in ARMS.values() if arm.name in present])
+
+
+def pretrained(r: Results) -> str:
+    """Name the architectures that begin from trained weights, and what those had learned from."""
+    return "; ".join(f"{md.escaped(arch)} (from {md.escaped(', '.join(names))})"
+                     for arch, names in sorted(r.cost.get("pretrained_on", {}).items()) if names)
+
+
+def cost(r: Results) -> str:
+    """Show counted work by arm at the verdict's budget, in forward-equivalents."""
+    parts = {"classifier": "own training", "first_stage": "first stage", "synthesis": "generator, guide, sampling",
+             "total": "total"}
+    return md.table(["arm", "runs", "architectures", *parts.values()], [
+        [md.code(arm["arm"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
+         *(md.count(arm[part]["forward_equivalents"]) for part in parts)]
+        for arm in r.cost.get("arms", ()) if arm["budget"] == r.budget])

@@ -1,64 +1,108 @@
-"""Markdown from data: tables and numbers, with every foreign word made harmless."""
+"""Format numbers and tables as Markdown, and make foreign text (class names, identifiers) harmless in it."""
 
 import html
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeGuard
 
 _NUMBER = re.compile(r"[-+]?[\d.,]+( \(.*\)| to .*| %)?$|unknown$|none$|$|&lt; ")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+UNKNOWN = "unknown"
 
 
-def escaped(text: str) -> str:
-    """Foreign text (class names, identifiers) as itself: no HTML, Markdown or mathematics, one line, read from left to
-    right or as its letters want."""
+def escaped(text: object) -> str:
+    """Show foreign text as itself: no HTML, Markdown or mathematics, on one line, without control characters."""
     return _SPECIAL.sub(r"\\\1", html.escape(" ".join(_UNSEEN.sub("", str(text)).split()), quote=False))
 
 
-def prose(text: str) -> str:
-    """A sentence of our own, whose code spans stay; only HTML is taken out."""
+def prose(text: object) -> str:
+    """Keep the code spans of the project's own sentence and take out HTML."""
     return html.escape(" ".join(str(text).split()), quote=False)
 
 
 def code(name: str) -> str:
-    """One of our own names (an arm, a stage) as a code span."""
+    """Show one of the project's own names (an arm, a stage) as a code span."""
     return f"`{name.replace('`', '').replace('|', '').replace('<', '').strip()}`"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are already Markdown; columns of numbers are aligned right."""
+    """Lay out cells that are already Markdown; columns of numbers are aligned right. No rows give no table."""
     rows = list(rows)
-    numeric = [bool(rows) and all(_NUMBER.match(row[column]) for row in rows) for column in range(len(header))]
+    if not rows:
+        return ""
+    numeric = [all(_NUMBER.match(row[column]) for row in rows) for column in range(len(header))]
     lines = [header, ["---:" if right else "---" for right in numeric], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def percent(fraction: float | None) -> str:
-    """0.8213 -> '82.1'."""
-    return "unknown" if fraction is None else f"{100 * fraction:.1f}"
+def known(value: float | None) -> TypeGuard[float]:
+    """Tell whether there is a number: neither None nor NaN."""
+    return value is not None and not math.isnan(value)
 
 
-def accuracy(level: Mapping) -> str:
-    """A level of verdict.json in per cent, with its 95 % interval where there is one."""
-    if level["low"] is None:
-        return percent(level["estimate"])
+def percent(fraction: float | None, decimals: int = 1) -> str:
+    """Write 0.8213 as '82.1'."""
+    return f"{100 * fraction:.{decimals}f}" if known(fraction) else UNKNOWN
+
+
+def accuracy(estimate: float | None, low: float | None, high: float | None) -> str:
+    """Write a score in per cent with its interval, where there is one: '82.1 (80.0 to 84.2)'."""
+    if not (known(low) and known(high)):
+        return percent(estimate)
     # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
-    return f"{percent(level['estimate'])} ({percent(max(0, level['low']))} to {percent(min(1, level['high']))})"
+    return f"{percent(estimate)} ({percent(max(0, low))} to {percent(min(1, high))})"
 
 
 def points(difference: float | None, decimals: int = 1) -> str:
-    """A signed difference in points: 0.0123 -> '+1.2'."""
-    if difference is None:
-        return "unknown"
+    """Write a signed difference in points: 0.0123 as '+1.2'."""
+    if not known(difference):
+        return UNKNOWN
     text = f"{100 * difference:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text
 
 
+def difference(estimate: float | None, low: float | None, high: float | None) -> str:
+    """Write a difference in points with its interval, where there is one: '+1.2 (-0.3 to +2.7)'."""
+    return points(estimate) + (f" ({between(low, high)})" if known(low) else "")
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Write the limits of a difference in points: '-0.3 to +2.7'."""
+    return f"{points(low)} to {points(high)}" if known(low) else UNKNOWN
+
+
 def p_value(value: float | None) -> str:
-    """0.0312 -> '0.031', 0.0001 -> '< 0.001'."""
-    return "unknown" if value is None else "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+    """Write 0.0312 as '0.031' and 0.0001 as '< 0.001'."""
+    if not known(value):
+        return UNKNOWN
+    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def count(number: int) -> str:
-    """1234567 -> '1,234,567'."""
-    return f"{number:,}"
+def count(number: float) -> str:
+    """Write 1234567 as '1,234,567'."""
+    return f"{int(number):,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write (2, 'scoring') as '2 scorings'."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Write [88, 122, 90] as '88 to 122', and equal numbers once."""
+    low, high = min(numbers), max(numbers)
+    return count(low) if low == high else f"{count(low)} to {count(high)}"
+
+
+FILTERS: dict[str, Callable[..., str]] = {function.__name__: function for function in (
+    escaped, prose, code, percent, accuracy, points, difference, between, p_value, count, counted, span)} | {
+    "yes_no": lambda value: "yes" if value else "no",
+    "headline": lambda role: "naive" if role == "naive" else "fair",
+    "share": lambda value: f"{100 * value:.0f} %" if known(value) else "none",
+    "expected": lambda answer: {"yes": "yes", "no": "**no**", "refused": "refused to say"}[answer],
+    "fine_points": lambda value: points(value, 2),
+    "percent_if_known": lambda value: percent(value, 2) if known(value) else "",
+    "p_if_known": lambda value: p_value(value) if known(value) else "",
+}

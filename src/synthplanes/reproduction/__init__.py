@@ -1,1 +1,1 @@
-"""Does a revision reproduce? Run again elsewhere, compare stage by stage, and say so in one word."""
+"""Reproduce, trace and publish results: what dvc.lock and git record, and how to run it again."""

@@ -1,72 +1,108 @@
-"""The current checkout as DVC sees it: the cells of dvc.lock, and only those files that agree with it."""
+"""Read a checkout as DVC records it: the stages in dvc.lock, and the files that agree with it."""
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
+from synthplanes import records
 from synthplanes.errors import UserError
-
-_BLOCK = 1 << 20  # bytes
+from synthplanes.protocol.cells import Paths
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One entry of dvc.lock, such as `baseline@phantom-scarce-residual`."""
+class LockedStage:
+    """One entry of dvc.lock, such as `baseline@phantom`: a stage of a profile as it last ran."""
 
     name: str
     stage: str
     profile: str
-    budget: str               # '' for a stage without budgets
-    arch: str                 # '' for a stage without architectures
     cmd: str
     deps: dict[str, str]      # path -> md5 (a folder's ends in .dir)
-    params: dict[str, object]  # dotted name -> value
     outs: dict[str, str]      # path -> md5
 
     @property
     def key(self) -> str:
-        """A hash of all that defines the cell: the same in every checkout where the cell is the same."""
-        return digest([self.name, self.cmd, self.deps, self.params, self.outs])
+        """A hash of all fields: equal in every checkout where the stage ran in the same way with the same result."""
+        return records.sha256(astuple(self))[:32]
 
-    def parameter(self, name: str, default=None):
-        """A parameter by its name within the profile."""
-        return self.params.get(f"profiles.{self.profile}.{name}", default)
+    @property
+    def protocol_file(self) -> str:
+        """The path of the stage's parameters and code digests, relative to the root."""
+        return Paths(self.profile).protocol_file(self.stage).as_posix()
 
 
 @dataclass
 class Checkout:
-    """The repository's root and the cells of its dvc.lock, by name."""
+    """The repository's root and the entries of its dvc.lock, by name."""
 
     root: Path
-    cells: dict[str, Cell]
-    _found: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, LockedStage]
+    _md5s: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def out(self, cell: Cell, path: str) -> Path | None:
-        """Where an out of the cell (or a file inside one) lies, if its whole out is present and is dvc.lock's."""
-        out = next((out for out in cell.outs if path == out or path.startswith(out + "/")), None)
-        if out is None or self.state(cell, out) != "present":
+    def of(self, stage: str, profile: str) -> LockedStage | None:
+        """Return a stage of a profile; None where dvc.lock has no such entry."""
+        return self.stages.get(f"{stage}@{profile}")
+
+    def of_profile(self, profile: str) -> list[LockedStage]:
+        """Return the stages of a profile, in the order of dvc.lock."""
+        return [stage for stage in self.stages.values() if stage.profile == profile]
+
+    def out(self, stage: LockedStage | None, path: str | Path) -> Path | None:
+        """Return the place of an output (or of a file inside one) if the whole output is what dvc.lock records."""
+        relative = Path(path).as_posix()
+        out = next((out for out in stage.outs if inside(relative, out)), None) if stage else None
+        if stage is None or out is None or self.state(stage, out) != "present":
             return None
-        place = self.root / path
-        return place if place.exists() else None
+        return self.root / path if (self.root / path).exists() else None
 
-    def state(self, cell: Cell, out: str) -> str:
-        """`present`, `absent` (not pulled), or `changed` (not what dvc.lock says)."""
+    def state(self, stage: LockedStage, out: str) -> str:
+        """Return `present`, `absent` (not pulled) or `changed` (another content than dvc.lock records)."""
         if not (self.root / out).exists():
             return "absent"
-        if out not in self._found:
-            self._found[out] = md5(self.root / out)
-        return "present" if self._found[out] == cell.outs[out] else "changed"
+        return "present" if self.md5(out) == stage.outs[out] else "changed"
 
-    def of(self, stage: str, profile: str, budget: str = "", arch: str = "") -> Cell | None:
-        return self.cells.get(f"{stage}@" + "-".join(part for part in (profile, budget, arch) if part))
+    def md5(self, path: str) -> str:
+        """Return the md5 of a file or folder of the working tree; computed once."""
+        if path not in self._md5s:
+            self._md5s[path] = md5(self.root / path)
+        return self._md5s[path]
+
+    def protocol(self, stage: LockedStage) -> dict[str, Any] | None:
+        """Return the content of the stage's protocol file; None where it is absent or not what dvc.lock records."""
+        path = stage.protocol_file
+        if not (self.root / path).is_file() or stage.deps.get(path) != self.md5(path):
+            return None
+        return records.read_json(self.root / path)
+
+    def parameters(self, stage: LockedStage) -> dict[str, Any]:
+        """Return the stage's parameters by their dotted names; empty where its protocol file is not at hand."""
+        return flat((self.protocol(stage) or {}).get("parameters", {}))
+
+    def makers(self, stage: LockedStage) -> list[LockedStage]:
+        """Return the stages whose outputs a stage reads, in the order of dvc.lock."""
+        return [maker for maker in self.stages.values() if maker is not stage and any(
+            inside(dep, out) or inside(out, dep) for dep in stage.deps for out in maker.outs)]
+
+    def ancestors(self, stage: LockedStage) -> list[LockedStage]:
+        """Return all stages on which a stage rests, each after those whose outputs it reads, `stage` itself last."""
+        ordered: dict[str, LockedStage] = {}
+
+        def visit(current: LockedStage) -> None:
+            for maker in self.makers(current):
+                if maker.name not in ordered:
+                    visit(maker)
+            ordered[current.name] = current
+
+        visit(stage)
+        return list(ordered.values())
 
 
 def find_root() -> Path:
-    """The repository's top folder: DVC_ROOT where DVC sets it, else the nearest folder upwards with a dvc.yaml."""
+    """Return the repository's top folder: DVC_ROOT where DVC sets it, else the nearest folder with a dvc.yaml."""
     start = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / "dvc.yaml").is_file():
@@ -75,55 +111,42 @@ def find_root() -> Path:
 
 
 def read_checkout(root: Path) -> Checkout:
-    """Read dvc.lock; a missing or damaged one raises `UserError`. Stages outside the profile matrix are left out."""
+    """Read dvc.lock; a missing or damaged one raises `UserError`."""
     path = Path(root) / "dvc.lock"
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        stages = content["stages"]
-        cells = {name: _cell(name, entry) for name, entry in stages.items() if "@" in name}
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        stages = {name: _locked(name, entry) for name, entry in content["stages"].items() if "@" in name}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run `dvc repro` first, or check out a commit with results.") from None
     except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not a readable lock file of DVC ({' '.join(str(error).split()):.120}): "
                         "restore it from version control.") from None
-    return Checkout(Path(root), cells)
+    return Checkout(Path(root), stages)
 
 
-def _cell(name: str, entry: dict) -> Cell:
-    stage, matrix = name.split("@", 1)
-    profile, budget, arch = (matrix.split("-") + ["", ""])[:3]
-    params = {}
-    for values in (entry.get("params") or {}).values():
-        for key, value in values.items():
-            params.update(_flat(key, value))
-    return Cell(name, stage, profile, budget, arch, entry["cmd"], _paths(entry.get("deps")), params,
-                _paths(entry.get("outs")))
+def _locked(name: str, entry: Mapping[str, Any]) -> LockedStage:
+    stage, profile = name.split("@", 1)
+    deps, outs = ({item["path"]: item.get("md5", "") for item in entry.get(key) or []} for key in ("deps", "outs"))
+    return LockedStage(name, stage, profile, entry["cmd"], deps, outs)
 
 
-def _paths(entries: list[dict] | None) -> dict[str, str]:
-    return {entry["path"]: entry.get("md5", "") for entry in entries or []}
+def inside(path: str, folder: str) -> bool:
+    """Tell whether a path is a folder or lies inside it; both are relative to the root."""
+    return path == folder or path.startswith(f"{folder}/")
 
 
-def _flat(key: str, value) -> dict[str, object]:
-    if not isinstance(value, dict):
-        return {key: value}
-    return {name: leaf for inner, content in value.items() for name, leaf in _flat(f"{key}.{inner}", content).items()}
-
-
-def digest(content) -> str:
-    """32 hexadecimal digits over anything that JSON can hold, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by their dotted names."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
 
 
 def md5(path: Path) -> str:
-    """The md5 that DVC gives a file, or a folder: of the sorted list of its files' md5, with the ending .dir."""
-    if path.is_dir():
-        # DVC's own listing of a folder is this very JSON, sorted by relative path.
-        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-        listing = [{"md5": md5(file), "relpath": relative} for relative, file in files]
-        return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
-    hasher = hashlib.md5()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hasher.update(block)
-    return hasher.hexdigest()
+    """Return the md5 that DVC gives a file or a folder, computed by DVC's own code."""
+    from dvc_data.hashfile.build import build  # a quarter of a second, which most commands need not spend
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs.local import LocalFileSystem
+    files = LocalFileSystem()
+    return str(build(HashFileDB(files, ""), str(path), files, "md5", dry_run=True)[2].hash_info.value)

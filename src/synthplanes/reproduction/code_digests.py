@@ -1,7 +1,7 @@
-"""What the code of a stage says: a digest per module that the stage reaches, blind to comments and docstrings.
+"""Digest the code of a stage: a SHA-256 per module that it reaches, blind to comments and docstrings.
 
-The stage `fingerprint` writes these digests, and every other stage depends on its own file of them: a changed
-statement, anywhere in a stage's reach, makes the stage stale; a better comment does not cost a retraining.
+The stage `protocol` writes these digests, and every other stage depends on its own. A changed statement, anywhere in a
+stage's reach, makes the stage stale; a better comment costs no retraining.
 """
 
 import ast
@@ -9,6 +9,7 @@ import hashlib
 import io
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from synthplanes.errors import UserError
@@ -17,46 +18,67 @@ PACKAGE = "synthplanes"
 
 
 def stage_digests(script: Path, source: Path) -> dict[str, str]:
-    """The SHA-256 of the statements of a stage's script and of all modules of the package that it may reach.
+    """Return the SHA-256 of the statements of a script and of every module that it may reach.
 
-    `source` is the folder that holds the package. Keys are paths relative to `source`, the script's is its name;
-    both use "/" and are sorted.
+    Templates count as they are: all files of a folder `templates` beside a module. `source` is the folder that holds
+    the package. Keys are paths relative to `source`, and file names for the script and the modules beside it; they use
+    "/" and are sorted.
     """
-    files = {script.name: script} | {path.relative_to(source).as_posix(): path for path in reach(script, source)}
-    return {name: hashlib.sha256(statements(read(files[name])).encode()).hexdigest() for name in sorted(files)}
+    modules = reach(script, source)
+    templates = {path for folder in {module.parent for module in modules} for path in folder.glob("templates/*")}
+    files = {script.name: script} | {
+        path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name: path
+        for path in modules | templates}
+    texts = {name: read(path) for name, path in sorted(files.items())}
+    return {name: hashlib.sha256((statements(text) if name.endswith(".py") else text).encode()).hexdigest()
+            for name, text in texts.items()}
 
 
 def reach(script: Path, source: Path) -> set[Path]:
-    """All files of the package that running `script` may import, read from the text of each."""
-    found: set[Path] = set()
+    """Return the files of the package, and those beside the script, that running it may import.
+
+    They are followed by the text of each, wherever in it an import stands.
+    """
+    reached: set[Path] = set()
     waiting = [script]
     while waiting:
         for name in imported_names(waiting.pop()):
-            new = {file for file in _files_of(name, source) if file not in found}
-            found |= new
+            folder = source if name.split(".")[0] == PACKAGE else script.parent
+            new = {file for file in _files_of(name, folder) if file not in reached and file != script}
+            reached |= new
             waiting += new
-    return found
+    return reached
 
 
 def imported_names(path: Path) -> list[str]:
-    """Every dotted name that a module imports, anywhere in it; `from a import b` counts as a and as a.b."""
+    """Return every dotted name that a module imports, anywhere in it; `from a import b` counts as a and as a.b."""
+    return _imported_names(read(path), path)
+
+
+@cache
+def _imported_names(text: str, path: Path) -> list[str]:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}: correct it before any stage can run.") from None
     names = []
-    for node in ast.walk(_parsed(read(path), path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 raise UserError(f"{path}, line {node.lineno}: write the import with the package's full name; "
                                 "the digests of stages follow no relative ones.")
-            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [str(node.module)] + [f"{node.module}.{alias.name}" for alias in node.names]
     return names
 
 
+@cache
 def statements(text: str) -> str:
-    """Python source without its comments, docstrings and blank lines; strings keep all of theirs.
+    """Return Python source without its comments, docstrings and blank lines; strings keep all of theirs.
 
-    The same for every Python that can parse the text: it cuts characters and prints nothing anew. A module that
-    computes with docstrings would escape it; here only the help texts of commands read one.
+    The result is the same for every Python that can parse the text, because characters are cut and nothing is printed
+    anew. Code that computes with docstrings would escape it; here only the help texts of commands read one.
     """
     lines = text.split("\n")
     cuts, blank = list(_docstrings(ast.parse(text), lines)), set()
@@ -78,38 +100,32 @@ def statements(text: str) -> str:
 
 
 def read(path: Path) -> str:
-    """The text of a source file."""
+    """Read a source file; one that cannot be read raises `UserError`."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}): restore it from version control.") from None
 
 
-def _parsed(text: str, path: Path) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except SyntaxError as error:
-        raise UserError(f"{path}, line {error.lineno}: {error.msg}: correct it before any stage can run.") from None
-
-
-def _files_of(name: str, source: Path) -> Iterator[Path]:
-    """The package's files that importing `name` runs: each package's __init__ and the module itself."""
+def _files_of(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the files below `folder` that importing `name` runs: each package's __init__ and the module itself."""
     parts = name.split(".")
-    for end in range(1, len(parts) + 1) if parts[0] == PACKAGE else ():
-        place = source.joinpath(*parts[:end])
+    for end in range(1, len(parts) + 1):
+        place = folder.joinpath(*parts[:end])
         yield from (file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
 
 
 def _docstrings(tree: ast.Module, lines: list[str]) -> Iterator[tuple[int, int, int, int]]:
-    """(first row, column, last row, column) of each docstring; rows from 1, columns in characters."""
+    """Yield (first row, column, last row, column) of each docstring; rows from 1, columns in characters."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or not node.body:
             continue
         first = node.body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        if ast.get_docstring(node, clean=False) is not None:
+            last = first.end_lineno or first.lineno
             yield (first.lineno, _characters(lines[first.lineno - 1], first.col_offset),
-                   first.end_lineno, _characters(lines[first.end_lineno - 1], first.end_col_offset))
+                   last, _characters(lines[last - 1], first.end_col_offset))
 
 
-def _characters(line: str, n_bytes: int) -> int:
+def _characters(line: str, n_bytes: int | None) -> int:
     return len(line.encode()[:n_bytes].decode())

@@ -1,162 +1,180 @@
-"""`synthplanes trace`: where one number of scores.csv or verdict.json comes from, back to the first input.
+"""Trace one number of the results back to the first input.
 
-A number's name is its row's identity, its parts joined by slashes:
+A number's name is its row's identity, the parts joined by slashes:
 
     real/residual/scarce/r0/s3/balanced_accuracy      a row of scores.csv
-    fair/mean/scarce/balanced_accuracy                a record of verdict.json: contrast, architecture, budget, metric
+    fair/mean/scarce/balanced_accuracy                a row of contrasts.csv: contrast, architecture, budget, metric
     overall                                           the profile's verdict
 """
 
 import difflib
-import subprocess
+import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from synthplanes import records
-from synthplanes.reproduction.checkout import Cell, Checkout
-from synthplanes.protocol.arms import ARMS
 from synthplanes.errors import UserError
-from synthplanes.statistics.contrasts import CONFIRMATORY_ARM, REFERENCES
-from synthplanes.tracking.projection import classifier_key, trained_by
-from synthplanes.reproduction.provenance import makers
-from synthplanes.tracking.store import find_run
+from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, needed_by, uses_synthetic
+from synthplanes.protocol.cells import Paths
+from synthplanes.protocol.profiles import Run
+from synthplanes.reproduction.checkout import Checkout, LockedStage
+from synthplanes.reproduction.provenance import last_change, open_repository
 
-TRAINING = ("baseline", "pretrain", "finetune", "joint")
+_OF_THE_GENERATOR = {"train_diffusion", "train_guide", "sample"}
+_QUOTING = {"plan", "evaluate"}  # stages that read other stages' parameters without being changed by most of them
+_WIDTH = 118  # characters of a line
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number of the results and what it rests on."""
+    """A number of the results and what it is about."""
 
     name: str
-    file: str                       # where it stands
-    value: float | str | None
+    file: str                           # relative to the root
+    value: float | str
     arms: tuple[str, ...]
     archs: tuple[str, ...]
     budget: str
-    classifier: tuple[int, int] | None  # (replicate, seed) of a row of scores.csv
+    classifier: Run | None = None       # of a row of scores.csv
 
 
 @dataclass(frozen=True)
 class Step:
-    """One cell of the pipeline on the way to the number."""
+    """One locked stage on the way to the number."""
 
-    cell: str
+    stage: str
     command: str
-    inputs: dict[str, str]          # path -> md5, as dvc.lock has it
-    parameters: dict[str, object]
+    inputs: dict[str, str]              # path -> md5, as in dvc.lock
     outputs: dict[str, str]
-    state: str                      # present | absent | changed: the worst among its outputs
-    mlflow_run: str | None          # in the local store
+    parameters: dict[str, Any]          # by dotted name; empty where the protocol file is not at hand
+    code: dict[str, str]                # module -> SHA-256 of its statements
+    state: str                          # present | absent | changed: the worst among its outputs
+    mlflow_run: str | None              # in the local store
 
 
 @dataclass(frozen=True)
 class Lineage:
-    number: Number
-    revision: str                   # of this checkout
-    recorded_by: str                # the last commit that changed the number's file
-    mlflow_run: str | None          # the classifier's own run, for a row of scores.csv
-    steps: tuple[Step, ...]         # from the first to the last
+    """A number with all that it rests on, from the first stage to the last."""
 
-    def as_dict(self) -> dict:
+    number: Number
+    revision: str                       # of this checkout
+    recorded_by: str                    # the last commit that changed the number's file
+    mlflow_run: str | None              # the classifier's own run, of a row of scores.csv
+    steps: tuple[Step, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        said = [f"{self.number.name} = {self.number.value}", f"  stands in    {self.number.file}",
-                f"  revision     {self.revision}", f"  recorded by  {self.recorded_by}"]
+    def lines(self, everything: bool = False) -> list[str]:
+        """Return one line per stage and the parameters that matter; `everything` adds commands, files and code."""
+        lines = [f"{self.number.name} = {self.number.value}", f"  file         {self.number.file}",
+                 f"  recorded by  {self.recorded_by}", f"  checkout     {self.revision}"]
         if self.number.classifier is not None:
-            said.append(f"  MLflow run   {_run(self.mlflow_run)}")
+            lines.append(f"  MLflow run   {self.mlflow_run or 'none (`synthplanes track` makes it)'}")
+        width = max(len(step.stage) for step in self.steps)
+        lines += ["", f"{'stage':{width}}  outputs  MLflow run"]
         for step in self.steps:
-            said += ["", f"{step.cell}  (outputs {step.state})", f"  {step.command}"]
-            for title, content in (("in ", step.inputs), ("out", step.outputs)):
-                said += [f"  {title}  {md5:<36}  {path}" for path, md5 in sorted(content.items())]
-            said += [f"  set  {name} = {value}" for name, value in sorted(step.parameters.items())]
-            said.append(f"  MLflow run   {_run(step.mlflow_run)}")
-        return said
+            lines.append(f"{step.stage:{width}}  {step.state:7}  {step.mlflow_run or '-'}")
+            if everything:
+                lines += [f"    {step.command}"]
+                lines += [f"    {title}  {md5:<36}  {path}" for title, files in (("in  ", step.inputs),
+                                                                                ("out ", step.outputs))
+                          for path, md5 in sorted(files.items())]
+                lines += [f"    code  {sha256:.16}  {module}" for module, sha256 in sorted(step.code.items())]
+                lines += [f"    set   {name} = {value}" for name, value in sorted(step.parameters.items())]
+        if not everything:
+            lines += ["", *self._parameter_lines(), "", "`--all` adds commands, inputs, outputs and code digests."]
+        return lines
+
+    def _parameter_lines(self) -> list[str]:
+        """Return each section's parameters once, for the architectures and the budget of the number."""
+        sections: dict[str, dict[str, str]] = {}
+        for step in self.steps:
+            for name, value in step.parameters.items():
+                section, _, rest = name.partition(".")
+                role = rest.partition(".")[0]
+                quoted = step.stage.partition("@")[0] in _QUOTING and section != "evaluate"
+                other = (section == "archs" and role not in self.number.archs) or (
+                    section == "budgets" and role != self.number.budget)
+                if not quoted and not other:
+                    sections.setdefault(section, {})[rest or "value"] = f"{rest} {value}".strip()
+        if not sections:
+            return ["parameters: not here (`dvc pull` brings artifacts/protocol)"]
+        return [line for section, values in sections.items() for line in textwrap.wrap(
+            ", ".join(values[name] for name in sorted(values)), _WIDTH, initial_indent=f"{section:16}",
+            subsequent_indent=" " * 16, break_long_words=False, break_on_hyphens=False)]
 
 
-def trace(checkout: Checkout, profile: str, name: str) -> Lineage:
-    """The lineage of the number called `name`; raises `UserError` where the profile has no such number."""
+def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str], str | None] = lambda key: None
+          ) -> Lineage:
+    """Return the lineage of the number called `name`; raises `UserError` where the profile has no such number.
+
+    `find_run` returns the id of the MLflow run with a key (`LockedStage.key` or `classifier_key`), or None.
+    """
     evaluate = checkout.of("evaluate", profile)
     if evaluate is None:
         raise UserError(f"dvc.lock has no results of the profile '{profile}': run it, or name another profile.")
-    number = _find(checkout.root, profile, name)
-    trained = {cell.name for arm in number.arms for arch in number.archs
-               if (cell := trained_by(checkout, profile, arm, arch, number.budget))}
-    wanted = _ancestors(checkout, evaluate, number, trained)
-    run = None
-    if number.classifier is not None:
-        cell = trained_by(checkout, profile, number.arms[0], number.archs[0], number.budget)
-        run = cell and find_run(checkout.root, classifier_key(cell, evaluate, number.arms[0], number.archs[0],
-                                                              number.budget, *number.classifier))
-    return Lineage(number, _git(checkout.root, "describe", "--always", "--dirty"),
-                   _git(checkout.root, "log", "-1", "--format=%H", "--", number.file), run,
-                   tuple(_step(checkout, cell) for cell in wanted))
-
-
-def numbers(root: Path, profile: str) -> dict[str, Number]:
-    """Every number of the profile's scores.csv and verdict.json by its name."""
-    folder = f"metrics/{profile}"
-    found = {}
-    for row in records.read_table(root / folder / "scores.csv", records.SCORES).rows():
-        name = f"{row['arm']}/{row['arch']}/{row['budget']}/r{row['replicate']}/s{row['seed']}/{row['metric']}"
-        found[name] = Number(name, f"{folder}/scores.csv", row["value"], (row["arm"],), (row["arch"],), row["budget"],
-                             (row["replicate"], row["seed"]))
-    verdict = records.read_json(root / folder / "verdict.json")
-    archs = tuple(verdict["overall"]["archs"])
-    for row in verdict["records"]:
-        name = f"{row['contrast']}/{row['arch']}/{row['budget']}/{row['metric']}"
-        found[name] = Number(name, f"{folder}/verdict.json", row["estimate"], (row["arm"], row["reference_arm"]),
-                             archs if row["arch"] == "mean" else (row["arch"],), row["budget"], None)
-    found["overall"] = Number("overall", f"{folder}/verdict.json", verdict["overall"]["verdict"],
-                              (CONFIRMATORY_ARM, *REFERENCES), archs, verdict["overall"]["budget"], None)
-    return found
-
-
-def _find(root: Path, profile: str, name: str) -> Number:
-    known = numbers(root, profile)
+    known = numbers(checkout.root, profile)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
         raise UserError(f"metrics/{profile} has no number '{name}': the nearest names are {', '.join(near)}.")
-    return known[name]
+    number, run = known[name], None
+    if number.classifier is not None and (trained := checkout.of(ARMS[number.arms[0]].stage, profile)):
+        run = find_run(classifier_key(trained, evaluate, number.classifier))
+    repository = open_repository(checkout.root)
+    others = _unrelated(number)
+    return Lineage(number, repository.git.describe("--always", "--dirty") if repository else "no version control",
+                   last_change(repository, "HEAD", [number.file]) or "no commit yet", run,
+                   tuple(_step(checkout, stage, find_run) for stage in checkout.ancestors(evaluate)
+                         if stage.stage not in others))
 
 
-def _ancestors(checkout: Checkout, last: Cell, number: Number, trained: set[str]) -> list[Cell]:
-    """The cells that the number rests on, every cell after those whose outputs it reads."""
-    ordered: list[Cell] = []
-
-    def matters(cell: Cell) -> bool:
-        if cell.stage in TRAINING and cell.stage != "pretrain":
-            return cell.name in trained
-        if cell.stage == "pretrain":  # fine-tuned arms start from its weights
-            return cell.name in trained or any(ARMS[arm].stage == "finetune" for arm in number.arms if arm in ARMS)
-        return (not cell.arch or cell.arch in number.archs) and (not cell.budget or cell.budget == number.budget)
-
-    def visit(cell: Cell) -> None:
-        for maker in makers(checkout, cell):
-            if maker not in ordered and matters(maker):
-                visit(maker)
-        if cell not in ordered:
-            ordered.append(cell)
-
-    visit(last)
-    return ordered
+def classifier_key(trained: LockedStage, evaluate: LockedStage, run: Run) -> str:
+    """Return the key of one classifier's run: a hash of the stages that trained and scored it, and of its identity."""
+    return records.sha256([trained.key, evaluate.key, *run])[:32]
 
 
-def _step(checkout: Checkout, cell: Cell) -> Step:
-    states = {checkout.state(cell, out) for out in cell.outs}
-    worst = next((state for state in ("changed", "absent", "present") if state in states), "present")
-    return Step(cell.name, cell.cmd, dict(cell.deps), dict(cell.params), dict(cell.outs), worst,
-                find_run(checkout.root, cell.key))
+def numbers(root: Path, profile: str) -> dict[str, Number]:
+    """Return every number of the profile's scores.csv and contrasts.csv, and its verdict, by name."""
+    paths, folder = Paths(profile, root), Paths(profile).metrics.as_posix()
+    overall = records.read_json(paths.metrics / "verdict.json")["overall"]
+    archs, listed = tuple(overall["archs"]), []
+    scores = records.read_table(paths.metrics / "scores.csv", records.SCORES)
+    for arm, arch, budget, replicate, seed, metric, value in scores.itertuples(index=False):
+        listed.append(Number(f"{arm}/{arch}/{budget}/r{replicate}/s{seed}/{metric}", f"{folder}/scores.csv", value,
+                             (arm,), (arch,), budget, (arm, arch, budget, replicate, seed)))
+    contrasts = records.read_table(paths.metrics / "contrasts.csv", records.CONTRASTS)
+    names = ["contrast", "arch", "budget", "metric", "arm", "reference", "estimate"]
+    for contrast, arch, budget, metric, arm, reference, estimate in contrasts[names].itertuples(index=False):
+        listed.append(Number(f"{contrast}/{arch}/{budget}/{metric}", f"{folder}/contrasts.csv", estimate,
+                             (arm, reference), archs if arch == "mean" else (arch,), budget))
+    listed.append(Number("overall", f"{folder}/verdict.json", overall["verdict"],
+                         (overall["arm"], *overall["reference_arms"]), archs, overall["budget"]))
+    return {number.name: number for number in listed}
 
 
-def _git(root: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown (not a git checkout)"
-    return done.stdout.strip() or "not committed yet"
+def _unrelated(number: Number) -> set[str]:
+    """Return the names of stages before `evaluate` that have no part in a number."""
+    wanted = set(_with_needed(number.arms))
+    unrelated = set(TRAINING_STAGES) - {ARMS[arm].stage for arm in wanted} | {"protocol"}
+    if number.name != "overall":
+        unrelated.add("audit")
+    return unrelated if any(map(uses_synthetic, wanted)) else unrelated | _OF_THE_GENERATOR
 
 
-def _run(run: str | None) -> str:
-    return run or "not in the local store (`synthplanes track` shows it there)"
+def _with_needed(arms: Iterable[str]) -> Iterable[str]:
+    for arm in arms:
+        yield arm
+        if needed := needed_by(ARMS[arm]):
+            yield needed
+
+
+def _step(checkout: Checkout, stage: LockedStage, find_run: Callable[[str], str | None]) -> Step:
+    states = {checkout.state(stage, out) for out in stage.outs}
+    worst = next((state for state in ("changed", "absent") if state in states), "present")
+    code = (checkout.protocol(stage) or {}).get("code", {})
+    return Step(stage.name, stage.cmd, stage.deps, stage.outs, checkout.parameters(stage), code, worst,
+                find_run(stage.key))

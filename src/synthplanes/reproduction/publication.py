@@ -1,79 +1,90 @@
-"""`synthplanes publish`: everything that a committed revision's results need goes to a remote, and a tag names it.
+"""Send everything that a committed revision's results need to a DVC remote, and name it by a tag.
 
-`dvc push` alone sends the outputs of the active profiles only; here all profiles with a committed verdict go, after
-their outputs were restored from the cache and their digests found to be those of dvc.lock.
+`dvc push` alone sends the outputs of the active profile; here all profiles with a committed verdict go, after their
+outputs were restored from the cache and found to be those of dvc.lock.
 """
 
-import json
-import tempfile
 from pathlib import Path
+from typing import Any
 
-from synthplanes.reproduction.checkout import read_checkout
+from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.reproduction import rerun
+from synthplanes.protocol.cells import Paths
+from synthplanes.reproduction.checkout import read_checkout
+from synthplanes.reproduction.provenance import open_repository
 from synthplanes.reproduction.verification import RESTORED, verify
 
 
 def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
-    """Push the outputs of every published profile of HEAD to a DVC remote (default: the default one), then make the
-    annotated tag. Returns what the tag says, line by line.
+    """Push the outputs of all published profiles of HEAD to a DVC remote (default: the default one), then make the
+    annotated tag. Return the tag's message, line by line.
 
     Raises `UserError`, before anything is pushed, where files are not committed, the tag exists or is no valid name,
-    there is no remote, or an output is missing in the cache; and after it where the remote did not take everything.
+    there is no remote, or an output is absent; and after it where the remote did not take everything.
     """
-    if rerun.git(root, "status", "--porcelain"):
+    from dvc.config import ConfigError
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from git import GitCommandError
+    repository = open_repository(root)
+    if repository is None or repository.is_dirty(untracked_files=True):
         raise UserError("there are changes that are not committed: commit them, then publish.")
-    if rerun.git(root, "tag", "--list", tag):
+    if tag in repository.tags:
         raise UserError(f"the tag '{tag}' exists already, and a published version stays as it is: choose another name.")
-    rerun.git(root, "check-ref-format", f"refs/tags/{tag}", trouble=f"'{tag}' is no valid name of a tag: choose another")
-    name, url = _remote(root, remote)
-    profiles = published_profiles(root)
-    for profile in profiles:
-        found = verify(root, profile, restore=True)
-        if found.level != RESTORED:
-            raise UserError(f"profile '{profile}': {found.comparison.first_that_differs} is not in the DVC cache as "
-                            f"dvc.lock records it: run `dvc repro` with `profile: [{profile}]`, then publish.")
-    with tempfile.TemporaryDirectory(prefix="synthplanes-") as scratch:
-        folder = Path(scratch) / "checkout"
-        folder.mkdir()
-        rerun.copy_revision(root, None, folder)
-        for profile in profiles:  # one by one: each has budgets and roles of its own
-            rerun.prepare(root, folder, profile, shared_cache=True)
-            with (folder / ".dvc" / "config.local").open("a", encoding="utf-8") as file:
-                file.write(f"['remote \"{name}\"']\n    url = {url}\n")
-            if rerun.dvc(folder, "push", "--quiet", "--remote", name):
-                raise UserError(f"the remote '{name}' ({url}) did not take everything; no tag was made: look at what DVC "
-                                "says above, then publish again.")
-    lines = message(root, tag, profiles)
-    rerun.git(root, "tag", "--annotate", tag, "--message", "\n".join(lines), trouble="git made no tag")
+    try:
+        repository.git.check_ref_format(f"refs/tags/{tag}")
+    except GitCommandError:
+        raise UserError(f"'{tag}' is no valid name of a tag: choose another.") from None
+    committed = set(repository.git.ls_files("-z").split("\0"))
+    checkout = read_checkout(root)
+    profiles = [profile for profile in sorted({stage.profile for stage in checkout.stages.values()})
+                if (Paths(profile).metrics / "verdict.json").as_posix() in committed]
+    if not profiles:
+        raise UserError("no profile has a verdict under version control: run `dvc repro` and commit metrics/ and "
+                        "dvc.lock first.")
+    with Repo(str(root)) as data:
+        try:
+            data.cloud.get_remote(remote)
+        except (ConfigError, DvcException):
+            raise UserError("there is no such DVC remote: `dvc remote add --default NAME URL` makes one, a folder is "
+                            "enough.") from None
+        for profile in profiles:
+            verification = verify(root, profile, restore=True)
+            if verification.outcome != RESTORED:
+                first = verification.comparison.first_that_differs
+                raise UserError(f"profile '{profile}': {first} is {verification.outcome} in the DVC cache: run `dvc "
+                                f"pull` or `dvc repro` with `profile: {profile}`, then publish.")
+        _push(data, remote, {md5 for profile in profiles for stage in checkout.of_profile(profile)
+                             for path, md5 in stage.outs.items() if path not in committed})
+    lines = _message(root, tag, profiles)
+    try:
+        repository.create_tag(tag, message="\n".join(lines))
+    except GitCommandError as error:
+        raise UserError(f"git made no tag ({' '.join(error.stderr.split())}).") from None
     return lines
 
 
-def published_profiles(root: Path) -> list[str]:
-    """The profiles of dvc.lock whose verdict is under version control, sorted."""
-    tracked = set(rerun.git(root, "ls-files", "metrics").split())
-    found = sorted({cell.profile for cell in read_checkout(root).cells.values()
-                    if f"metrics/{cell.profile}/verdict.json" in tracked})
-    if not found:
-        raise UserError("no profile has a verdict under version control: run `dvc repro` and commit metrics/ and "
-                        "dvc.lock first.")
-    return found
+def _push(data: Any, remote: str | None, md5s: set[str]) -> None:
+    """Copy outputs from the cache of the `dvc.repo.Repo` to a remote, each folder with its files."""
+    from dvc.exceptions import DvcException
+    from dvc_data.hashfile.hash_info import HashInfo
+    missing: set[HashInfo] = set()
+    try:
+        result = data.cloud.transfer(
+            data.cache.local, data.cloud.get_remote_odb(remote), [HashInfo("md5", md5) for md5 in sorted(md5s)],
+            shallow=False, validate_status=lambda status: missing.update(status.missing))
+        fault = f"it lacks {len(missing | result.failed)} objects" if missing | result.failed else ""
+    except (DvcException, OSError) as error:
+        fault = str(error)
+    if fault:
+        raise UserError(f"the remote did not take everything ({fault}), and no tag was made: mend the remote or "
+                        "`dvc commit` what the cache lacks, then publish again.")
 
 
-def message(root: Path, tag: str, profiles: list[str]) -> list[str]:
-    """What the tag says: every published profile with its verdict, and how to check it."""
+def _message(root: Path, tag: str, profiles: list[str]) -> list[str]:
     lines = [f"{tag}: published profiles {', '.join(profiles)}"]
     for profile in profiles:
-        overall = json.loads((root / "metrics" / profile / "verdict.json").read_text(encoding="utf-8"))["overall"]
+        overall = records.read_json(Paths(profile, root).metrics / "verdict.json")["overall"]
         lines += ["", f"{profile}: {overall.get('sentence') or overall['word']}",
                   f"  check: synthplanes verify {tag} --profile {profile}"]
     return lines
-
-
-def _remote(root: Path, wanted: str | None) -> tuple[str, str]:
-    """Name and URL of the remote `wanted`, or of the default one; a relative path is one from DVC's folder."""
-    name = rerun.run_dvc(root, "config", "core.remote").strip() if wanted is None else wanted
-    url = rerun.run_dvc(root, "config", f"remote.{name}.url").strip() if name else ""
-    if not url:
-        raise UserError("there is no such DVC remote: `dvc remote add --default NAME URL` makes one, a folder is enough.")
-    return name, url if "://" in url or Path(url).is_absolute() else str((root / ".dvc" / url).resolve())

@@ -1,46 +1,54 @@
-"""A revision in a place of its own: clone it, give it its raw images, run its pipeline again."""
+"""Put a revision into a folder of its own and run its pipeline there."""
 
+import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager, redirect_stdout
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
-from synthplanes.reproduction.checkout import read_checkout
+from synthplanes import instructions
 from synthplanes.errors import UserError
+from synthplanes.protocol.cells import Paths
+from synthplanes.reproduction.provenance import open_repository
 
 # What a checkout without version control (a tarball) must hold.
-PARTS = (".dvc/config", ".dvcignore", "dvc.yaml", "dvc.lock", "params.yaml", "pyproject.toml", "requirements.lock", "src",
-         "stages", "metrics")
+PARTS = (".dvc/config", ".dvc/plots", ".dvcignore", "dvc.yaml", "dvc.lock", "params.yaml", "pyproject.toml",
+         "requirements.lock", "src", "stages", "metrics")
 
 
 def copy_revision(root: Path, revision: str | None, folder: Path) -> str:
-    """Put a revision of the checkout `root` into the empty `folder`; returns its name.
+    """Put a revision of the checkout `root` into the empty `folder`; return its name.
 
     Without version control the files themselves are copied, and no other revision can be asked for.
     """
-    if (root / ".git").exists():
-        name = revision or "HEAD"
-        shallow = _run(["git", "rev-parse", "--is-shallow-repository"], root, "git failed").strip() == "true"
-        _run(["git", "clone", "--quiet", "--no-checkout", str(root), str(folder)], root, "the checkout cannot be cloned")
-        commit = _run(["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], root,
-                      f"'{name}' is no revision of this repository: name a commit, a branch or a tag"
-                      + (" (this shallow clone lacks old ones: `git fetch --unshallow`)" if shallow else "")).strip()
-        _run(["git", "checkout", "--quiet", "--detach", commit], folder,
-             f"'{name}' is not in the clone (a shallow clone lacks old revisions): run `git fetch --unshallow`")
-        return commit[:12]
-    if revision is not None:
-        raise UserError(f"this checkout has no version control, so revision '{revision}' cannot be had: leave it out, or "
-                        "clone the repository.")
-    copy_files(root, folder)
-    return "files without version control"
+    repository = open_repository(root)
+    if repository is None:
+        if revision is not None:
+            raise UserError(f"this checkout has no version control, so revision '{revision}' cannot be had: leave it "
+                            "out, or clone the repository.")
+        copy_files(root, folder)
+        return "files without version control"
+    from git import BadName, GitCommandError
+    name = revision or "HEAD"
+    unshallow = ("; this shallow clone lacks old ones: `git fetch --unshallow`"
+                 if repository.git.rev_parse("--is-shallow-repository") == "true" else "")
+    try:
+        commit = repository.commit(name).hexsha
+        repository.clone(str(folder), no_checkout=True).git.checkout(commit, detach=True)
+    except (BadName, ValueError, GitCommandError):
+        raise UserError(f"'{name}' is no revision of this repository: name a commit, a branch or a tag"
+                        f"{unshallow}.") from None
+    return commit[:12]
 
 
-def copy_files(root: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> None:
+def copy_files(root: Path, folder: Path, parts: Sequence[str] = PARTS) -> None:
     """Copy what a clone would hold, as it stands in the working tree, into `folder`."""
     for part in parts:
         source = root / part
@@ -51,99 +59,98 @@ def copy_files(root: Path, folder: Path, parts: tuple[str, ...] = PARTS) -> None
             shutil.copy(source, folder / part)
 
 
-def prepare(root: Path, folder: Path, profile: str, shared_cache: bool) -> None:
-    """Make `profile` the only active one in `folder`, link its raw images, and give it a DVC cache.
+def activate(folder: Path, profile: str) -> None:
+    """Set `profile` in the params.yaml of `folder`; all else, comments included, stays as it is."""
+    from dvc.utils.serialize import modify_yaml
+    with modify_yaml(folder / "params.yaml") as parameters:
+        if profile not in parameters.get("profiles", {}):
+            raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
+        parameters["profile"] = profile
 
-    Budgets and architecture roles are those of its cells in dvc.lock there: the lists that a revision was committed with
-    may serve another profile. `shared_cache`: the cache of `root`, to restore outputs from; otherwise a new one, so that
-    nothing is reused.
-    """
-    params = (folder / "params.yaml").read_text(encoding="utf-8")
-    if not re.search(rf"(?m)^  {re.escape(profile)}:", params):
-        raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
-    here, there = root / "artifacts" / "raw" / profile, folder / "artifacts" / "raw" / profile
+
+def link_raw_images(root: Path, folder: Path, profile: str) -> None:
+    """Link the raw images of `root`, which are not under version control, into `folder`."""
+    here, there = (Paths(profile, place).artifact("raw") for place in (root, folder))
     if here.exists() and not there.exists():
         there.parent.mkdir(parents=True, exist_ok=True)
         there.symlink_to(here.resolve(), target_is_directory=True)
-    cells = [cell for cell in read_checkout(folder).cells.values() if cell.profile == profile]
-    run = {"profile": {profile}, "budgets": {cell.budget for cell in cells}, "archs": {cell.arch for cell in cells}}
-    for key, names in run.items():
-        if names := sorted(names - {""}):
-            params = re.sub(rf"(?m)^{key}:.*$", f"{key}: [{', '.join(names)}]", params, count=1)
-    (folder / "params.yaml").write_text(params, encoding="utf-8")
-    settings = [] if (folder / ".git").exists() else ["[core]", "    no_scm = true"]
-    if shared_cache:
-        place = run_dvc(root, "cache", "dir").strip()
-        settings += ["[cache]", f"    dir = {(root / place).resolve()}"]
-    (folder / ".dvc" / "config.local").write_text("\n".join(settings) + "\n", encoding="utf-8")
 
 
-def order(folder: Path) -> list[str]:
-    """The stages in the order of dvc.yaml."""
-    return list(YAML(typ="safe", pure=True).load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+def stage_names(folder: Path) -> list[str]:
+    """Return the names of the stages, in the order of dvc.yaml."""
+    return list(YAML(typ="safe").load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 
 
-def dvc(folder: Path, *arguments: str) -> int:
-    """Run dvc there, with that revision's own sources; what it prints goes to stderr as it comes."""
-    environment = dict(os.environ, PYTHONPATH=str(folder / "src"), DVC_NO_ANALYTICS="1",
-                       PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    for name in ("DVC_ROOT", "OMP_NUM_THREADS"):
-        environment.pop(name, None)
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                          stdout=sys.stderr.fileno(), stderr=sys.stderr.fileno()).returncode
-
-
-def out_of_step(folder: Path) -> str | None:
-    """The first stage there that dvc.lock does not record as run with that revision's code, parameters and packages;
-    None where all of them are in step. Runs nothing and needs no data."""
-    dry = subprocess.run([sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"], cwd=folder, capture_output=True,
-                         text=True, stdin=subprocess.DEVNULL)
-    # A stage that would run fails even dry where its inputs are not there yet.
-    found = re.search(r"Running stage '([^']+)'", dry.stdout) or re.search(r"failed to reproduce '([^']+)'", dry.stderr)
-    if dry.returncode and not found:  # silence would say that all is in step
-        raise UserError(f"`dvc repro --dry` failed in the clone ({' '.join(dry.stderr.split())[-200:]}).")
-    return found[1] if found else None
-
-
-def recorded_by(root: Path, revision: str | None, profile: str) -> str | None:
-    """The last commit, up to a revision, that changed a profile's metrics; None without version control or where a
-    shallow clone does not reach so far."""
-    if not (root / ".git").exists():
-        return None
-    return git(root, "log", "-1", "--format=%h", revision or "HEAD", "--", f"metrics/{profile}/scores.csv",
-               f"metrics/{profile}/verdict.json").strip() or None
-
-
-def environment_differences(folder: Path) -> list[str]:
-    """Packages whose installed version is not that of requirements.lock, as `name locked, here installed`."""
-    found = []
-    text = (folder / "requirements.lock").read_text(encoding="utf-8")
-    for name, locked in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", text):
+def package_differences(folder: Path) -> list[str]:
+    """Return the packages whose installed version is not the one in requirements.lock, as `name 1.0, here 1.1`."""
+    differences = []
+    for line in (folder / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        name, _, locked = line.split("#")[0].split(";")[0].strip().partition("==")
         try:
-            here = metadata.version(name)
+            here = metadata.version(name) if locked else ""
         except metadata.PackageNotFoundError:
-            continue  # a dependency of another platform or of an extra that is not installed
+            continue  # a dependency of another platform, or of an extra that is not installed
         if here.split("+")[0] != locked.split("+")[0]:
-            found.append(f"{name} {locked}, here {here}")
-    return found
+            differences.append(f"{name} {locked}, here {here}")
+    return differences
 
 
-def run_dvc(root: Path, *arguments: str) -> str:
-    """What a command of dvc prints in the checkout `root`."""
-    return _run([sys.executable, "-m", "dvc", *arguments], root, f"`dvc {' '.join(arguments)}` failed")
+def cache_folder(root: Path) -> Path:
+    """Return the folder of the DVC cache that the checkout `root` uses."""
+    with dvc_repository(root) as repository:
+        return Path(repository.cache.local_cache_dir)
 
 
-def git(root: Path, *arguments: str, trouble: str = "git failed") -> str:
-    """What a command of git prints in the checkout `root`."""
-    return _run(["git", *arguments], root, trouble)
+def cached_file(cache: Path, md5: str) -> Path:
+    """Return the place of a file in the DVC cache `cache`, whether it is there or not."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def _run(command: list[str], folder: Path, trouble: str) -> str:
+def write_protocol(folder: Path, profile: str) -> None:
+    """Let the revision in `folder` write its protocol files: parameters, code digests and packages of every stage."""
+    script = Path("stages") / "protocol.py"
+    with _revision_environment(folder):
+        if subprocess.run([sys.executable, str(script), "--profile", profile], stdin=subprocess.DEVNULL).returncode:
+            raise UserError(f"{script} of that revision failed, so its parameters and code are not known: look at its "
+                            "own lines above.")
+
+
+@contextmanager
+def dvc_repository(folder: Path, cache: Path | None = None) -> Iterator[Any]:
+    """Open the copied revision in `folder` as a `dvc.repo.Repo`; a fault of DVC's becomes a `UserError`.
+
+    `cache`: the folder of another repository's cache, whose content is linked where an output is restored.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    settings: dict[str, Any] = {"core": {"no_scm": True}}
+    if cache is not None:
+        settings["cache"] = {"dir": str(cache), "type": ["hardlink", "symlink", "copy"]}
+    log = logging.getLogger("dvc")
+    log.handlers = [logging.StreamHandler(sys.stderr)]
+    log.setLevel(logging.INFO)
     try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise UserError(f"{command[0]} is not installed: install it, or work from a copy without version control.") from None
-    if result.returncode:
-        last = " ".join(result.stderr.split())[-200:]
-        raise UserError(f"{trouble}{f' ({last})' if last else ''}.")
-    return result.stdout
+        with _revision_environment(folder), Repo(str(folder), config=settings) as repository:
+            yield repository
+    except DvcException as error:
+        raise UserError(f"DVC stopped: {error}. Its own lines stand above.") from None
+
+
+@contextmanager
+def _revision_environment(folder: Path) -> Iterator[None]:
+    """Start processes in `folder`, with its own sources and this interpreter; all that is printed goes to stderr."""
+    before, stdout = dict(os.environ), os.dup(1)
+    try:
+        for name in ("DVC_ROOT", "OMP_NUM_THREADS", instructions.CHOICE, *instructions.PINS):
+            os.environ.pop(name, None)  # each revision sets its own
+        os.environ |= {"PYTHONPATH": str(folder / "src"),
+                       "PATH": os.pathsep.join((str(Path(sys.executable).parent), before.get("PATH", "")))}
+        sys.stdout.flush()
+        os.dup2(2, 1)  # the descriptor itself, which processes inherit
+        with chdir(folder), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.environ.clear()
+        os.environ.update(before)

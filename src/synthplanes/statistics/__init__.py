@@ -1,1 +1,1 @@
-"""From predicted probabilities to a verdict: scores, clustered intervals and words (numpy and scipy, no torch)."""
+"""Turn predicted probabilities into scores, clustered intervals and the words of a verdict (no torch)."""

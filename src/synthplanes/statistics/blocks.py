@@ -1,4 +1,4 @@
-"""Images weighted by stratum and counted by patient: the frame in which means are clustered.
+"""Weigh images by stratum and count them by patient: the frame in which means are clustered.
 
 The metrics of this room are means over strata of the mean over a stratum's images: balanced accuracy has the classes as
 strata, accuracy has one. A block is what one patient has in one stratum. Intervals and the bootstrap need sums over
@@ -25,7 +25,7 @@ class Blocks:
 
     @classmethod
     def balanced(cls, labels: np.ndarray, patients: np.ndarray) -> "Blocks":
-        """Balanced accuracy: every class weighs the same, however many images it has.
+        """Build the frame of balanced accuracy: every class weighs the same, however many images it has.
 
         `labels` and `patients` [images] are names of any sortable type.
         """
@@ -33,12 +33,12 @@ class Blocks:
 
     @classmethod
     def uniform(cls, labels: np.ndarray, patients: np.ndarray) -> "Blocks":
-        """Accuracy: every image weighs the same; of `labels` only the length counts."""
+        """Build the frame of accuracy: every image weighs the same; of `labels` only the length counts."""
         return cls._of(np.zeros(len(labels), dtype=np.int64), patients)
 
     @classmethod
     def _of(cls, strata: np.ndarray, patients: np.ndarray) -> "Blocks":
-        """From the stratum of each image, int from 0 without a gap, and its patient."""
+        """Build the frame from the stratum of each image, int from 0 without a gap, and its patient."""
         patient = np.unique(patients, return_inverse=True)[1]
         n_strata = int(strata.max()) + 1
         place = patient * n_strata + strata
@@ -51,12 +51,12 @@ class Blocks:
 
     @cached_property
     def images_in_stratum(self) -> np.ndarray:
-        """int [strata]"""
+        """int [strata]: the images of each stratum."""
         return np.bincount(self.stratum, weights=self.size, minlength=self.n_strata).astype(np.int64)
 
     @cached_property
     def patients_in_stratum(self) -> np.ndarray:
-        """int [strata]"""
+        """int [strata]: the patients with an image in each stratum."""
         return np.bincount(self.stratum, minlength=self.n_strata)
 
     @cached_property
@@ -71,17 +71,19 @@ class Blocks:
 
     @cached_property
     def n_effective_patients(self) -> float:
-        """Patients of equal weight that would carry the same information: (sum_p v_p)^2 / sum_p v_p^2, with v_p the sum
-        over the images of patient p of their squared weights."""
+        """The number of patients of equal weight that would carry the same information.
+
+        (sum_p v_p)^2 / sum_p v_p^2, with v_p the sum over the images of patient p of their squared weights.
+        """
         information = np.bincount(self.patient, weights=self.size * self.image_weight ** 2)
         return float(information.sum() ** 2 / np.square(information).sum())
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """float64 [rows]: the weighted mean of each row of `values` [rows, images]."""
+        """Return the weighted mean of each row of `values` [rows, images]: float64 [rows]."""
         return (sum_by(self.stratum[self.of_image], values, self.n_strata) / self.images_in_stratum).mean(axis=1)
 
     def totals(self, values: np.ndarray) -> np.ndarray:
-        """float64 [rows, blocks]: sums of `values` [rows, images] over the images of each block."""
+        """Sum `values` [rows, images] over the images of each block: float64 [rows, blocks]."""
         return sum_by(self.of_image, values, len(self.size))
 
 
@@ -90,5 +92,5 @@ FRAMES = {"balanced_accuracy": Blocks.balanced, "accuracy": Blocks.uniform}
 
 
 def sum_by(group: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
-    """Sums of the columns of `values` [rows, columns] by group [columns]: float64 [rows, n_groups]."""
+    """Sum the columns of `values` [rows, columns] by group [columns]: float64 [rows, n_groups]."""
     return np.stack([np.bincount(group, weights=row, minlength=n_groups) for row in values])

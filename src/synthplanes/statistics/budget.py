@@ -1,158 +1,154 @@
-"""One budget judged: its contrasts, levels, controls and plateau gate, all on the same test rows."""
+"""Judge one budget: its contrasts, levels, controls and convergence check, all on the same test rows."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from synthplanes.records import Table
-from synthplanes.statistics import contrasts, convergence as plateau, scores
+from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import CEILINGS, CONFIRMATORY_ARM, CONTRASTS, CONTROLS, REFERENCES, Contrast
+from synthplanes.protocol.words import PRIMARY_METRIC
+from synthplanes.statistics import scores
 from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, level, weaker
+from synthplanes.statistics.convergence import check_convergence
+from synthplanes.statistics.pairing import Pairing, archs_with, pair, pairs_of, units
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.protocol.settings import PRIMARY_METRIC, Settings
-from synthplanes.statistics.verdict import Evidence, Judgement, judge, on_simulated, sentence, subject
+from synthplanes.statistics.verdict import Design, Evidence, Judgement, judge, on_simulated, sentence, subject
+
+Row = dict[str, Any]
 
 
 class BudgetVerdict:
-    """Everything that `verdict.json` says about one budget."""
+    """What the result tables hold of one budget; the rows that its methods yield have the columns of their schema."""
 
-    def __init__(self, predictions: Predictions, settings: Settings, splits: Table | None):
+    def __init__(self, predictions: Predictions, settings: Settings, splits: pd.DataFrame | None):
         self.predictions, self.settings, self.budget = predictions, settings, predictions.budget
-        self.plateau = plateau.measure(predictions, settings.margin, splits)
+        self.convergence = check_convergence(predictions, settings.margin, splits)
         self.test = np.flatnonzero(predictions.rows("test"))
         labels = predictions.labels[self.test]
-        scores.class_counts(labels, len(predictions.classes), predictions.classes, "test")
-        patients = predictions.images["patient_id"][self.test]
-        self.blocks = {metric: make(labels, patients) for metric, make in FRAMES.items()}
-        self.all_archs = sorted(set(predictions.runs["arch"].tolist()))
-        self.arms = sorted(set(predictions.runs["arm"].tolist()))
+        scores.check_classes(labels, len(predictions.classes), predictions.classes, "test")
+        patients = predictions.column("patient_id")[self.test]
+        self.blocks = {metric: frame_of(labels, patients) for metric, frame_of in FRAMES.items()}
+        self.all_archs = sorted(set(predictions.runs["arch"]))
+        self.arms = sorted(set(predictions.runs["arm"]))
 
     @property
     def has_confirmatory_pair(self) -> bool:
-        return contrasts.archs_with(self.predictions, contrasts.CONFIRMATORY_ARM,
-                                    *contrasts.REFERENCES) == self.all_archs
+        """Whether every architecture ran the arms of the confirmatory hypothesis."""
+        return archs_with(self.predictions, CONFIRMATORY_ARM, *REFERENCES) == self.all_archs
 
     def scopes(self, *arms: str) -> Iterator[tuple[str, list[str]]]:
-        """(name, architectures): the mean where every architecture ran the arms, and each that did.
+        """Yield (name, architectures): the mean where every architecture ran the arms, and each that did.
 
         One architecture alone is the mean: the same numbers twice would be the same hypothesis twice.
         """
-        archs = contrasts.archs_with(self.predictions, *arms)
+        archs = archs_with(self.predictions, *arms)
         if archs == self.all_archs:
             yield "mean", archs
         if len(self.all_archs) > 1:
             yield from ((arch, [arch]) for arch in archs)
 
-    def pairings(self) -> Iterator[tuple[contrasts.Contrast, str, list[str], contrasts.Pairing]]:
-        """(contrast, scope, architectures, pairing) of every contrast whose arms were run."""
-        for row in contrasts.CONTRASTS:
+    def pairings(self) -> Iterator[tuple[Contrast, str, list[str], Pairing]]:
+        """Yield (contrast, scope, architectures, pairing) of every contrast whose arms were run."""
+        for row in CONTRASTS:
             for scope, archs in self.scopes(row.arm, row.reference):
-                yield row, scope, archs, contrasts.pair(self.predictions, row.arm, row.reference, archs, self.test)
+                yield row, scope, archs, pair(self.predictions, row.arm, row.reference, archs, self.test)
 
-    def decides(self, row: contrasts.Contrast, scope: str, metric: str) -> bool:
-        """Whether a record is one of the confirmatory pair."""
+    def decides(self, row: Contrast, scope: str, metric: str) -> bool:
+        """Tell whether a contrast is one of the confirmatory pair."""
         return (row.role, scope, metric, self.budget) == (
             "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
 
-    def records(self) -> list[dict]:
-        """One record per contrast, scope and metric."""
-        records = []
+    def contrasts(self) -> Iterator[Row]:
+        """Yield one row per contrast, scope and metric, of contrasts.csv but for what `uncertainty` and Holm add."""
         for row, scope, _, pairing in self.pairings():
-            for metric in self.blocks:
+            for metric, blocks in self.blocks.items():
                 interval = self._interval(pairing, metric)
-                found = self._judge(interval, row.gated, pairing.why_unpaired, scope, row.arm, row.reference)
-                records.append({
-                    "source": self.settings.source, "budget": self.budget, "arch": scope, "metric": metric,
-                    "contrast": row.name, "arm": row.arm, "reference_arm": row.reference, "role": row.role,
-                    "confirmatory": self.decides(row, scope, metric), **_numbers(interval),
-                    "n_seeds": pairing.n_seeds, "n_generators": self._generators(pairing),
-                    "n_images": len(self.test), **self._words(found)})
-        return records
+                judgement = self._judge(interval, row.needs_convergence, pairing.why_unpaired, scope,
+                                        (row.arm, row.reference))
+                yield {"budget": self.budget, "contrast": row.name, "role": row.role, "arm": row.arm,
+                       "reference": row.reference, "arch": scope, "metric": metric,
+                       "confirmatory": self.decides(row, scope, metric), "word": judgement.word,
+                       "reason": judgement.reason, **_numbers(interval), "n_generators": self._generators(pairing),
+                       "n_seeds": pairing.n_seeds, "n_images": len(self.test), "n_patients": blocks.n_patients,
+                       "n_effective_patients": blocks.n_effective_patients,
+                       "n_patients_scarcest": int(blocks.patients_in_stratum.min()),
+                       "n_units": interval.n_units if interval is not None else 0}
 
-    def levels(self) -> list[dict]:
-        """Each arm's own score with its interval, for the figures (no interval from a single repetition)."""
-        rows = []
+    def levels(self) -> Iterator[Row]:
+        """Yield each arm's own score with its interval (none from a single repetition)."""
         for arm in self.arms:
             for scope, archs in self.scopes(arm):
-                pairs = contrasts.pairs_of(self.predictions, arm, archs)
-                correct = contrasts.units(self.predictions, arm, archs, pairs, self.test)
+                pairs = pairs_of(self.predictions, arm, archs)
+                correct = units(self.predictions, arm, archs, pairs, self.test)
                 for metric, blocks in self.blocks.items():
-                    interval = level(correct, blocks) if correct.shape[1] > 1 else None
-                    rows.append({"budget": self.budget, "arch": scope, "arm": arm, "metric": metric,
-                                 **{name: _numbers(interval)[name] for name in ("estimate", "low", "high")}})
-        return rows
+                    numbers = _numbers(level(correct, blocks) if correct.shape[1] > 1 else None)
+                    yield {"budget": self.budget, "arm": arm, "arch": scope, "metric": metric, **numbers}
 
-    def oracle_shares(self) -> list[dict]:
-        """What a generator gains over `real` as a share of what fresh patients gain (None unless they do)."""
-        rows = []
-        for arm, ceiling in contrasts.CEILINGS.items():
+    def oracle_shares(self) -> Iterator[Row]:
+        """Yield what a generator gains over `real` as a share of what fresh patients gain (None unless they do)."""
+        for arm, ceiling in CEILINGS.items():
             for scope, archs in self.scopes(arm, ceiling, "real"):
-                pairings = [contrasts.pair(self.predictions, each, "real", archs, self.test)
-                            for each in (arm, ceiling)]
+                pairings = [pair(self.predictions, each, "real", archs, self.test) for each in (arm, ceiling)]
                 for metric in self.blocks:
+                    row: Row = {"budget": self.budget, "arm": arm, "oracle": ceiling, "arch": scope, "metric": metric,
+                                "gain": None, "oracle_gain": None, "share": None}
                     gain, best = (self._interval(pairing, metric) for pairing in pairings)
-                    known = gain is not None and best is not None
-                    rows.append({"budget": self.budget, "arch": scope, "metric": metric, "arm": arm,
-                                 "oracle_arm": ceiling, "gain": gain.estimate if known else None,
-                                 "oracle_gain": best.estimate if known else None,
-                                 "share": gain.estimate / best.estimate if known and best.low > 0 else None})
-        return rows
+                    if gain is not None and best is not None:
+                        row |= {"gain": gain.estimate, "oracle_gain": best.estimate,
+                                "share": gain.estimate / best.estimate if best.low > 0 else None}
+                    yield row
 
-    def controls(self) -> list[dict]:
-        """Arms with a known answer: does the whole apparatus give it? (None where it refuses to speak)"""
-        rows = []
-        for arm, must_help in contrasts.CONTROLS.items():
-            for scope, archs in self.scopes(arm, *contrasts.REFERENCES):
-                found, _, _ = self._against_both(arm, archs, scope)
-                helped = found.word.startswith("helps")
-                rows.append({"budget": self.budget, "arch": scope, "arm": arm, "must_help": must_help,
-                             "as_expected": None if found.refused else helped == must_help,
-                             **self._words(found)})
-        return rows
+    def controls(self) -> Iterator[Row]:
+        """Yield the arms with a known answer, and whether the whole apparatus gives it."""
+        for arm, must_help in CONTROLS.items():
+            for scope, archs in self.scopes(arm, *REFERENCES):
+                judgement, _, _ = self._against_both(arm, archs, scope)
+                as_expected = "yes" if judgement.word.startswith("helps") == must_help else "no"
+                yield {"budget": self.budget, "control": arm, "arch": scope, "must_help": must_help,
+                       "word": judgement.word, "as_expected": "refused" if judgement.refused else as_expected,
+                       "reason": judgement.reason}
 
-    def overall(self) -> dict:
-        """The verdict of the profile: the confirmatory arm against the better of both references."""
-        found, interval, pairing = self._against_both(contrasts.CONFIRMATORY_ARM, self.all_archs)
-        counts = dict(n_generators=self._generators(pairing), n_seeds=pairing.n_seeds)
-        return {"source": self.settings.source, "budget": self.budget, "arch": "mean",
-                "archs": self.all_archs, "metric": PRIMARY_METRIC, "arm": contrasts.CONFIRMATORY_ARM,
-                "reference_arms": list(contrasts.REFERENCES), "margin": self.settings.margin,
-                "subject": subject(pairing.n_generators, self.settings.folds), **_numbers(interval), **counts,
-                "n_images": len(self.test), **self._words(found),
-                "sentence": sentence(found, interval, self.settings.margin, metric=PRIMARY_METRIC,
-                                     references=contrasts.REFERENCES, simulated=self.settings.simulated,
-                                     folds=self.settings.folds, **counts)}
+    def overall(self) -> Row:
+        """Return the verdict of the profile: the confirmatory arm against the better of both references."""
+        judgement, interval, pairing = self._against_both(CONFIRMATORY_ARM, self.all_archs)
+        design = Design(PRIMARY_METRIC, REFERENCES, self.settings.margin, self.settings.simulated,
+                        self._generators(pairing), pairing.n_seeds, self.settings.folds)
+        return {"source": self.settings.source, "budget": self.budget, "arch": "mean", "archs": self.all_archs,
+                "metric": PRIMARY_METRIC, "arm": CONFIRMATORY_ARM, "reference_arms": list(REFERENCES),
+                "margin": design.margin, "subject": subject(pairing.n_generators, design.folds), **_numbers(interval),
+                "n_generators": design.n_generators, "n_seeds": design.n_seeds, "n_images": len(self.test),
+                "word": judgement.word, "verdict": on_simulated(judgement.word, design.simulated),
+                "reason": judgement.reason, "sentence": sentence(judgement, interval, design)}
 
     def _against_both(self, arm: str, archs: list[str],
-                      scope: str = "mean") -> tuple[Judgement, Interval | None, contrasts.Pairing]:
+                      scope: str = "mean") -> tuple[Judgement, Interval | None, Pairing]:
         """Judge `arm` by the smaller of its gains over both references, with the primary metric."""
-        pairings = [contrasts.pair(self.predictions, arm, reference, archs, self.test)
-                    for reference in contrasts.REFERENCES]
+        pairings = [pair(self.predictions, arm, reference, archs, self.test) for reference in REFERENCES]
         why = next((pairing.why_unpaired for pairing in pairings if pairing.why_unpaired), "")
-        both = [self._interval(pairing, PRIMARY_METRIC) for pairing in pairings]
-        interval = None if why else weaker(*both)
-        return self._judge(interval, True, why, scope, arm, contrasts.REFERENCES[0]), interval, pairings[0]
+        one, other = (self._interval(pairing, PRIMARY_METRIC) for pairing in pairings)
+        interval = None if one is None or other is None else weaker(one, other)
+        return self._judge(interval, True, why, scope, (arm, REFERENCES[0])), interval, pairings[0]
 
-    def _generators(self, pairing: contrasts.Pairing) -> int:
+    def _generators(self, pairing: Pairing) -> int:
         return self.settings.folds or pairing.n_generators
 
-    def _interval(self, pairing: contrasts.Pairing, metric: str) -> Interval | None:
+    def _interval(self, pairing: Pairing, metric: str) -> Interval | None:
         if pairing.why_unpaired:
             return None
         return contrast(pairing.arm, pairing.reference, self.blocks[metric])
 
-    def _judge(self, interval: Interval | None, gated: bool, why_unpaired: str, scope: str, arm: str,
-               reference: str) -> Judgement:
-        why_undertrained = self.plateau.why_undertrained(scope) if gated else ""
-        warm = {arm, reference} & self.settings.warm_started
-        why_other = f"the generator behind `{min(warm)}` had learned from other images before" if len(warm) == 1 else ""
+    def _judge(self, interval: Interval | None, needs_convergence: bool, why_unpaired: str, scope: str,
+               arms: tuple[str, str]) -> Judgement:
+        why_undertrained = self.convergence.why_undertrained(scope) if needs_convergence else ""
+        pretrained = set(arms) & self.settings.pretrained
+        why_other = (f"the generator behind `{min(pretrained)}` had learned from other images before"
+                     if len(pretrained) == 1 else "")
         return judge(Evidence(interval, self.settings.margin, why_other, why_undertrained, why_unpaired))
 
-    def _words(self, found: Judgement) -> dict:
-        return {"verdict": on_simulated(found.word, self.settings.simulated), "word": found.word,
-                "reason": found.reason}
 
-
-def _numbers(interval: Interval | None) -> dict:
+def _numbers(interval: Interval | None) -> Row:
     return asdict(interval) if interval is not None else dict.fromkeys(Interval.__dataclass_fields__)

@@ -1,4 +1,4 @@
-"""One statistic, its interval and its p-value: a mean over images, clustered by patient and by repetition.
+"""Estimate a mean over images with an interval and a p-value, clustered by patient and by repetition.
 
 A table d[u, i] holds, for repetition u and test image i, whether a classifier was right (a level) or the
 difference of two classifiers that share their seed (a contrast). The metrics of this kind are weighted means
@@ -20,17 +20,14 @@ The floor makes intervals too wide (97 to 98 % coverage) where neither units nor
 their own.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import special
 
 from synthplanes.errors import UserError
+from synthplanes.protocol.words import CONFIDENCE, EQUIVALENCE_CONFIDENCE, POWER
 from synthplanes.statistics.blocks import Blocks, sum_by
-
-CONFIDENCE = 0.95
-EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % each (Schuirmann 1987)
-POWER = 0.80
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Interval:
 
 
 def interval(values: np.ndarray, blocks: Blocks) -> Interval:
-    """The interval of the weighted mean of `values`, float [units, images], in the frame `blocks`.
+    """Return the interval of the weighted mean of `values`, float [units, images], in the frame `blocks`.
 
     With m[u, g] the mean of stratum g in unit u, w_g = 1 / (K n[g]) the weight of its images, h[p, g] = n[p, g] / n[g]
     the leverage of patient p, and
@@ -98,7 +95,7 @@ def interval(values: np.ndarray, blocks: Blocks) -> Interval:
 
 
 def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks) -> Interval:
-    """The interval of a's gain over b, both [architectures, units, images] in [0, 1], paired in all three, in `blocks`.
+    """Return the interval of a's gain over b, both [architectures, units, images] in [0, 1] and paired in all three.
 
     Architectures are chosen, not sampled: they are averaged and add no variance of their own.
     """
@@ -106,20 +103,20 @@ def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks) -> In
 
 
 def level(correct: np.ndarray, blocks: Blocks) -> Interval:
-    """The interval of one arm's own score, from `correct` [architectures, units, images] in the frame `blocks`."""
-    return interval(np.mean(correct, axis=0, dtype=np.float64), blocks)
+    """Return the interval of one arm's own score, from `correct` [architectures, units, images]."""
+    return interval(np.asarray(correct).mean(axis=0, dtype=np.float64), blocks)
 
 
 def weaker(one: Interval, other: Interval) -> Interval:
-    """The interval of the smaller of two effects: what an arm gains over the better of two references.
+    """Return the interval of the smaller of two effects: what an arm gains over the better of two references.
 
     Below, it is the smaller lower limit: the smaller effect exceeds a bound only if both do
     (intersection-union, Berger 1982). Above, either effect may prove it small, so each gets half the error
     (Bonferroni). The p-value belongs to those limits: it is below .05 exactly where the interval excludes 0.
     """
-    least = {field.name: min(getattr(one, field.name), getattr(other, field.name)) for field in fields(Interval)}
-    worst = {name: max(getattr(one, name), getattr(other, name))
-             for name in ("standard_error", "smallest_visible_effect")}
+    first, second = asdict(one), asdict(other)
+    least = {name: min(value, second[name]) for name, value in first.items()}
+    worst = {name: max(first[name], second[name]) for name in ("standard_error", "smallest_visible_effect")}
     tails = [_tails(each) for each in (one, other)]
     worst["p_value"] = min(1.0, 2 * max(above for above, _ in tails), 4 * min(below for _, below in tails))
     upper = {name: min(_upper(each, 1 - (1 - confidence) / 4) for each in (one, other))
@@ -128,7 +125,7 @@ def weaker(one: Interval, other: Interval) -> Interval:
 
 
 def _tails(of: Interval) -> tuple[float, float]:
-    """One-sided p-values: of no effect against an effect above 0, and against one below 0."""
+    """Return one-sided p-values: of no effect against an effect above 0, and against one below 0."""
     if of.standard_error > 0:
         t = of.estimate / of.standard_error
         return float(special.stdtr(of.degrees_of_freedom, -t)), float(special.stdtr(of.degrees_of_freedom, t))
@@ -136,12 +133,12 @@ def _tails(of: Interval) -> tuple[float, float]:
 
 
 def _upper(of: Interval, confidence: float) -> float:
-    """The one-sided upper confidence limit."""
+    """Return the one-sided upper confidence limit."""
     return float(of.estimate + special.stdtrit(of.degrees_of_freedom, confidence) * of.standard_error)
 
 
 def _degrees_of_freedom(*parts: tuple[float, float]) -> float:
-    """Of the t distribution whose 97.5 % quantile is the parts' own, weighted by variance (Cochran 1964).
+    """Return those of the t distribution whose 97.5 % quantile is the parts' own, weighted by variance (Cochran 1964).
 
     Each part is (variance, degrees of freedom). The degrees of Satterthwaite (1946) are estimated from the same few
     units as the variance and large where that is too small by chance: with 3 units 92 % would be covered.

@@ -1,4 +1,4 @@
-"""Where the uncertainty of an estimate comes from: variance components of a table d[run, image].
+"""Estimate where the uncertainty of an estimate comes from: variance components of a table d[run, image].
 
 The runs are classifier seeds s within generators r, the images i lie within patients p, and the two sides cross
 (the estimate and its weights w_i are those of `clustered`):
@@ -55,28 +55,32 @@ class Component:
 
     @property
     def clipped(self) -> bool | None:
+        """Whether the estimate is negative and counts as 0."""
         return None if self.variance is None else self.variance < 0
 
     @property
     def standard_deviation(self) -> float | None:
-        """Of one effect, a fraction."""
+        """The standard deviation of one effect, a fraction."""
         return None if self.variance is None else float(np.sqrt(max(self.variance, 0.0)))
 
     @property
     def standard_error(self) -> float | None:
-        """Of the estimate if nothing else varied, a fraction."""
+        """The standard error of the estimate if nothing else varied, a fraction."""
         return None if self.variance is None else float(self.standard_deviation * np.sqrt(self.factor))
 
 
-def shares(found: Sequence[Component]) -> list[float | None]:
-    """Of the estimate's variance, in 0..1, summing to 1; None for unknown components, and where nothing varies."""
-    parts = [None if one.variance is None else one.standard_error ** 2 for one in found]
+def shares(components: Sequence[Component]) -> list[float | None]:
+    """Return each component's share of the estimate's variance, in 0..1, summing to 1.
+
+    None for unknown components, and where nothing varies.
+    """
+    parts = [None if part.standard_error is None else part.standard_error ** 2 for part in components]
     total = sum(part for part in parts if part is not None)
     return [None if part is None or total == 0 else part / total for part in parts]
 
 
 def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> list[Component]:
-    """The components of the weighted mean of `values` [runs, images] in the frame `blocks`, in the order of NAMES.
+    """Return the components of the weighted mean of `values` [runs, images] in `blocks`, in the order of NAMES.
 
     `generators`, int [runs], names each run's generator; all must have as many runs.
     None stands for what the table does not tell: everything of generators where there is one (its part is in the
@@ -90,21 +94,24 @@ def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> li
     means = table.mean(axis=1)
     grand = means.mean(axis=0, keepdims=True)
     n_runs = n_generators * n_seeds
-    of_seeds = moments.solve((table - means[:, None]).reshape(n_runs, n_images), n_runs - n_generators)
-    of_generators = moments.solve(np.sqrt(n_seeds) * (means - grand), n_generators - 1)
+    of_seeds = of_generators = None                                # without a degree of freedom
+    if n_seeds > 1:
+        of_seeds = moments.solve((table - means[:, None]).reshape(n_runs, n_images), n_runs - n_generators)
+    if n_generators > 1:
+        of_generators = moments.solve(np.sqrt(n_seeds) * (means - grand), n_generators - 1)
     of_mean = moments.solve(np.sqrt(n_runs) * grand, 1)
     within = np.zeros(3) if of_seeds is None else of_seeds
     below = within if of_generators is None else of_generators
     variances = {None: (of_mean - below) / n_runs, "seed": of_seeds,
                  "generator": None if of_generators is None else (of_generators - within) / n_seeds}
-    found = {}
+    by_name = {}
     for run, n_levels in ((None, 1), ("generator", n_generators), ("seed", n_runs)):
         of_run = np.full(3, np.nan) if variances[run] is None else variances[run]
         for image, variance, factor, n in zip(IMAGE_LEVELS, of_run, moments.factors, moments.counts):
             name = "_x_".join(filter(None, (image, run)))
             known = None if np.isnan(variance) else float(variance) if abs(variance) > ROUNDING else 0.0
-            found[name] = Component(name, known, factor / n_levels, n * n_levels)
-    return [found[name] for name in NAMES]
+            by_name[name] = Component(name, known, factor / n_levels, n * n_levels)
+    return [by_name[name] for name in NAMES]
 
 
 class _Moments:
@@ -132,11 +139,11 @@ class _Moments:
         self.image_degrees = int(n_g.sum()) - blocks.n_patients - int(kept.sum())
         self.has_patients = bool((blocks.patients_in_stratum > 1).any())
 
-    def solve(self, rows: np.ndarray, degrees: int) -> np.ndarray | None:
-        """float64 [3]: the variances of (none, patient, image) in `rows` [rows, images] with so many degrees of
-        freedom; NaN where unknown, None without a degree of freedom."""
-        if not degrees:
-            return None
+    def solve(self, rows: np.ndarray, degrees: int) -> np.ndarray:
+        """Return the variances of (none, patient, image) in `rows` [rows, images] with so many degrees of freedom.
+
+        float64 [3], NaN where unknown.
+        """
         if not self.has_patients:
             return np.full(3, np.nan)
         blocks = self.blocks
@@ -154,7 +161,7 @@ class _Moments:
         return np.array([none, patient, image if self.image_degrees else np.nan])
 
     def _left_by_class_and_patient(self, rows: np.ndarray, totals: np.ndarray, sums: np.ndarray) -> float:
-        """The residual sum of squares of `rows` after fitting both, by regression within patients."""
+        """Return the residual sum of squares of `rows` after fitting both, by regression within patients."""
         blocks = self.blocks
         patient_means = sum_by(blocks.patient, totals, blocks.n_patients) / self.images_of_patient
         around = np.square(rows - patient_means[:, blocks.patient][:, blocks.of_image]).sum()
@@ -163,7 +170,7 @@ class _Moments:
 
 
 def _by_generator(values: np.ndarray, generators: np.ndarray) -> np.ndarray:
-    """[generators, seeds, images]"""
+    """Arrange `values` [runs, images] as [generators, seeds, images]."""
     names, counts = np.unique(generators, return_counts=True)
     if len(values) < 2:
         raise UserError(f"Variance components need at least two runs and have {len(values)}: train more seeds.")

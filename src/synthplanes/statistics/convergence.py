@@ -1,24 +1,27 @@
-"""The plateau gate: is the real arm trained to the end, so that a gain is not an artefact of the time limit?
+"""Check the convergence of the real arm, so that no gain is an artefact of its training time.
 
 `real_long` is `real` at twice the updates. What it gains on the validation images (balanced accuracy, mean over
 architectures and over the seeds of `real_long`, which may be fewer than those of `real`) may be at most half the
 margin. Test images play no part.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from synthplanes.errors import UserError
-from synthplanes.records import Table
-from synthplanes.statistics.contrasts import Pair, archs_with, pairs_of, runs_of
+from synthplanes.statistics.pairing import Pair, archs_with, pairs_of, runs_of
 from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.scores import balanced_accuracy_of
 from synthplanes.statistics.verdict import points
 
 
 @dataclass(frozen=True)
-class Plateau:
-    """The gate of one budget; gains are fractions. `gain` is None where `real_long` was not run."""
+class ConvergenceCheck:
+    """The check of one budget; gains are fractions. `gain` is None where `real_long` was not run."""
 
     gain: float | None
     standard_error: float | None            # over the paired seeds; None with fewer than two
@@ -31,62 +34,74 @@ class Plateau:
 
     @property
     def met(self) -> bool:
+        """Whether the gain stays within the limit."""
         return self.gain is not None and self.gain <= self.limit
 
     def why_undertrained(self, arch: str = "mean") -> str:
-        """The reason for the refusal `undertrained`, empty where the gate is met: of the mean over architectures,
-        or of one architecture, whose own gain decides what is said of it alone."""
+        """Return the reason for the refusal `undertrained`, '' where the check is met.
+
+        An architecture's own gain decides what is said of it alone, the mean what is said of the mean.
+        """
         gain = self.gain if arch == "mean" else self.gain_by_arch.get(arch)
         of = "" if arch == "mean" else f" of the architecture {arch}"
         if gain is None:
-            return f"`real`{of} was not run at twice the updates, so nothing shows that it had reached its plateau"
+            return f"`real`{of} was not run at twice the updates, so nothing shows that its training converged"
         if gain > self.limit:
             return (f"`real`{of} at twice the updates gains {points(gain, decimals=2)} points on "
                     f"validation, more than half the margin ({points(self.limit, decimals=2)} points)")
         return ""
 
+    def rows(self, budget: str) -> Iterator[dict[str, Any]]:
+        """Yield the rows of convergence.csv: the mean and, where there are several, each architecture."""
+        scopes = {"mean": self.gain, **(self.gain_by_arch if len(self.gain_by_arch) > 1 else {})}
+        for arch, gain in scopes.items():
+            yield {"budget": budget, "arch": arch, "gain": gain, "limit": self.limit,
+                   "standard_error": self.standard_error if arch == "mean" else None,
+                   "met": gain is not None and gain <= self.limit, "n_seeds": self.n_seeds, "n_images": self.n_images,
+                   "n_patients": self.n_patients, "absent_classes": "; ".join(self.absent_classes)}
 
-def measure(predictions: Predictions, margin: float, splits: Table | None = None) -> Plateau:
-    """The gate of one budget.
+
+def check_convergence(predictions: Predictions, margin: float, splits: pd.DataFrame | None = None) -> ConvergenceCheck:
+    """Measure what twice the updates bring `real` at one budget.
 
     `splits` (records.SPLITS) says which images are validation in which replicate. It is required where there
     are several replicates, because an image held out in one was trained on in another.
     Raises `UserError` where the architectures ran `real_long` with different seeds or `real` lacks one of them, and
     where the validation images of the predictions are not those of `splits`.
     """
-    archs = sorted(set(predictions.runs["arch"].tolist()))
+    archs = sorted(set(predictions.runs["arch"]))
     if not archs_with(predictions, "real_long"):
-        return Plateau(None, None, margin / 2, {}, 0, 0, 0, ())
+        return ConvergenceCheck(None, None, margin / 2, {}, 0, 0, 0, ())
     pairs = pairs_of(predictions, "real_long", archs)
     for arch in archs:
         if alone := set(pairs) - set(runs_of(predictions, "real", arch)):
             raise UserError(f"At budget {predictions.budget} and architecture {arch} `real` lacks {len(alone)} of the "
                             f"{len(pairs)} seeds of `real_long`: run the stages that train and predict them.")
     if splits is not None:
-        _refuse_other_images(predictions, splits)
+        _check_validation_images(predictions, splits)
     held_out = {replicate: _validation(predictions, replicate, splits) for replicate in {r for r, _ in pairs}}
 
     def score(arm: str, arch: str, pair: Pair) -> float:
-        return _recall_mean(predictions, runs_of(predictions, arm, arch)[pair], held_out[pair[0]])
+        run, rows = runs_of(predictions, arm, arch)[pair], held_out[pair[0]]
+        return balanced_accuracy_of(predictions.correct[run, rows], predictions.labels[rows])
 
     gains = np.array([[score("real_long", arch, pair) - score("real", arch, pair) for pair in pairs]
                       for arch in archs])                                          # [architectures, pairs]
     used = np.any(list(held_out.values()), axis=0)
     absent = {name for c, name in enumerate(predictions.classes) for rows in held_out.values()
               if not np.any(predictions.labels[rows] == c)}
-    error = gains.mean(axis=0).std(ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else None
-    return Plateau(
-        gain=float(gains.mean()), standard_error=None if error is None else float(error), limit=margin / 2,
-        gain_by_arch=dict(zip(archs, gains.mean(axis=1).tolist())), n_seeds=len(pairs),
-        n_images=int(used.sum()), n_patients=len(np.unique(predictions.images["patient_id"][used])),
+    error = float(gains.mean(axis=0).std(ddof=1) / np.sqrt(len(pairs))) if len(pairs) > 1 else None
+    return ConvergenceCheck(
+        gain=float(gains.mean()), standard_error=error, limit=margin / 2,
+        gain_by_arch=dict(zip(archs, gains.mean(axis=1).tolist(), strict=True)), n_seeds=len(pairs),
+        n_images=int(used.sum()), n_patients=predictions.images["patient_id"][used].nunique(),
         absent_classes=tuple(sorted(absent)))
 
 
-def _refuse_other_images(predictions: Predictions, splits: Table) -> None:
-    """Predictions and splits must name the same validation images, over all replicates of the budget."""
-    own = (splits["budget"] == predictions.budget) & (splits["role"] == "validation")
-    planned = set(splits["image_id"][own].tolist())
-    predicted = set(predictions.images["image_id"][predictions.rows("validation")].tolist())
+def _check_validation_images(predictions: Predictions, splits: pd.DataFrame) -> None:
+    """Raise `UserError` unless predictions and splits name the same validation images, over all replicates."""
+    planned = set(splits["image_id"][(splits["budget"] == predictions.budget) & (splits["role"] == "validation")])
+    predicted = set(predictions.images["image_id"][predictions.rows("validation")])
     for images, fault, whose in ((planned - predicted, "lack", "names"),
                                  (predicted - planned, "hold", "does not name")):
         if images:
@@ -94,25 +109,18 @@ def _refuse_other_images(predictions: Predictions, splits: Table) -> None:
                             f"that splits.csv {whose}, the first being '{min(images)}': run predict again.")
 
 
-def _validation(predictions: Predictions, replicate: int, splits: Table | None) -> np.ndarray:
-    """bool [images]: what this replicate held out."""
+def _validation(predictions: Predictions, replicate: int, splits: pd.DataFrame | None) -> np.ndarray:
+    """Return which images a replicate held out: bool [images]."""
     rows = predictions.rows("validation")
     if splits is None:
-        if len(set(predictions.runs["replicate"].tolist())) > 1:
+        if predictions.runs["replicate"].nunique() > 1:
             raise UserError(f"Budget {predictions.budget} has several replicates, each with its own "
                             "validation images: pass splits.csv to evaluate.")
     else:
-        own = ((splits["budget"] == predictions.budget) & (splits["replicate"] == replicate)
-               & (splits["role"] == "validation"))
-        rows = rows & np.isin(predictions.images["image_id"], splits["image_id"][own])
+        own = splits["image_id"][(splits["budget"] == predictions.budget) & (splits["replicate"] == replicate)
+                                 & (splits["role"] == "validation")]
+        rows = rows & predictions.images["image_id"].isin(own).to_numpy()
     if not rows.any():
         raise UserError(f"Budget {predictions.budget}, replicate {replicate} has no validation image among "
                         "the predictions: run prepare and predict again.")
     return rows
-
-
-def _recall_mean(predictions: Predictions, run: int, rows: np.ndarray) -> float:
-    """Balanced accuracy over the classes that `rows` hold."""
-    labels, correct = predictions.labels[rows], predictions.correct[run, rows]
-    counts = np.bincount(labels)
-    return float((np.bincount(labels, weights=correct)[counts > 0] / counts[counts > 0]).mean())

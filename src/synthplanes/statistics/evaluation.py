@@ -1,92 +1,111 @@
-"""Predictions in, scores and verdict out: every number of `scores.csv` and `verdict.json`.
+"""Turn predictions into the scores, intervals and words of one profile: every number of its result tables.
 
-Estimand: the mean difference in balanced accuracy (or accuracy) between two arms that share their seeds and see
-the same labelled images, in the population of which the test patients are a sample, for classifiers trained again
-with fresh seeds (and, where a profile has several, fresh generators). The arms of the confirmatory hypothesis spend
-equal updates; those of `naive`, `longer`, `synthetic_only` and `oracle_only` do not (classification/arms.py).
+Estimand: the mean difference in balanced accuracy (or accuracy) between two arms that share their seeds and see the
+same labelled images, in the population of which the test patients are a sample, for classifiers trained again with
+fresh seeds (and, where a profile has several, fresh generators). The arms of the confirmatory hypothesis spend equal
+updates; those of `naive`, `longer`, `synthetic_only` and `oracle_only` do not (protocol/arms.py).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.records import SCORES, Table
-from synthplanes.statistics import contrasts, cross_validation, fold_means, metadata_baselines, scores, slices
-from synthplanes.statistics.budget import BudgetVerdict
+from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, REFERENCES
+from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL
+from synthplanes.statistics import scores
+from synthplanes.statistics.budget import BudgetVerdict, Row
 from synthplanes.statistics.clustered import Interval
-from synthplanes.statistics.predictions import Predictions, refuse_other_cells
-from synthplanes.protocol.settings import FAMILY_LEVEL, Settings
-from synthplanes.statistics.training_sets import TrainingSets, folds_of, refuse_another_index, training_sets
-from synthplanes.statistics.uncertainty import resampling, variance_components
-from synthplanes.statistics.verdict import DIFFERENCES, Evidence, judge, on_simulated
+from synthplanes.statistics.cross_validation import all_pooled, is_crossed
+from synthplanes.statistics.fold_means import fold_rows
+from synthplanes.statistics.metadata_rules import rule_rows
+from synthplanes.statistics.predictions import Predictions, check_runs
+from synthplanes.statistics.slices import slice_rows
+from synthplanes.statistics.training_sets import TrainingSets, check_index, folds_of, training_sets
+from synthplanes.statistics.uncertainty import component_rows, resampling
+from synthplanes.statistics.verdict import Evidence, judge
 
 DECIMALS = 6  # so that the files under version control are stable
+SCHEMAS = {schema.name.removesuffix(".csv"): schema for schema in (
+    records.SCORES, records.CONTRASTS, records.LEVELS, records.SLICES, records.COMPONENTS, records.CONVERGENCE,
+    records.CONTROLS, records.ORACLE_SHARES, records.METADATA_RULES, records.FOLDS, records.CONFUSION)}
 
 
-def evaluate(budgets: Sequence[Predictions], settings: Settings, identification: Mapping | None = None,
-             splits: Table | None = None, development: Table | None = None) -> tuple[Table, dict]:
+@dataclass(frozen=True)
+class Results:
+    """The results of one profile."""
+
+    tables: Mapping[str, pd.DataFrame]  # by the stem of its file: one for each of SCHEMAS
+    verdict: Mapping[str, Any]          # the content of verdict.json: what was decided, and by which rule
+    summary: Mapping[str, Any]          # the content of summary.json: the verdict in a few short values
+
+
+def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.DataFrame | None = None,
+             development: pd.DataFrame | None = None, audit: Mapping[str, Any] | None = None,
+             identification: Mapping[str, Any] | None = None) -> Results:
     """Score and judge one profile.
 
-    `budgets` holds one `Predictions` per budget; `identification` is copied into the verdict (the phantom's
-    version and digest); `splits` (records.SPLITS) is needed where there are several replicates. With splits and
-    `development` (records.INDEX) it is also said which scanners training saw and what the metadata alone can tell.
-    Returns the table SCORES of the test rows and the content of `verdict.json`, rounded to 6 decimals.
-    Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a
-    class is absent from the test rows, or where an arm of the confirmatory hypothesis is, and where `development` says
-    something else of an image than the predictions do.
-    Folds of a cross-validation are pooled first (cross_validation.py).
+    `budgets` holds one `Predictions` per budget; `splits` (records.SPLITS) is needed where there are several
+    replicates. With splits and `development` (records.INDEX) it is also said which scanners training saw and what the
+    metadata alone can tell. `audit` is the content of the scarce budget's audit.json; `identification` is copied into
+    the verdict. Folds of a cross-validation are pooled first (cross_validation.py).
+    Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a class is
+    absent from the test rows, or an arm of the confirmatory hypothesis, and where `development` describes an image
+    otherwise than the predictions do.
     """
-    refuse_other_cells([cell for predictions in budgets for cell in predictions.cells], settings.expected)
+    check_runs([run for predictions in budgets for run in predictions.identities], settings.expected)
     for predictions in budgets if development is not None else ():
-        refuse_another_index(predictions, development)
-    every_fold, crossed = splits, cross_validation.is_crossed(splits)
+        check_index(predictions, development)
+    every_fold, crossed = splits, is_crossed(splits)
     if crossed:
-        budgets, splits = cross_validation.all_pooled(budgets, splits)
-    _refuse_other_test_rows(budgets)
-    judged = {predictions.budget: BudgetVerdict(predictions, settings, splits) for predictions in budgets}
+        budgets, splits = all_pooled(budgets, splits)
+    _check_test_rows(budgets)
+    verdicts = [BudgetVerdict(predictions, settings, splits) for predictions in budgets]
     training = {} if development is None else {
-        one.budget: _training(one, every_fold, development, crossed) for one in budgets}
-    scarce = judged.get(settings.scarce_budget)
+        each.budget: _training(each, every_fold, development, crossed) for each in budgets}
+    scarce = next((verdict for verdict in verdicts if verdict.budget == settings.scarce_budget), None)
     if scarce is None or not scarce.has_confirmatory_pair:
-        raise UserError(f"The confirmatory hypothesis needs the arms {contrasts.CONFIRMATORY_ARM}, "
-                        f"{' and '.join(contrasts.REFERENCES)} of every architecture at budget "
-                        f"{settings.scarce_budget}: run those stages.")
-    records = [record for one in judged.values() for record in one.records()]
-    _adjust(records, settings)
-    verdict = {
-        **(identification or {}),
-        "records": sorted(records, key=_place),
-        "levels": [row for one in judged.values() for row in one.levels()],
-        "slices": [row for one in budgets for row in slices.slice_records(one, training.get(one.budget))],
-        "metadata_baselines": [row for one in budgets if one.budget in training
-                               for row in metadata_baselines.baseline_records(one, training[one.budget])],
-        "plateau": {budget: {**asdict(one.plateau), "met": one.plateau.met}
-                    for budget, one in judged.items()},
-        "oracle_share": [row for one in judged.values() for row in one.oracle_shares()],
-        "controls": [row for one in judged.values() for row in one.controls()],
-        "variance_components": [row for one in judged.values() for row in variance_components(one)],
-        "resampling": sorted(resampling(list(judged.values())), key=_place),
-        "folds": [row for name, one in judged.items() if crossed and name in training
-                  for row in fold_means.fold_records(one, training[name].fold)],
-        "overall": scarce.overall(),
+        raise UserError(f"The confirmatory hypothesis needs the arms {CONFIRMATORY_ARM}, {' and '.join(REFERENCES)} "
+                        f"of every architecture at budget {settings.scarce_budget}: run those stages.")
+    rows: dict[str, list[Row]] = {
+        "scores": sorted(_score_rows(budgets), key=lambda row: tuple(row.values())),
+        "contrasts": _contrast_rows(verdicts, settings),
+        "levels": [row for verdict in verdicts for row in verdict.levels()],
+        "slices": [row for each in budgets for row in slice_rows(each, training.get(each.budget))],
+        "components": [row for verdict in verdicts for row in component_rows(verdict)],
+        "convergence": [row for verdict in verdicts for row in verdict.convergence.rows(verdict.budget)],
+        "controls": [row for verdict in verdicts for row in verdict.controls()],
+        "oracle_shares": [row for verdict in verdicts for row in verdict.oracle_shares()],
+        "metadata_rules": [row for each in budgets if each.budget in training
+                           for row in rule_rows(each, training[each.budget])],
+        "folds": [row for verdict in verdicts if verdict.budget in training
+                  for row in fold_rows(verdict, training[verdict.budget].fold)],
+        "confusion": [row for each in budgets for row in _confusion_rows(each)],
     }
-    return _score_table(budgets), _rounded(verdict)
+    overall = scarce.overall()
+    verdict = {**(identification or {}), "overall": overall, "convergence": {
+        each.budget: {"gain": each.convergence.gain, "standard_error": each.convergence.standard_error,
+                      "limit": each.convergence.limit, "met": each.convergence.met} for each in verdicts}}
+    return Results({name: schema.frame(_rounded(rows[name])) for name, schema in SCHEMAS.items()}, _rounded(verdict),
+                   _summary(overall, scarce, audit))
 
 
-def _training(predictions: Predictions, splits: Table, development: Table, crossed: bool) -> TrainingSets:
-    images = training_sets(splits, development, predictions.budget)
-    tested = predictions.images["image_id"][predictions.rows("test")]
-    return TrainingSets(images, folds_of(tested, splits, predictions.budget) if crossed else None)
-
-
-def _place(record: dict) -> tuple[str, ...]:
-    return tuple(record[name] for name in ("budget", "arch", "metric", "contrast"))
+def write_results(folder: Path, results: Results) -> None:
+    """Write one CSV file per table, verdict.json and summary.json into `folder`."""
+    for name, schema in SCHEMAS.items():
+        records.write_table(folder / f"{name}.csv", results.tables[name], schema)
+    records.write_json(folder / "verdict.json", results.verdict)
+    records.write_json(folder / "summary.json", results.summary)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: with p_(0) <= p_(1) ..., max over j <= i of min(1, (m - j) p_(j))."""
+    """Return Holm's step-down adjustment: with p_(0) <= p_(1) ..., max over j <= i of min(1, (m - j) p_(j))."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
@@ -94,50 +113,96 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _adjust(records: list[dict], settings: Settings) -> None:
+def _contrast_rows(verdicts: list[BudgetVerdict], settings: Settings) -> list[Row]:
+    """Return the rows of contrasts.csv, with Holm's adjustment and the resampling columns."""
+    rows = [row for verdict in verdicts for row in verdict.contrasts()]
+    _adjust(rows, settings)
+    resampled = resampling(verdicts)
+    return [row | resampled[row["budget"], row["arch"], row["metric"], row["contrast"]] for row in rows]
+
+
+def _adjust(rows: list[Row], settings: Settings) -> None:
     """Add `p_value_holm`: over all but the confirmatory pair, which is one hypothesis and keeps its own p.
 
     A word that claims a difference needs the adjusted p as well; without it the first of the other rules that holds
     gives the word.
     """
-    family = [record for record in records if not record["confirmatory"] and record["p_value"] is not None]
-    for record in records:
-        record["p_value_holm"] = record["p_value"]
-    for record, adjusted in zip(family, holm([record["p_value"] for record in family])):
-        record["p_value_holm"] = adjusted
-        if adjusted > FAMILY_LEVEL and record["word"] in DIFFERENCES:
-            interval = Interval(**{name: record[name] for name in Interval.__dataclass_fields__})
-            record["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
-            record["verdict"] = on_simulated(record["word"], settings.simulated)
+    family = [row for row in rows if not row["confirmatory"] and row["p_value"] is not None]
+    for row in rows:
+        row["p_value_holm"] = row["p_value"]
+    for row, adjusted in zip(family, holm([row["p_value"] for row in family]), strict=True):
+        row["p_value_holm"] = adjusted
+        if adjusted > FAMILY_LEVEL and row["word"] in DIFFERENCES:
+            interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
+            row["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
 
 
-def _score_table(budgets: Sequence[Predictions]) -> Table:
-    rows = []
+def _training(predictions: Predictions, splits: pd.DataFrame | None, development: pd.DataFrame,
+              crossed: bool) -> TrainingSets:
+    if splits is None:
+        raise UserError("The development index was given without splits.csv: give both to evaluate.")
+    test_images = predictions.column("image_id")[predictions.rows("test")]
+    return TrainingSets(training_sets(splits, development, predictions.budget),
+                        folds_of(test_images, splits, predictions.budget) if crossed else None)
+
+
+def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
     for predictions in budgets:
-        test = np.flatnonzero(predictions.rows("test"))
+        test = predictions.rows("test")
         labels = predictions.labels[test]
-        for run, cell in enumerate(predictions.cells):
-            values = scores.all_scores(predictions.probabilities[run][test], labels, predictions.classes,
-                                       "test")
-            rows += [(*cell, metric, round(value, DECIMALS)) for metric, value in values.items()]
-    return Table(SCORES, dict(zip(SCORES.columns, zip(*sorted(rows)))))
+        for number, run in enumerate(predictions.identities):
+            values = scores.all_scores(predictions.probabilities[number][test], labels, predictions.classes, "test")
+            identity = dict(zip(records.RUNS.columns, run, strict=True))
+            yield from ({**identity, "metric": metric, "value": value} for metric, value in values.items())
 
 
-def _refuse_other_test_rows(budgets: Sequence[Predictions]) -> None:
-    """Budgets differ in training and validation images, never in test images; none comes twice."""
+def _confusion_rows(predictions: Predictions) -> Iterator[Row]:
+    """Yield the mean confusion matrix of `real` and of the confirmatory arm over their runs and architectures."""
+    test = predictions.rows("test")
+    for arm in ("real", CONFIRMATORY_ARM):
+        runs = (predictions.runs["arm"] == arm).to_numpy()
+        if runs.any():
+            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test])
+            yield from ({"budget": predictions.budget, "arm": arm, "actual": actual, "predicted": predicted,
+                         "share": float(shares[row, column])} for row, actual in enumerate(predictions.classes)
+                        for column, predicted in enumerate(predictions.classes))
+
+
+def _summary(overall: Row, scarce: BudgetVerdict, audit: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the verdict in values and names short enough for a line of `dvc metrics show`.
+
+    `points`, `low` and `high` are in points and `p` belongs to them; `n` counts test patients; `conv` says whether
+    `real` has converged; `label` is the label fidelity and `copy` the share of possible copies, both in per cent.
+    """
+    def per_cent(*fractions: float | None) -> float | None:
+        known = [fraction for fraction in fractions if fraction is not None]
+        mean = round(sum(known) / len(known), DECIMALS) if known else None
+        return None if mean is None else round(100 * mean, 1) + 0.0                # no minus before a zero
+
+    replicates = audit["replicates"] if audit else []
+    copies = [replicate["copies"] for replicate in replicates]
+    return {
+        "word": overall["word"], "points": per_cent(overall["estimate"]), "low": per_cent(overall["low"]),
+        "high": per_cent(overall["high"]), "p": None if overall["p_value"] is None else round(overall["p_value"], 3),
+        "n": scarce.blocks[overall["metric"]].n_patients, "conv": "yes" if scarce.convergence.met else "no",
+        "label": per_cent(*(replicate["label_fidelity"]["mean_over_classes"] for replicate in replicates)),
+        "copy": per_cent(*(each["nearer_than_threshold"] / each["images"] for each in copies))}
+
+
+def _check_test_rows(budgets: Sequence[Predictions]) -> None:
+    """Raise `UserError` where budgets have different test images, or a budget comes twice."""
     names = [predictions.budget for predictions in budgets]
     if len(set(names)) < len(names):
-        raise UserError(f"A budget was given twice ({', '.join(names)}): "
-                        "give the folders of one budget together.")
-    tests = [predictions.images.select(predictions.rows("test")) for predictions in budgets]
-    for name, images in zip(names, tests):
-        if any(not np.array_equal(tests[0][column], images[column])
-               for column in ("image_id", "patient_id", "label")):
+        raise UserError(f"A budget was given twice ({', '.join(names)}): give the folders of one budget together.")
+    tests = [predictions.images[["image_id", "patient_id", "label"]][predictions.rows("test")].to_numpy()
+             for predictions in budgets]
+    for name, images in zip(names, tests, strict=True):
+        if not np.array_equal(tests[0], images):
             raise UserError(f"The budgets {names[0]} and {name} were predicted on different test images: "
                             "run predict again for both.")
 
 
-def _rounded(content):
+def _rounded(content: Any) -> Any:
     if isinstance(content, float):
         return round(content, DECIMALS)
     if isinstance(content, Mapping):

@@ -1,4 +1,4 @@
-"""Two looks at a contrast that assume no distribution: a bootstrap interval and an exact sign-flip test.
+"""Resample a contrast without assuming a distribution: a bootstrap interval and an exact sign-flip test.
 
 Both are shown beside the interval of `clustered` and never decide:
 
@@ -15,13 +15,14 @@ For the family of secondary contrasts the sign-flip test is adjusted by the larg
 Westfall and Young 1993): a unit's sign is common to all contrasts of the family, so their dependence is kept.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from synthplanes import seeds
+from synthplanes.protocol.words import CONFIDENCE
 from synthplanes.statistics.blocks import Blocks
-from synthplanes.statistics.clustered import CONFIDENCE
 
 N_BOOTSTRAP = 2000
 BATCH = 200        # draws at a time: bounds memory, changes nothing
@@ -30,7 +31,7 @@ TIES = 1e-9        # statistics nearer to each other than this share are equal
 
 
 def resampled_scores(correct: np.ndarray, blocks: Blocks, root_seed: int, n_draws: int = N_BOOTSTRAP) -> np.ndarray:
-    """float64 [draws, runs]: the mean of every row of `correct` [runs, images] on resampled patients of `blocks`.
+    """Return the mean of every row of `correct` [runs, images] on resampled patients: float64 [draws, runs].
 
     Every draw takes as many patients as there are, with all their images, and weighs the strata alike, as the score
     itself does. A draw without a patient of some stratum has no score and is NaN, and so are all draws where a stratum
@@ -50,14 +51,14 @@ def resampled_scores(correct: np.ndarray, blocks: Blocks, root_seed: int, n_draw
         counts = _counts(draw, min(BATCH, n_draws - start), blocks.n_patients)
         drawn = counts @ images                                                    # [draws, strata]
         drawn[drawn == 0] = np.nan
-        found = (counts @ right.reshape(blocks.n_patients, -1)).reshape(len(counts), n_runs, blocks.n_strata)
-        scores[start:start + len(counts)] = (found / drawn[:, None]).mean(axis=2)
+        hits = (counts @ right.reshape(blocks.n_patients, -1)).reshape(len(counts), n_runs, blocks.n_strata)
+        scores[start:start + len(counts)] = (hits / drawn[:, None]).mean(axis=2)
     return scores
 
 
 def bootstrap_interval(gains: np.ndarray, root_seed: int, confidence: float = CONFIDENCE
                        ) -> tuple[float | None, float | None, int]:
-    """The percentile interval of the mean over units (low, high), and how many draws it rests on.
+    """Return the percentile interval of the mean over units (low, high), and how many draws it rests on.
 
     `gains` [draws, units] are the units' effects on resampled patients; the units are resampled here, with as many
     draws. Draws with NaN are left out. The limits are None where none remains.
@@ -72,16 +73,18 @@ def bootstrap_interval(gains: np.ndarray, root_seed: int, confidence: float = CO
     return float(low), float(high), len(means)
 
 
-def sign_flip_p(effects: Sequence[float]) -> float | None:
-    """Two-sided p-value of the mean of `effects` [units]: the share of all sign patterns whose mean is as far from 0.
+def sign_flip_p(effects: Sequence[float] | np.ndarray) -> float | None:
+    """Return the two-sided p-value of the mean of `effects` [units].
+
+    It is the share of all sign patterns whose mean is as far from 0.
 
     None beyond MAX_UNITS units.
     """
     return family_wise_p([dict(enumerate(effects))])[0]
 
 
-def family_wise_p(family: Sequence[Mapping[Hashable, float]]) -> list[float | None]:
-    """The p-value of each contrast of a family, adjusted for the largest statistic of all.
+def family_wise_p(family: Sequence[Mapping[Any, float]]) -> list[float | None]:
+    """Return the p-value of each contrast of a family, adjusted for the largest statistic of all.
 
     A contrast maps its units to their effects x. Its statistic is |sum of x| / sqrt(sum of x^2), which grows
     with |t| (t^2 = z^2 (U - 1) / (U - z^2)) and has mean square 1 under random signs whatever the number of units.
@@ -102,13 +105,15 @@ def family_wise_p(family: Sequence[Mapping[Hashable, float]]) -> list[float | No
 
 
 def sign_patterns(n_units: int) -> np.ndarray:
-    """float64 [2^(units - 1), units] of 1 and -1, the first all 1: one of each pair of opposite patterns, which
-    give the same absolute mean."""
+    """Return one of each pair of opposite patterns of 1 and -1, which give the same absolute mean, the first all 1.
+
+    float64 [2^(units - 1), units].
+    """
     bits = np.arange(2 ** (n_units - 1))[:, None] >> np.arange(n_units)
     return 1.0 - 2.0 * (bits & 1)
 
 
 def _counts(draw: np.random.Generator, n_draws: int, n: int) -> np.ndarray:
-    """float64 [draws, n]: how often each of n things comes in n draws with replacement."""
+    """Return how often each of n things comes in n draws with replacement: float64 [draws, n]."""
     chosen = draw.integers(0, n, (n_draws, n)) + n * np.arange(n_draws)[:, None]
     return np.bincount(chosen.ravel(), minlength=n_draws * n).reshape(n_draws, n).astype(np.float64)

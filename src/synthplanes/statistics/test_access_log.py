@@ -1,8 +1,8 @@
-"""How often test rows were opened, and by which analysis plan.
+"""Log how often test rows are scored, and under which analysis plan.
 
 `predict` notes the digest of the plan beside its predictions; `evaluate` refuses predictions of another plan, and keeps
-a ledger of how often, and under how many plans, test rows were scored. A rule, margin or recipe that was changed
-after a look shows there.
+a log of how often, and under how many plans, test rows are scored. A rule, margin or recipe that changes after a look
+shows there. The log stands under version control and no result depends on it.
 """
 
 import hashlib
@@ -11,42 +11,37 @@ from pathlib import Path
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.records import Schema, Table
-
-# One row per scoring of test rows: by which plan, and a digest of the predictions.
-OPENINGS = Schema("openings.csv", dict(opening=int, analysis_plan=str, predictions=str))
+from synthplanes.records import TEST_ACCESS
 
 
-def digest(path: Path, stage: str = "plan") -> str:
-    """SHA-256 of a file that `stage` writes, in hexadecimal."""
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, as `sha256sum` prints it; a missing one raises `UserError`."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run the stage {stage}, which writes it, first.") from None
+        raise UserError(f"{path} does not exist: run the stage that writes it first.") from None
 
 
-def refuse_other_plans(cells: Sequence[Path], plan: str) -> None:
-    """Raise `UserError` where a cell.json of predictions notes another plan than that of digest `plan`."""
-    for path in cells:
-        if records.read_json(path).get("analysis_plan") != plan:
-            raise UserError(f"{path}: test rows were predicted under another analysis plan than the present one: run "
-                            "predict again, which counts as another opening.")
+def check_plan(predicted_under: str, plan_sha256: str) -> None:
+    """Raise `UserError` where predictions were made under another plan than the present one, by their SHA-256."""
+    if predicted_under != plan_sha256:
+        raise UserError("Test rows were predicted under another analysis plan than the present one "
+                        f"({predicted_under[:12]}, not {plan_sha256[:12]}): run predict again, which counts as another "
+                        "access.")
 
 
-def count_opening(path: Path, plan: str, predictions: Sequence[Path]) -> dict:
-    """Note in the ledger `path` that these prediction files were scored under the plan of digest `plan`.
+def record(path: Path, plan_sha256: str, prediction_files: Sequence[Path]) -> None:
+    """Note in the log `path` that these predictions are scored under a plan.
 
-    Scoring the same predictions under the same plan again is no new look and leaves the ledger as it is. Returns
-    what the verdict says of it: the plan's digest, how often test rows were scored, and under how many plans.
+    Scoring the same predictions under the same plan again is no new access and leaves the log as it is.
     """
     seen = hashlib.sha256()
-    for one in predictions:
-        seen.update(hashlib.sha256(Path(one).read_bytes()).digest())
-    ledger = records.read_table(path, OPENINGS) if Path(path).exists() else Table.of_rows(OPENINGS, [])
-    pairs = list(zip(ledger["analysis_plan"].tolist(), ledger["predictions"].tolist()))
-    if (plan, seen.hexdigest()) not in pairs:
-        pairs.append((plan, seen.hexdigest()))
-        records.write_table(path, Table.of_rows(OPENINGS, [
-            dict(opening=number, analysis_plan=its_plan, predictions=its_predictions)
-            for number, (its_plan, its_predictions) in enumerate(pairs, start=1)]))
-    return {"digest": plan, "openings": len(pairs), "plans": len({its_plan for its_plan, _ in pairs})}
+    for file in prediction_files:
+        seen.update(bytes.fromhex(file_sha256(file)))
+    log = records.read_table(path, TEST_ACCESS) if Path(path).exists() else TEST_ACCESS.frame([])
+    accesses = list(zip(log["analysis_plan"].tolist(), log["predictions"].tolist(), strict=True))
+    if (access := (plan_sha256, seen.hexdigest())) not in accesses:
+        accesses.append(access)
+        records.write_table(path, TEST_ACCESS.frame(
+            dict(access=number, analysis_plan=plan, predictions=predictions)
+            for number, (plan, predictions) in enumerate(accesses, start=1)), TEST_ACCESS)

@@ -1,1 +1,1 @@
-"""MLflow as a projection of DVC's files: everything in the store can be made anew from a checkout."""
+"""Show results in MLflow: a projection of DVC's files, which can be made anew from a checkout at any time."""

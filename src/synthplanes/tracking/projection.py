@@ -1,6 +1,6 @@
-"""Which runs the store should hold: one per cell of dvc.lock, and one per trained classifier.
+"""Decide which runs the store should hold: one per entry of dvc.lock, and one per trained classifier.
 
-Pure reading; what a run shows is decided here, how it gets into the store is `store`'s business.
+Here files are read and runs are described; `store` brings them into MLflow.
 """
 
 import hashlib
@@ -15,15 +15,19 @@ import numpy as np
 
 from synthplanes import records
 from synthplanes.protocol.arms import ARMS, uses_synthetic
+from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.counted_work import COST_FILE, read_cost, total
-from synthplanes.reproduction.checkout import Cell, Checkout, digest
-from synthplanes.reproduction.provenance import Commits, generator_of, outputs_of, read_commits, script_of
+from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, inside
+from synthplanes.reproduction.lineage import classifier_key
+from synthplanes.reproduction.provenance import Commits, read_commits
 
 CURVE_POINTS = 200  # of one curve at most: a screen shows no more, and every point costs time in the database
-_NAME_LIMIT = 243  # characters; MLflow takes 250, and a digest adds 7
-# Files of a cell's outs that are worth a look in the browser.
-_NUMBERS_IN = ("audit.json", "cost.json", "data.json", "verdict.json")
-_SHOWN = (".md", ".png", ".json", "scores.csv")
+_NAME_LIMIT = 243  # characters; MLflow takes 250, and a hash adds 7
+_NUMBERS_IN = ("summary.json", "verdict.json", "data.json", COST_FILE)
+_SHOWN = (".md", ".png", ".json")  # and all files under metrics/
+
+Curve = list[tuple[int, float]]
+"""(step, value) of each point."""
 
 
 @dataclass
@@ -34,126 +38,123 @@ class Run:
     name: str
     tags: dict[str, str]
     params: dict[str, str]
-    metrics: dict[str, float]
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # name -> (step, value)
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)  # path of a data set -> DVC's md5
     files: dict[Path, str] = field(default_factory=dict)  # file -> its folder among the run's artifacts
     origin: dict[str, str] = field(default_factory=dict)  # tags: the commits that the run is known from
 
     @property
     def content(self) -> str:
-        """A hash of what is shown: when a file was pulled later, the run is written again.
+        """A hash of all that is shown, which changes when a file is pulled.
 
-        Without `origin`: the same cell at another commit is the same run.
+        `origin` is left out: the same stage at another commit is the same run.
         """
-        return digest([self.tags, self.params, self.metrics, self.curves, self.inputs,
-                       sorted((folder, path.name) for path, folder in self.files.items())])
+        files = sorted((folder, path.name) for path, folder in self.files.items())
+        return records.sha256([self.tags, self.params, self.metrics, self.curves, self.inputs, files])[:32]
 
 
 @dataclass
 class Projection:
+    """All runs of a checkout."""
+
     runs: list[Run]
-    left_out: list[str]  # one sentence per out of dvc.lock that could not be shown
+    left_out: list[str]  # one sentence per output of dvc.lock that cannot be shown
 
 
 def project(checkout: Checkout) -> Projection:
-    """All runs of the current dvc.lock, with whatever of their files is present and unchanged."""
+    """Describe all runs of the present dvc.lock, with whatever of their files is there and unchanged."""
     runs, left_out, commits = [], [], read_commits(checkout.root)
-    for cell in checkout.cells.values():
-        for out in cell.outs:
-            state = checkout.state(cell, out)
-            if state == "absent":
-                left_out.append(f"{cell.name}: {out} is absent (`dvc pull` or `dvc repro` brings it)")
-            elif state == "changed":
-                left_out.append(f"{cell.name}: {out} is not what dvc.lock says (`dvc checkout` or `dvc repro` "
-                                "mends it)")
-        runs.append(_cell_run(checkout, cell, commits))
-        if cell.stage == "evaluate":
-            runs += _classifier_runs(checkout, cell, commits)
+    mends = {"absent": "is absent (`dvc pull` or `dvc repro` brings it)",
+             "changed": "is not what dvc.lock records (`dvc checkout` or `dvc repro` mends it)"}
+    for stage in checkout.stages.values():
+        left_out += [f"{stage.name}: {out} {mends[state]}" for out in stage.outs
+                     if (state := checkout.state(stage, out)) != "present"]
+        runs.append(_stage_run(checkout, stage, commits))
+        if stage.stage == "evaluate":
+            runs += _classifier_runs(checkout, stage, commits)
     return Projection(runs, left_out)
 
 
-def _cell_run(checkout: Checkout, cell: Cell, commits: Commits) -> Run:
-    tags = {"kind": "stage", "cmd": cell.cmd, **_place(cell), **script_of(cell), **outputs_of(cell),
-            **generator_of(checkout, cell)}
-    run = Run(key=cell.key, name=cell.name, tags=tags, params=_params(cell), metrics={}, inputs=_inputs(cell),
-              origin=commits.tags(cell))
-    for path in _files(checkout, cell):
-        relative = path.relative_to(checkout.root).as_posix()
-        if path.name == COST_FILE and relative.startswith("artifacts/"):
-            work = total(work for _, _, work in read_cost(path.parent))
-            run.metrics.update({name: float(value) for name, value in work.as_dict().items()})
+def _stage_run(checkout: Checkout, stage: LockedStage, commits: Commits) -> Run:
+    run = Run(stage.key, stage.name, {"kind": "stage", "cmd": stage.cmd, **_tags(checkout, stage)},
+              _params(checkout, stage), inputs=_inputs(stage), origin=commits.tags(stage))
+    for path in _files(checkout, stage):
+        relative = path.relative_to(checkout.root)
+        if path.name == COST_FILE and relative.parts[0] == "artifacts":
+            run.metrics |= {name: float(value) for name, value in
+                            total(work for *_, work in read_cost(path.parent)).as_dict().items()}
         elif path.name in _NUMBERS_IN:
-            run.metrics.update(_numbers(records.read_json(path)))
-        if path.name == "verdict.json":
-            run.tags["verdict"] = records.read_json(path)["overall"]["verdict"]
-        if path.name == "history.csv" and cell.stage == "train_diffusion":
-            table = records.read_table(path, records.GENERATOR_HISTORY)
-            for column in ("train_loss", "held_out_loss"):
-                run.curves[f"{column}_{path.parent.name}"] = thinned(table["images_seen"], table[column])
-        if path.name.endswith(_SHOWN):
-            run.files[path] = Path(relative).parent.as_posix()
+            content = records.read_json(path)
+            run.metrics |= {metric_name(name): float(value) for name, value in flat(content).items()
+                            if isinstance(value, int | float) and not isinstance(value, bool)}
+            if path.name == "verdict.json":
+                run.tags["verdict"] = content["overall"]["verdict"]
+        elif path.name == "audit.csv":
+            audit = records.read_table(path, records.AUDIT)
+            for row in audit[audit["label"] == "all"].itertuples():
+                run.metrics[f"label_fidelity_{row.budget}_{row.replicate}"] = row.label_fidelity
+        elif path.name == "generator_curve.csv":
+            for identity, rows in records.read_table(path, records.GENERATOR_CURVE).groupby(["budget", "replicate"]):
+                for loss in ("train_loss", "held_out_loss"):
+                    run.curves["{}_{}_r{}".format(loss, *identity)] = thinned(
+                        rows["images_seen"].to_numpy(), rows[loss].to_numpy())
+        if path.suffix in _SHOWN or relative.parts[0] == "metrics":
+            run.files[path] = relative.parent.as_posix()
     return run
 
 
-def _classifier_runs(checkout: Checkout, evaluate: Cell, commits: Commits) -> Iterator[Run]:
-    """One run per arm, architecture, budget, replicate and seed of scores.csv."""
-    scores = next((out for out in evaluate.outs if out.endswith("scores.csv")), None)
-    path = scores and checkout.out(evaluate, scores)
-    if not path:
+def _classifier_runs(checkout: Checkout, evaluate: LockedStage, commits: Commits) -> Iterator[Run]:
+    """Describe one run per arm, architecture, budget, replicate and seed of scores.csv."""
+    path = checkout.out(evaluate, Paths(evaluate.profile).metrics / "scores.csv")
+    if path is None:
         return
-    metrics: dict[tuple, dict[str, float]] = {}
-    for row in records.read_table(path, records.SCORES).rows():
-        identity = (row["arm"], row["arch"], row["budget"], row["replicate"], row["seed"])
-        metrics.setdefault(identity, {})[metric_name(row["metric"])] = row["value"]
-    curves = cache(lambda name, replicate: _loss_curves(checkout, checkout.cells[name], replicate))
-    for (arm, arch, budget, replicate, seed), values in sorted(metrics.items()):
-        cell = trained_by(checkout, evaluate.profile, arm, arch, budget)
-        if cell is None:
-            continue
+    curves = cache(lambda stage, *place: _loss_curves(checkout, checkout.stages[stage], *place))
+    stage_parts = cache(lambda name: (_params(checkout, checkout.stages[name]), _tags(checkout, checkout.stages[name])))
+    for run, rows in records.read_table(path, records.SCORES).groupby(list(records.RUNS.columns)):
+        arm, arch, budget, replicate, seed = run
+        stage = checkout.of(ARMS[arm].stage, evaluate.profile) if arm in ARMS else None
+        if stage is None:
+            continue  # of another protocol
+        params, tags = stage_parts(stage.name)
         yield Run(
-            key=classifier_key(cell, evaluate, arm, arch, budget, replicate, seed),
+            key=classifier_key(stage, evaluate, (arm, arch, budget, int(replicate), int(seed))),
             name=f"{arm} s{seed} r{replicate} {arch} {budget} {evaluate.profile}",  # lists show the beginning only
-            tags={"kind": "classifier", **_place(cell), "arm": arm, "seed": str(seed), "replicate": str(replicate),
-                  "cell_key": cell.key, **script_of(cell), **outputs_of(cell, evaluate),
-                  **(generator_of(checkout, cell) if uses_synthetic(arm) else {}),
-                  "mlflow.note.content": f"{ARMS[arm].question} ({ARMS[arm].length} updates)"},
-            params=_params(cell), metrics=values, inputs=_inputs(cell), origin=commits.tags(cell, evaluate),
-            curves=curves(cell.name, replicate).get((arm, seed), {}))
+            tags={**{name: value for name, value in tags.items() if name != "generator" or uses_synthetic(arm)},
+                  "kind": "classifier", "arm": arm, "arch": arch, "budget": budget, "replicate": str(replicate),
+                  "seed": str(seed), "stage_key": stage.key, **_outputs(stage, evaluate),
+                  "mlflow.note.content": f"{ARMS[arm].question} ({ARMS[arm].updates} updates)"},
+            params=params, metrics=dict(zip(map(metric_name, rows["metric"]), rows["value"].tolist(), strict=True)),
+            curves=curves(stage.name, budget, arch, replicate).get((arm, seed), {}),
+            inputs=_inputs(stage), origin=commits.tags(stage, evaluate))
 
 
-def classifier_key(cell: Cell, evaluate: Cell, arm: str, arch: str, budget: str, replicate: int, seed: int) -> str:
-    """The key of a classifier's run: of the cell that trained it and of the one that scored it."""
-    return digest([cell.key, evaluate.key, arm, arch, budget, replicate, seed])
-
-
-def trained_by(checkout: Checkout, profile: str, arm: str, arch: str, budget: str) -> Cell | None:
-    """The cell of dvc.lock that trained an arm."""
-    return checkout.of(ARMS[arm].stage, profile, budget, arch) if arm in ARMS else None
-
-
-def _loss_curves(checkout: Checkout, cell: Cell, replicate: int) -> dict[tuple[str, int], dict]:
-    """(arm, seed) -> the training loss of each stage against its updates."""
-    path = next((path for path in _files(checkout, cell) if path.parts[-2:] == (f"r{replicate}", "history.csv")), None)
+def _loss_curves(checkout: Checkout, stage: LockedStage, budget: str, arch: str, replicate: int
+                 ) -> dict[tuple[str, int], dict[str, Curve]]:
+    """Return by (arm, seed) the training loss of each stage of a training against its updates."""
+    folder = Paths(stage.profile).classifiers(stage.stage, budget, arch)
+    path = checkout.out(stage, folder / f"r{replicate}" / "history.csv")
     if path is None:
         return {}
-    table = records.read_table(path, records.CLASSIFIER_HISTORY)
-    curves: dict[tuple[str, int], dict] = {}
-    for arm, seed, stage in sorted(set(zip(*(table[name].tolist() for name in ("arm", "seed", "stage"))))):
-        rows = table.select((table["arm"] == arm) & (table["seed"] == seed) & (table["stage"] == stage))
-        curves.setdefault((arm, seed), {})[f"train_loss_stage_{stage}"] = thinned(rows["update"], rows["train_loss"])
+    curves: dict[tuple[str, int], dict[str, Curve]] = {}
+    history = records.read_table(path, records.CLASSIFIER_HISTORY)
+    for (arm, seed, part), rows in history.groupby(["arm", "seed", "stage"]):
+        curves.setdefault((arm, seed), {})[f"train_loss_stage_{part}"] = thinned(
+            rows["update"].to_numpy(), rows["train_loss"].to_numpy())
     return curves
 
 
-def thinned(steps: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
-    """At most CURVE_POINTS evenly chosen points, the first and the last among them."""
+def thinned(steps: np.ndarray, values: np.ndarray) -> Curve:
+    """Return at most CURVE_POINTS evenly chosen points, the first and the last among them."""
     chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), CURVE_POINTS)).round().astype(int))
-    return list(zip(steps[chosen].tolist(), values[chosen].tolist()))
+    return list(zip(steps[chosen].tolist(), values[chosen].tolist(), strict=True))
 
 
 def metric_name(name: str) -> str:
-    """What MLflow takes: its letters, no path that leads elsewhere, 250 characters. All else becomes `_` or is cut off,
-    and a digest of the whole keeps such names apart."""
+    """Return a name that MLflow takes: its letters, no path that leads elsewhere, 250 characters.
+
+    All else becomes `_` or is cut off, and a hash of the whole keeps such names apart.
+    """
     plain = re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
     if posixpath.normpath(plain) != plain or plain.startswith((".", "/")):
         plain = re.sub(r"/|^\.+", "_", plain)
@@ -161,36 +162,32 @@ def metric_name(name: str) -> str:
     return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _files(checkout: Checkout, cell: Cell) -> Iterator[Path]:
-    """The files of a cell's outs that are present and unchanged, in order."""
-    for out in sorted(cell.outs):
-        path = checkout.out(cell, out)
+def _files(checkout: Checkout, stage: LockedStage) -> Iterator[Path]:
+    """Yield the files of a stage's outputs that are present and unchanged, in order."""
+    for out in sorted(stage.outs):
+        path = checkout.out(stage, out)
         if path is not None:
             yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
 
 
-def _place(cell: Cell) -> dict[str, str]:
-    place = {"stage": cell.stage, "profile": cell.profile, "budget": cell.budget, "arch": cell.arch}
-    return {name: value for name, value in place.items() if value}
+def _tags(checkout: Checkout, stage: LockedStage) -> dict[str, str]:
+    """Return the tags of a stage: its place, its script, its outputs, and the md5 of the generator it rests on."""
+    script = next((word for word in stage.cmd.split() if word.endswith(".py")), stage.stage)
+    generators = sorted({md5 for maker in checkout.ancestors(stage) if maker.stage == "train_diffusion"
+                         for path, md5 in maker.outs.items() if inside(path, "artifacts/generator")})
+    return {"stage": stage.stage, "profile": stage.profile, "mlflow.source.name": script, "mlflow.source.type": "LOCAL",
+            **_outputs(stage), **({"generator": " ".join(generators)} if generators else {})}
 
 
-def _params(cell: Cell) -> dict[str, str]:
-    prefix = f"profiles.{cell.profile}."
-    return {metric_name(name.removeprefix(prefix)): str(value) for name, value in cell.params.items()}
+def _outputs(*stages: LockedStage) -> dict[str, str]:
+    """Return the tag `dvc_outputs`, by which a search for an md5 finds the run that wrote it."""
+    return {"dvc_outputs": "\n".join(f"{md5} {path}" for stage in stages for path, md5 in sorted(stage.outs.items()))}
 
 
-def _inputs(cell: Cell) -> dict[str, str]:
-    return {path: md5 for path, md5 in cell.deps.items()
-            if path.startswith("artifacts/") and not path.startswith("artifacts/code/")}
+def _params(checkout: Checkout, stage: LockedStage) -> dict[str, str]:
+    return {metric_name(name): str(value) for name, value in checkout.parameters(stage).items()}
 
 
-def _numbers(content, prefix: str = "") -> dict[str, float]:
-    """The numbers in nested mappings, by their dotted names; lists hold records, which are shown as files."""
-    found = {}
-    for key, value in content.items() if isinstance(content, dict) else ():
-        name = metric_name(f"{prefix}{key}")
-        if isinstance(value, dict):
-            found.update(_numbers(value, f"{name}."))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[name] = float(value)
-    return found
+def _inputs(stage: LockedStage) -> dict[str, str]:
+    return {path: md5 for path, md5 in stage.deps.items()
+            if inside(path, "artifacts") and not inside(path, "artifacts/protocol")}

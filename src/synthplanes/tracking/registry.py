@@ -1,34 +1,29 @@
-"""MLflow's model registry: a version per distinct weights, found again by md5, and named by aliases."""
+"""Register models with MLflow: one version per distinct weights, found again by md5 and named by an alias."""
 
-import json
 import tempfile
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
+from synthplanes import records
 from synthplanes.tracking.candidates import Candidate
 from synthplanes.tracking.projection import Run
 from synthplanes.tracking.store import Store
 
 MD5 = "md5"
-_CODE = {kind: Path(__file__).with_name(f"served_{kind}.py") for kind in ("classifier", "generator")}
-_REQUIRED = {"classifier": ("numpy", "pydantic", "safetensors", "timm", "torch"),
-             "generator": ("diffusers", "numpy", "pydantic", "safetensors", "torch")}
-_DESCRIPTION = {"classifier": "description", "generator": "sample"}
-_SAID = {
+_REQUIRED = ("diffusers", "joblib", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "timm", "torch")
+_PAGE = {
     "classifier": "Grey images, uint8 [N, H, W] at the size of the signature, to probabilities [N, classes] in the "
-                  "order of `classes` in description.json. "
-                  "`best`: of all arms but the controls the classifier with the highest balanced accuracy on "
-                  "validation images; test images had no say.",
+                  "order of `classes` in description.json. `best`: of all arms but the controls the classifier with "
+                  "the highest balanced accuracy on validation images; test images had no say.",
     "generator": "Class numbers, int64 [N], to synthetic grey images, uint8 [N, H, W]; the parameter `seed` is the "
-                 "root of all noise. "
-                 "`current`: the checkout's generator, of several the one with the lowest held-out loss.",
+                 "root of all noise. `current`: the generator of this checkout, of several the one with the lowest "
+                 "held-out loss.",
 }
-_FROM_RUN = ("stage", "cell_key", "generator", "dvc_outputs", "git_revision", "tracked_at", "dirty")  # tags
+_FROM_RUN = ("stage", "stage_key", "generator", "dvc_outputs", "git_revision", "tracked_at", "dirty")  # tags
 
 
 def register(store: Store, candidate: Candidate, run: Run) -> bool:
-    """Make the registry hold `candidate` under its alias; returns whether a new version was needed.
+    """Make the registry hold `candidate` under its alias; return whether a new version was needed.
 
     `run` is the run, already in the store, that shows how the model was made.
     """
@@ -39,9 +34,9 @@ def register(store: Store, candidate: Candidate, run: Run) -> bool:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        client.create_registered_model(name, description=_SAID[candidate.kind])
+        client.create_registered_model(name, description=_PAGE[candidate.kind])
         aliases = {}
-    known = [found for found in client.search_model_versions(f"name='{name}'") if found.tags.get(MD5) == candidate.md5]
+    known = [model for model in client.search_model_versions(f"name='{name}'") if model.tags.get(MD5) == candidate.md5]
     # The md5 is tagged by the very call that makes a version, so a version without it cannot be left behind.
     number = known[0].version if known else _new_version(store, candidate, run)
     if str(aliases.get(candidate.alias)) != str(number):
@@ -52,33 +47,25 @@ def register(store: Store, candidate: Candidate, run: Run) -> bool:
 def _new_version(store: Store, candidate: Candidate, run: Run) -> str:
     import mlflow
     from mlflow.models import ModelSignature
-    run_id = store.known[run.key].info.run_id
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # It asks for type hints, in whose place the signature stands.
-        warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
-        description = Path(folder) / f"{_DESCRIPTION[candidate.kind]}.json"
-        description.write_text(json.dumps(candidate.description, sort_keys=True, indent=2), encoding="utf-8")
-        model = Path(folder) / "model"
+    run_id, where = store.known[run.key].info.run_id, f"model/{candidate.name}"
+    with tempfile.TemporaryDirectory() as folder:
+        description, model = Path(folder) / "description.json", Path(folder) / "model"
+        records.write_json(description, candidate.description)
         mlflow.pyfunc.save_model(
-            path=str(model), python_model=str(_CODE[candidate.kind]),
-            artifacts={_DESCRIPTION[candidate.kind]: str(description),
-                       **{name: str(path) for name, path in candidate.files.items()}},
+            path=str(model), python_model=str(Path(__file__).with_name(f"served_{candidate.kind}.py")),
+            artifacts={name: str(path) for name, path in {"description": description, **candidate.files}.items()},
             # The example is compared with the signature and kept as JSON; nothing is predicted.
             signature=ModelSignature(*_signature(candidate)), input_example=_example(candidate),
-            pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED[candidate.kind]])
-        where = f"model/{candidate.name}"
+            pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED])
         store.client.log_artifacts(run_id, str(model), where)
-    tags = {**run.tags, **run.origin}
-    source = f"{store.client.get_run(run_id).info.artifact_uri}/{where}"
-    made = store.client.create_model_version(candidate.name, source=source, run_id=run_id,
-                                             description=_SAID[candidate.kind], tags={
-                                                 **{name: tags[name] for name in _FROM_RUN if name in tags},
-                                                 **candidate.tags, MD5: candidate.md5})
-    return made.version
+    tags = {name: value for name, value in {**run.tags, **run.origin}.items() if name in _FROM_RUN}
+    return store.client.create_model_version(
+        candidate.name, source=f"{store.client.get_run(run_id).info.artifact_uri}/{where}", run_id=run_id,
+        description=_PAGE[candidate.kind], tags={**tags, **candidate.tags, MD5: candidate.md5}).version
 
 
 def _signature(candidate: Candidate) -> tuple:
-    """(inputs, outputs, parameters) of the model."""
+    """Return (inputs, outputs, parameters) of the model."""
     import numpy as np
     from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     images = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1))])
@@ -91,7 +78,7 @@ def _signature(candidate: Candidate) -> tuple:
 
 
 def _example(candidate: Candidate):
-    """The smallest input that the model answers: one black image, or the first class under the seed 0."""
+    """Return the smallest input that the model answers: one black image, or the first class under the seed 0."""
     import numpy as np
     if candidate.kind == "generator":
         return np.zeros(1, np.int64), {"seed": 0}

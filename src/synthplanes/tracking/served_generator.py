@@ -1,10 +1,9 @@
-"""A generator as MLflow serves it ("models from code"): no pickle, weights as safetensors.
+"""Serve a generator with MLflow ("models from code"): no pickle, weights as safetensors.
 
-MLflow copies this file beside the weights and runs it when the model is loaded; `set_model` at its end is that
-protocol's one required act. Nothing in this project imports it.
+MLflow copies this file beside the weights and runs it when the model is loaded; that protocol asks for `set_model` at
+its end. Nothing in this project imports it.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,37 +14,38 @@ from mlflow.pyfunc import PythonModel
 from synthplanes import records, seeds
 from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
 from synthplanes.diffusion.guide import read_guide
-from synthplanes.diffusion.sampling import draw
+from synthplanes.diffusion.sampling import Sampler
 from synthplanes.protocol.config import Sample
 
 
 class ServedGenerator(PythonModel):
-    """Class numbers int64 [N] -> synthetic images uint8 [N, H, W]; the parameter `seed` is the root of all noise.
+    """Map class numbers, int64 [N], to synthetic images, uint8 [N, H, W].
 
-    Served images begin at noise: the images that the profile may begin at are not part of the model.
+    The parameter `seed` is the root of all noise.
     """
 
     def load_context(self, context):
-        sample = json.loads(Path(context.artifacts["sample"]).read_text(encoding="utf-8"))
-        self.sample = Sample.model_validate(sample | {"plan": {}, "start": "noise"})
+        """Read the denoiser, its guide where the sampling needs one, and the sampling's parameters."""
+        parameters = Sample.model_validate_json(Path(context.artifacts["description"]).read_text(encoding="utf-8"))
         folder = Path(context.artifacts["denoiser"])
-        self.denoiser, self.guide = read_denoiser(folder), None
-        if self.sample.guidance == "classifier":
-            self.guide = read_guide(Path(context.artifacts["guide"]))
-        elif self.sample.guidance == "auto":
-            self.guide = read_early_average(folder)
+        guide = None
+        if parameters.guidance == "classifier":
+            guide = read_guide(Path(context.artifacts["guide"]))
+        elif parameters.guidance == "auto":
+            guide = read_early_average(folder)
+        self.sampler = Sampler(read_denoiser(folder), guide, parameters, torch.device("cpu"))
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: np.ndarray, params=None):
+        """Return one image per class number; raises `ValueError` for a number that no class has."""
         numbers = np.asarray(model_input).reshape(-1).tolist()
-        seed = int((params or {}).get("seed", 0))
-        classes = self.denoiser.configuration.classes
+        seed, classes = int((params or {}).get("seed", 0)), self.sampler.denoiser.configuration.classes
         wrong = [number for number in numbers if not 0 <= number < len(classes)]
         if wrong:
             raise ValueError(f"{wrong[0]} is no class number: give 0 to {len(classes) - 1} for {', '.join(classes)}")
-        index = records.Table.of_rows(records.SYNTHETIC, (
-            dict(image_id=f"served-{position}", label=classes[number], scanner="", budget="", replicate=0, source="",
-                 seed=seeds.derive(seed, "served noise", position)) for position, number in enumerate(numbers)))
-        return draw(self.denoiser, self.guide, index, self.sample, torch.device("cpu"))[0]
+        index = records.SYNTHETIC.frame(
+            dict(image_id=f"served-{position}", label=classes[number], scanner="", budget="", replicate=0,
+                 seed=seeds.derive(seed, "served noise", position)) for position, number in enumerate(numbers))
+        return self.sampler.draw(index).images
 
 
 set_model(ServedGenerator())

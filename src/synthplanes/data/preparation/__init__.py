@@ -1,1 +1,1 @@
-"""From a source to packed images: guards, duplicates, splits, folds."""
+"""Prepare a source: guards, duplicates, splits and folds by patient, packed images."""

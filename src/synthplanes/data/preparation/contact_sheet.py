@@ -1,4 +1,4 @@
-"""A contact sheet: a few frames of every class at one glance, as a PNG."""
+"""Draw a contact sheet: a few frames of every class at one glance, as a PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,18 +8,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synthplanes import records
 
-_GAP = 2  # pixels
+_GAP = 2              # pixels
 _CAPTION_HEIGHT = 14  # pixels
-_LEAST_FRAME = 64  # pixels; smaller frames are enlarged by whole pixels
+_MIN_FRAME = 64       # pixels; smaller frames are enlarged by a whole factor
 
 
 def write_contact_sheet(path: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
                         columns: int = 8) -> None:
-    """Write one row of frames per class, evenly spread over the frames of that class.
+    """Write a row of frames for each class, evenly spread over the frames of that class.
 
     `images` are uint8 [N, H, W], `labels` str [N]. A class without frames keeps its (empty) row.
     """
-    scale = max(1, -(-_LEAST_FRAME // images.shape[2]))
+    scale = max(1, -(-_MIN_FRAME // images.shape[2]))
     height, width = images.shape[1] * scale, images.shape[2] * scale
     row_height = _CAPTION_HEIGHT + height + _GAP
     sheet = Image.new("L", (columns * (width + _GAP) + _GAP, len(classes) * row_height + _GAP), 40)

@@ -1,242 +1,210 @@
-"""What may be wrong with a set of images, and what is done about it by declared policy.
+"""Check a set of images, and do about each finding what its declared policy says.
 
-Findings that stop are errors of the data under the policies; the others are facts that the report shows.
+A policy is `error` (stop), `drop_from_train` (take images out of training, never out of test) or `keep` (report only);
+`missing` is `error` or `use_what_is_there` (leave out files that are missing, damaged or empty). Findings that stop are
+errors of the data under its policies; the others are facts that the report shows.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from synthplanes import records
 from synthplanes.data.preparation import duplicates
 from synthplanes.data.preparation.scanning import Scan
-from synthplanes.errors import UserError
+from synthplanes.data.sources.opening import Source
+from synthplanes.protocol.config import Guards
 
-# Of two rows on different roles the one of the lower rank stays: a test set is never changed by a guard.
+# Of two rows on different roles that of the lower rank stays: no guard ever changes a test set.
 ROLE_RANK = {"test": 0, "train": 1, "fresh": 2}
-_POLICIES = ("error", "drop_from_train", "keep")
-
-
-@dataclass(frozen=True)
-class Policies:
-    """What the guards do: `drop_from_train` takes images out of training, never of test; `keep` reports."""
-
-    missing: str = "error"  # or use_what_is_there: leave out files that are missing, damaged or empty
-    exact_across_roles: str = "drop_from_train"
-    exact_within_role: str = "drop_from_train"
-    near_across_roles: str = "drop_from_train"
-    # Between different patients only: frames of one patient are alike by nature, and are merely counted.
-    near_within_role: str = "keep"
-    near_distance_bits: int = duplicates.HAMMING_DISTANCE
-    patient_on_two_roles: str = "error"
-
-    def __post_init__(self):
-        for policy in fields(self):
-            words = ("error", "use_what_is_there") if policy.name == "missing" else _POLICIES
-            if policy.type is str and getattr(self, policy.name) not in words:
-                raise UserError(f"policy '{policy.name}' is '{getattr(self, policy.name)}': choose one of "
-                                f"{', '.join(words)}.")
+# The kinds of duplicates that have a policy, in the order in which they are treated. Nearly identical frames of one
+# patient are natural and have none.
+DUPLICATES = {
+    "exact_across_roles": "identical images on two roles",
+    "near_across_roles": "nearly identical images on two roles",
+    "exact_within_role": "identical images on one role",
+    "near_within_role": "nearly identical images of two patients on one role",
+}
 
 
 @dataclass(frozen=True)
 class Finding:
+    """A fault or a fact of the data; `stops` says whether it is an error under the policies."""
+
     kind: str
     stops: bool
     sentence: str
 
 
 @dataclass
-class Judgement:
-    """The outcome for every row of a source's table."""
+class GuardResult:
+    """What the guards decided for every row of a source's table."""
 
-    keep: np.ndarray  # bool [N]
-    patient_id: np.ndarray  # str [N], linked patients under the number that comes first in the table
-    findings: list[Finding]
-    dropped: dict[str, list[int]]  # reason: rows; no row is dropped twice
-    pairs: dict[str, np.ndarray]  # kind: integer [M, 2], every pair found, whatever its policy
+    keep: np.ndarray                # bool [N]
+    patient_id: np.ndarray          # str [N], linked patients under the number that comes first in the table
+    pairs: dict[str, np.ndarray]    # kind: integer [M, 2], every pair of duplicates, whatever its policy
+    findings: list[Finding] = field(default_factory=list)
+    dropped: dict[str, list[int]] = field(default_factory=dict)  # reason: rows; no row is dropped twice
+
+    def drop(self, reason: str, rows: Iterable[int]) -> None:
+        """Take rows out, those that are still in."""
+        for row in map(int, rows):
+            if self.keep[row]:
+                self.keep[row] = False
+                self.dropped.setdefault(reason, []).append(row)
 
 
-def check_table(table: records.Table, classes: Iterable[str], missing: np.ndarray,
-                policies: Policies) -> list[Finding]:
-    """The guards that need no pixel; `missing` are the rows without a file."""
-    findings = []
-    ids, counts = np.unique(table["image_id"], return_counts=True)
-    if (counts > 1).any():
+def check_table(source: Source, missing: np.ndarray, guards: Guards) -> list[Finding]:
+    """Apply the guards that need no pixel; `missing` are the rows without a file, integer."""
+    table, findings = source.table, []
+    if (repeated := table["image_id"][table["image_id"].duplicated(keep=False)]).size:
         findings.append(Finding(
             "image_id", True,
-            f"{_number((counts > 1).sum(), 'image')} stand in the table more than once, first "
-            f"{ids[counts > 1][0]}: remove the surplus rows."))
-    unknown = ~np.isin(table["label"], list(classes))
-    if unknown.any():
-        first = np.flatnonzero(unknown)[0]
+            f"{_number(repeated.nunique(), 'image')} stand in the table more than once, first "
+            f"{repeated.min()}: remove the surplus rows."))
+    if len(unknown := table[~table["label"].isin(source.classes)]):
+        first = unknown.iloc[0]
         findings.append(Finding(
             "unknown_class", True,
-            f"{_number(unknown.sum(), 'image')} have an unknown class, first {table['image_id'][first]} with "
-            f"'{table['label'][first]}': use one of {', '.join(classes)}."))
-    stray = ~np.isin(table["role"], list(ROLE_RANK))
-    if stray.any():
-        first = np.flatnonzero(stray)[0]
+            f"{_number(len(unknown), 'image')} have an unknown class, first {first['image_id']} with "
+            f"'{first['label']}': use one of {', '.join(source.classes)}."))
+    if len(unknown := table[~table["role"].isin(ROLE_RANK)]):
+        first = unknown.iloc[0]
         findings.append(Finding(
             "unknown_role", True,
-            f"{_number(stray.sum(), 'image')} have no known role, first {table['image_id'][first]} with "
-            f"'{table['role'][first]}': use train or test."))
-    elif (rows := _outranked(table["patient_id"], table["role"], np.ones(len(table), dtype=bool))).size:
-        patients = np.unique(table["patient_id"][rows])
+            f"{_number(len(unknown), 'image')} have no known role, first {first['image_id']} with "
+            f"'{first['role']}': use train or test."))
+    elif len(rows := _outranked(table["patient_id"], table["role"])):
+        patients = np.unique(table["patient_id"].iloc[rows])
         findings.append(Finding(
-            "patient_on_two_roles", policies.patient_on_two_roles == "error",
+            "patient_on_two_roles", guards.patient_on_two_roles == "error",
             f"{_number(len(patients), 'patient')} stand on two roles with "
             f"{_number(len(rows), 'training image')}, first {patients[0]}: repair the roles, or set "
             "patient_on_two_roles to drop_from_train."))
     if len(missing):
         findings.append(Finding(
-            "missing", policies.missing == "error",
+            "missing", guards.missing == "error",
             f"{len(missing):,} of {len(table):,} images of the table have no file, first "
-            f"{table['file'][missing[0]]}: fetch the complete set, or set missing to use_what_is_there."))
+            f"{table['file'].iloc[missing[0]]}: fetch the complete set, or set missing to use_what_is_there."))
     return findings
 
 
-def judge(table: records.Table, classes: Iterable[str], scan: Scan, policies: Policies,
-          roles: Iterable[str] = ("train", "test")) -> Judgement:
-    """All guards, on a table that `check_table` let pass: which rows stay, who is one person, and why.
+def apply_guards(source: Source, scan: Scan, guards: Guards, roles: Iterable[str] = ("train", "test")) -> GuardResult:
+    """Apply all guards to a scanned source: which rows stay, which patient numbers are one person, and why.
 
     `roles` are those that must hold every class.
     """
-    role, patient = table["role"], table["patient_id"]
-    pairs = _find_pairs(table, scan, policies.near_distance_bits)
-    outcome = Judgement(np.ones(len(table), dtype=bool), patient, [], {}, pairs)
-    outcome.findings += check_table(table, classes, np.flatnonzero(scan.missing), policies)
-    _drop(outcome, "missing", np.flatnonzero(scan.missing))
+    table = source.table
+    missing = np.flatnonzero(scan.missing)
+    result = GuardResult(np.ones(len(table), dtype=bool), table["patient_id"].to_numpy(),
+                         _find_pairs(table, scan, guards.near_distance_bits), check_table(source, missing, guards))
+    result.drop("missing", missing)
     if scan.unreadable:
-        outcome.findings.append(Finding(
-            "unreadable", policies.missing == "error",
+        result.findings.append(Finding(
+            "unreadable", guards.missing == "error",
             f"{_number(len(scan.unreadable), 'image file')} cannot be used, first: "
             f"{next(iter(scan.unreadable.values()))}"))
-        _drop(outcome, "unreadable", list(scan.unreadable))
-    if policies.patient_on_two_roles == "drop_from_train":
-        _drop(outcome, "patient_on_two_roles", _outranked(patient, role, outcome.keep))
-    for kind in ("exact_across_roles", "near_across_roles", "exact_within_role", "near_within_role"):
-        _apply_to_pairs(outcome, table, kind, getattr(policies, kind))
-    _link_patients(outcome, table, policies.exact_across_roles)
-    _check_classes(outcome, table, classes, policies, roles)
-    return outcome
+        result.drop("unreadable", scan.unreadable)
+    if guards.patient_on_two_roles == "drop_from_train":
+        result.drop("patient_on_two_roles", _outranked(table["patient_id"], table["role"], result.keep))
+    policies = guards.model_dump()
+    for kind in DUPLICATES:
+        _treat_duplicates(result, table, kind, policies[kind])
+    _link_patients(result, table, guards.exact_across_roles)
+    _check_classes(result, source, complete=guards.missing == "error", roles=roles)
+    return result
 
 
-def _find_pairs(table: records.Table, scan: Scan, near_distance_bits: int) -> dict[str, np.ndarray]:
-    """Every pair of equal or nearly equal images by kind, the row that outranks the other first."""
-    rank = np.array([ROLE_RANK.get(role, len(ROLE_RANK)) for role in table["role"].tolist()])
+def _find_pairs(table: pd.DataFrame, scan: Scan, near_distance_bits: int) -> dict[str, np.ndarray]:
+    """Return every pair of equal or nearly equal images by kind, the row that outranks the other first."""
+    rank, patient = _rank(table["role"]).to_numpy(), table["patient_id"].to_numpy()
     usable = np.flatnonzero(scan.usable)
-    exact = duplicates.exact_pairs(scan.digests)
+    exact = duplicates.exact_pairs(scan.sha256)
     near = usable[duplicates.near_pairs(scan.hashes[usable], scan.thumbnails[usable], near_distance_bits)]
-    near = near[scan.digests[near[:, 0]] != scan.digests[near[:, 1]]]
-    pairs = {}
-    for name, found in (("exact", exact), ("near", near)):
-        found = np.where((rank[found[:, 0]] > rank[found[:, 1]])[:, None], found[:, ::-1], found)
-        across = rank[found[:, 0]] != rank[found[:, 1]]
-        same_patient = table["patient_id"][found[:, 0]] == table["patient_id"][found[:, 1]]
-        pairs[f"{name}_across_roles"] = found[across]
-        pairs[f"{name}_within_role"] = found[~across & ~same_patient] if name == "near" else found[~across]
-        if name == "near":
-            pairs["near_within_patient"] = found[~across & same_patient]
-    return pairs
+    near = near[scan.sha256[near[:, 0]] != scan.sha256[near[:, 1]]]
+    exact, near = (np.where((rank[pairs[:, 0]] > rank[pairs[:, 1]])[:, None], pairs[:, ::-1], pairs)
+                   for pairs in (exact, near))
+    exact_across, near_across = (rank[pairs[:, 0]] != rank[pairs[:, 1]] for pairs in (exact, near))
+    same_patient = patient[near[:, 0]] == patient[near[:, 1]]
+    return {"exact_across_roles": exact[exact_across], "exact_within_role": exact[~exact_across],
+            "near_across_roles": near[near_across], "near_within_role": near[~near_across & ~same_patient],
+            "near_within_patient": near[~near_across & same_patient]}
 
 
-def _apply_to_pairs(outcome: Judgement, table: records.Table, kind: str, policy: str) -> None:
-    pairs = outcome.pairs[kind]
+def _treat_duplicates(result: GuardResult, table: pd.DataFrame, kind: str, policy: str) -> None:
+    pairs = result.pairs[kind]
     if not len(pairs):
         return
-    first = " and ".join(table["image_id"][pairs[0]])
-    unlike = int((table["label"][pairs[:, 0]] != table["label"][pairs[:, 1]]).sum())
-    outcome.findings.append(Finding(
+    label, role = table["label"].to_numpy(), table["role"].to_numpy()
+    first = " and ".join(table["image_id"].iloc[pairs[0]])
+    unlike = int((label[pairs[:, 0]] != label[pairs[:, 1]]).sum())
+    result.findings.append(Finding(
         kind, policy == "error",
-        f"{_number(len(pairs), 'pair')} of {_KIND_WORDS[kind]} ({unlike} with unlike labels), first {first}: "
+        f"{_number(len(pairs), 'pair')} of {DUPLICATES[kind]} ({unlike} with unlike labels), first {first}: "
         f"policy {kind} is {policy}."))
     if policy == "drop_from_train":
-        # A row goes only if the one that it repeats stays, or has gone itself because of a test image.
-        for one, other in pairs.tolist():
-            if table["role"][other] != "test" and (outcome.keep[one] or kind.endswith("across_roles")):
-                _drop(outcome, kind, [other])
+        # A row goes only if the row that it repeats stays, or has gone itself because of a test image.
+        for original, repeat in pairs.tolist():
+            if role[repeat] != "test" and (result.keep[original] or kind.endswith("across_roles")):
+                result.drop(kind, [repeat])
 
 
-def _link_patients(outcome: Judgement, table: records.Table, policy: str) -> None:
-    """Two patient numbers that share an exact image are one person, and become one patient (unless `keep`).
+def _link_patients(result: GuardResult, table: pd.DataFrame, policy: str) -> None:
+    """Make one patient of the patient numbers that share an exact image, for they are one person (unless `keep`).
 
     Where that person is on two roles, the other training images of that person are dropped too.
     """
-    first_of = {}
-    for row, patient in enumerate(table["patient_id"].tolist()):
-        first_of.setdefault(patient, row)
-    leader = {patient: patient for patient in first_of}
-
-    def lead(patient: str) -> str:
-        while leader[patient] != patient:
-            patient = leader[patient]
-        return patient
-
-    same_image = [outcome.pairs["exact_across_roles"], outcome.pairs["exact_within_role"]]
-    for one, other in np.concatenate(same_image).tolist():
-        ends = sorted({lead(str(table["patient_id"][row])) for row in (one, other)}, key=first_of.get)
-        leader[ends[-1]] = ends[0]
-    merged = np.array([lead(patient) for patient in table["patient_id"].tolist()], dtype=np.str_)
-    persons = np.unique(merged[merged != table["patient_id"]])
-    if not len(persons):
+    number, patients = pd.factorize(table["patient_id"])  # numbered as they come in the table
+    links = number[np.concatenate([result.pairs["exact_across_roles"], result.pairs["exact_within_role"]])]
+    graph = coo_array((np.ones(len(links)), links.T), (len(patients), len(patients)))
+    _, person = connected_components(graph, directed=False)
+    _, first = np.unique(person, return_index=True)
+    linked = patients.to_numpy()[first[person[number]]]
+    changed = linked != table["patient_id"].to_numpy()
+    if not changed.any():
         return
-    rows = _outranked(merged, table["role"], outcome.keep)
-    numbers = np.unique(table["patient_id"][np.isin(merged, persons)])
-    outcome.findings.append(Finding(
+    persons = np.unique(linked[changed])
+    rows = _outranked(linked, table["role"], result.keep)
+    numbers = np.unique(table["patient_id"][np.isin(linked, persons)])
+    result.findings.append(Finding(
         "linked_patients", False,
         f"{_number(len(numbers), 'patient number')} share identical images and stand for "
         f"{_number(len(persons), 'person')} ({numbers[0]} is one of them); besides duplicates "
         f"{_number(len(rows), 'training image')} belong to persons of the test set: policy "
         f"exact_across_roles is {policy}."))
     if policy != "keep":
-        outcome.patient_id = merged
+        result.patient_id = linked
     if policy == "drop_from_train":
-        _drop(outcome, "linked_patients", rows)
+        result.drop("linked_patients", rows)
 
 
-def _check_classes(outcome: Judgement, table: records.Table, classes: Iterable[str],
-                   policies: Policies, roles: Iterable[str]) -> None:
-    complete = policies.missing == "error"
+def _check_classes(result: GuardResult, source: Source, complete: bool, roles: Iterable[str]) -> None:
     for role in roles:
-        present = table["label"][outcome.keep & (table["role"] == role)]
-        absent = [label for label in classes if label not in present]
-        if not len(present):
-            finding = Finding("absent_classes", complete or role == "train",
-                              f"no image is left with the role {role}: complete the images or repair the "
-                              "roles.")
+        present = set(source.table["label"][result.keep & (source.table["role"] == role)])
+        absent = [label for label in source.classes if label not in present]
+        if not present:
+            result.findings.append(Finding(
+                "absent_classes", complete or role == "train",
+                f"no image is left with the role {role}: complete the images or repair the roles."))
         elif absent:
-            finding = Finding("absent_classes", complete,
-                              f"no image with the role {role} is left of {', '.join(absent)}: complete the "
-                              "images or repair the table.")
-        else:
-            continue
-        outcome.findings.append(finding)
+            result.findings.append(Finding(
+                "absent_classes", complete,
+                f"no image with the role {role} is left of {', '.join(absent)}: complete the images or repair the "
+                "table."))
 
 
-def _outranked(patient: np.ndarray, role: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """The kept rows (integer) of patients who also have rows of a role that outranks this row's."""
-    rank = np.array([ROLE_RANK.get(name, len(ROLE_RANK)) for name in role.tolist()])
-    _, number = np.unique(patient, return_inverse=True)
-    best = np.full(number.max(initial=-1) + 1, len(ROLE_RANK) + 1)
-    np.minimum.at(best, number, rank)
-    return np.flatnonzero(keep & (rank > best[number]))
+def _rank(role: pd.Series) -> pd.Series:
+    return role.map(ROLE_RANK).fillna(len(ROLE_RANK))
 
 
-def _drop(outcome: Judgement, reason: str, rows: Iterable[int]) -> None:
-    for row in (int(row) for row in rows):
-        if outcome.keep[row]:
-            outcome.keep[row] = False
-            outcome.dropped.setdefault(reason, []).append(row)
+def _outranked(patient: Sequence | pd.Series, role: pd.Series, keep: np.ndarray | bool = True) -> np.ndarray:
+    """Return the kept rows (integer) of patients who also have rows of a role that outranks this row's."""
+    rank = _rank(role)
+    return np.flatnonzero(keep & (rank > rank.groupby(np.asarray(patient)).transform("min")))
 
 
 def _number(count: int, noun: str) -> str:
-    return f"{int(count):,} {noun}{'' if count == 1 else 's'}"
-
-
-_KIND_WORDS = {
-    "exact_across_roles": "identical images on two roles",
-    "exact_within_role": "identical images on one role",
-    "near_across_roles": "nearly identical images on two roles",
-    "near_within_role": "nearly identical images of two patients on one role",
-}
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,107 +1,96 @@
-"""Who learns from what: nested budgets of patients, and each budget's own validation cut.
+"""Draw nested budgets of patients, and each budget's own validation cut.
 
-Everything is drawn by patient, never by image: nearly every test image of a random image split shares its
-patient with training. In cross-validation every patient is tested by one replicate and teaches the others.
+Everything is drawn by patient, never by image: nearly every test image of a random image split shares its patient with
+training. In cross-validation every patient is tested by one replicate and trains the others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from synthplanes import records, seeds
 from synthplanes.errors import UserError
+from synthplanes.protocol.profiles import Profile
 
-_CUTS = 32
+_CUTS = 32  # random cuts, of which the best is taken
 
 
 @dataclass(frozen=True)
 class Holdings:
     """How many images of which class each patient has."""
 
-    patients: np.ndarray  # str [P], sorted
-    labels: np.ndarray  # str [K], sorted
-    images: np.ndarray  # integer [P, K]
+    patients: np.ndarray    # str [P], sorted
+    labels: np.ndarray      # str [K], sorted
+    images: np.ndarray      # int64 [P, K]
 
     @classmethod
-    def of(cls, table: records.Table) -> "Holdings":
-        """The holdings of any table with the columns patient_id and label."""
-        patients, patient = np.unique(table["patient_id"], return_inverse=True)
-        labels, label = np.unique(table["label"], return_inverse=True)
-        images = np.zeros((len(patients), len(labels)), dtype=np.int64)
-        np.add.at(images, (patient, label), 1)
-        return cls(patients, labels, images)
+    def of(cls, table: pd.DataFrame) -> "Holdings":
+        """Count any table with the columns patient_id and label."""
+        counts = table.groupby(["patient_id", "label"]).size().unstack(fill_value=0)
+        return cls(counts.index.to_numpy(), counts.columns.to_numpy(), counts.to_numpy())
 
     @property
     def holds(self) -> np.ndarray:
-        """bool [P, K]"""
+        """Whether a patient has images of a class, bool [P, K]."""
         return self.images > 0
 
 
-def budget_splits(index: records.Table, fractions: Mapping[str, float], validation_fraction: float,
-                  replicates: int, root_seed: int, tested: Sequence[np.ndarray] = ()) -> records.Table:
-    """The training and validation images of every budget and replicate (records.SPLITS).
+def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.ndarray] = ()) -> pd.DataFrame:
+    """Draw the training and validation images of every budget and replicate (`records.SPLITS`).
 
-    `index` lists the development images. A budget is a fraction (0..1] of its patients. Per replicate the
-    patients are put in one random order, of which each budget is a prefix: so budgets are nested. Only if a
-    class would have fewer than two patients in the smallest budget are the next patients in that order who
-    hold it drawn to the front (the rarest class first); the order is otherwise untouched. From each budget's
-    own patients `validation_fraction` are cut for validation (see `cut`). Replicates are drawn independently.
-    With `tested` (patients str [n] of every replicate, see folds.py) those are the replicate's test patients, and
-    its budgets are fractions of the others.
+    `index` lists the development images. A budget is a fraction (0..1] of its patients. Per replicate the patients are
+    put in one random order, of which each budget is a prefix: so budgets are nested. Only if a class would have fewer
+    than two patients in the smallest budget are the next patients in that order who hold it drawn to the front (the
+    rarest class first); the order is otherwise untouched. From each budget's own patients `prepare.validation_fraction`
+    are cut for validation (see `cut`). Replicates are drawn independently. With `tested` (patients str [n] of every
+    replicate, see folds.py) those are the replicate's test patients, and its budgets are fractions of the others.
 
-    A class with fewer than two patients, or a budget too small to hold two patients of each, raises
-    `UserError`.
+    A class with fewer than two patients, or a budget too small to hold two patients of each, raises `UserError`.
     """
-    for name, fraction in fractions.items():
-        if not 0 < fraction <= 1:
-            raise UserError(f"budget '{name}' is {fraction} of the training patients: give a fraction in (0, "
-                            "1].")
-    if not 0 < validation_fraction < 1:
-        raise UserError(f"the validation fraction is {validation_fraction}: give a number between 0 and 1.")
-    whole, rows = index, []
-    for replicate in range(replicates):
-        out = np.isin(whole["patient_id"], tested[replicate]) if tested else np.zeros(len(whole), dtype=bool)
-        index = whole.select(~out)
-        holdings = Holdings.of(index)
-        require_two_patients(holdings, "the development set" + (f" without fold {replicate}" if tested else ""))
-        order = _patient_order(holdings, min(fractions.values()),
+    root_seed, parts = profile.replication.root_seed, []
+
+    def add(rows: pd.DataFrame, budget: str, replicate: int, role: str | np.ndarray) -> None:
+        parts.append(rows[["image_id"]].assign(budget=budget, replicate=replicate, role=role))
+
+    for replicate in range(profile.replication.generators):
+        in_test = index["patient_id"].isin(tested[replicate] if tested else [])
+        rest = index[~in_test]
+        holdings = Holdings.of(rest)
+        check_two_patients(holdings, "the development set" + (f" without fold {replicate}" if tested else ""))
+        order = _patient_order(holdings, min(profile.budgets.values()),
                                seeds.generator(root_seed, "budget", replicate))
-        for name, fraction in fractions.items():
-            members = order[:_budget_size(fraction, len(order))]
-            held_out = cut(holdings, members, validation_fraction,
-                           seeds.generator(root_seed, "validation", name, replicate))
-            chosen = np.isin(index["patient_id"], holdings.patients[members])
-            validation = np.isin(index["patient_id"], holdings.patients[held_out])
-            role = np.where(validation, "validation", "train")
-            rows += [dict(budget=name, replicate=replicate, image_id=image_id, role=side)
-                     for image_id, side in zip(index["image_id"][chosen].tolist(), role[chosen].tolist())]
-            rows += [dict(budget=name, replicate=replicate, image_id=image_id, role="test")
-                     for image_id in whole["image_id"][out].tolist()]
-    return records.Table.of_rows(records.SPLITS, rows)
+        for budget in profile.budgets_by_size():
+            members = order[:_budget_size(profile.budgets[budget], len(order))]
+            held_out = cut(holdings, members, profile.prepare.validation_fraction,
+                           seeds.generator(root_seed, "validation", budget, replicate))
+            chosen = rest[rest["patient_id"].isin(holdings.patients[members])]
+            validation = chosen["patient_id"].isin(holdings.patients[held_out])
+            add(chosen, budget, replicate, np.where(validation, "validation", "train"))
+            add(index[in_test], budget, replicate, "test")
+    return records.SPLITS.typed(pd.concat(parts))
 
 
-def require_two_patients(holdings: Holdings, where: str) -> None:
-    """Refuse a class that cannot stand on two sides."""
-    for label, count in zip(holdings.labels.tolist(), holdings.holds.sum(axis=0).tolist()):
+def check_two_patients(holdings: Holdings, where: str) -> None:
+    """Raise `UserError` for a class of a single patient, which cannot stand on two sides."""
+    for label, count in zip(holdings.labels.tolist(), holdings.holds.sum(axis=0).tolist(), strict=True):
         if count < 2:
             raise UserError(f"class '{label}' has images of a single patient in {where}: add patients or "
                             "leave the class out.")
 
 
-def cut(holdings: Holdings, members: np.ndarray, fraction: float,
-        generator: np.random.Generator) -> np.ndarray:
-    """The patients (integer, ascending) cut from `members`: about `fraction` of them, at least one.
+def cut(holdings: Holdings, members: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Cut about `fraction` of the patients `members` (integer), at least one, and return them in ascending order.
 
-    Of several random cuts the one is returned that has most classes on both sides and, among those, holds
-    nearest to `fraction` of each class's images: patients have 1 to 88 images, so a plain draw of few
-    patients can take most of a class. No class ever loses its last remaining patient; to serve a class, more
-    than `fraction` may be cut.
+    Of several random cuts the one is returned that has most classes on both sides and, among those, comes nearest to
+    `fraction` of each class's images: patients have 1 to 88 images, so a plain draw of few patients can take most of a
+    class. No class ever loses its last remaining patient; to serve a class, more than `fraction` may be cut.
     """
     size = max(1, round(fraction * len(members)))
     total = holdings.images[members].sum(axis=0)
     present = total > 0
-    cuts = [_try_cut(holdings.holds, generator.permutation(members), size) for _ in range(_CUTS)]
+    cuts = [_try_cut(holdings.holds, rng.permutation(members), size) for _ in range(_CUTS)]
 
     def fault(taken: np.ndarray) -> tuple[int, float]:
         share = holdings.images[taken].sum(axis=0)[present] / total[present]
@@ -115,7 +104,7 @@ def cut(holdings: Holdings, members: np.ndarray, fraction: float,
 
 
 def _try_cut(holds: np.ndarray, order: np.ndarray, size: int) -> np.ndarray:
-    """One greedy cut along `order`: first a patient per class (rarest first), then up to `size` patients."""
+    """Cut greedily along `order`: first a patient per class (rarest first), then up to `size` patients."""
     remaining = holds[order].sum(axis=0)  # patients per class that stay
     taken: list[int] = []
 
@@ -145,9 +134,9 @@ def _budget_size(fraction: float, patients: int) -> int:
     return max(1, round(fraction * patients))
 
 
-def _patient_order(holdings: Holdings, smallest: float, generator: np.random.Generator) -> np.ndarray:
-    """All patients in random order, with two patients of every class among the smallest budget's."""
-    rest = generator.permutation(len(holdings.patients)).tolist()
+def _patient_order(holdings: Holdings, smallest: float, rng: np.random.Generator) -> np.ndarray:
+    """Return all patients in random order, with two patients of every class among the smallest budget's."""
+    rest = rng.permutation(len(holdings.patients)).tolist()
     size = _budget_size(smallest, len(rest))
     holds = holdings.holds
     rarest_first = np.argsort(holds.sum(axis=0), kind="stable")
@@ -160,8 +149,7 @@ def _patient_order(holdings: Holdings, smallest: float, generator: np.random.Gen
         if len(front) >= size:
             raise UserError(f"the smallest budget is {size} patients, too few to hold two patients of class "
                             f"'{holdings.labels[lacking[0]]}' and of every other class: raise its fraction.")
-        # Those in the front stay; the next holder further back moves up and pushes the last of the prefix
-        # out.
+        # Those in the front stay; the next holder further back moves up and pushes the last of the prefix out.
         promoted = next(patient for patient in rest[size - len(front):] if holds[patient, lacking[0]])
         rest.remove(promoted)
         front.append(promoted)

@@ -1,1 +1,1 @@
-"""Where images come from: the published sets, a user's own table and the simulator."""
+"""Open the images of the published sets, of a user's own table and of the simulator."""

@@ -1,4 +1,4 @@
-"""Unpacking a zip that came from elsewhere, without trusting a name or a number in it."""
+"""Unpack a zip of unknown origin without trusting a name or a number in it."""
 
 import lzma
 import shutil
@@ -13,16 +13,16 @@ MEMBERS_LIMIT = 200_000
 BYTES_LIMIT = 50_000_000_000
 # Unpacked bytes per packed byte of the whole archive; image archives stay near 1, a bomb has a thousand.
 RATIO_LIMIT = 100
-_SMALL_BYTES = 50_000_000  # below this an archive may be as compressible as it likes
+_SMALL_BYTES = 50_000_000  # below this the ratio is not limited
 _CHUNK_BYTES = 1 << 20
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack the zip `archive` into the new folder `folder`, which appears only when everything is in place.
 
-    Absolute names, names that lead out of the folder, links, devices, repeated or encrypted members and
-    archives that would exceed the limits above are refused before a byte is written; damage found on the way
-    removes what was written. Each refusal is a `UserError`.
+    Absolute names, names that lead out of the folder, links, devices, repeated or encrypted members and archives that
+    would exceed the limits above raise `UserError` before a byte is written. So does damage that shows on the way; what
+    was written is then removed.
     """
     archive, folder = Path(archive), Path(folder)
     partial = folder.with_name(f".{folder.name}.part")

@@ -1,4 +1,8 @@
-"""One file over HTTP: resumed where it broke off, retried, and believed only when its digest fits."""
+"""Download one file over HTTP: resumed where it broke off, retried, and kept only if its MD5 is right.
+
+requests and urllib3 repeat a request but do not go on from the byte at which a body broke off, and pooch begins a file
+of two gigabytes anew: with any of them the ranges, the skipping and the loop would still be written here.
+"""
 
 import hashlib
 import http.client
@@ -8,23 +12,25 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from synthplanes.data.sources.publications import Archive
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 
-ATTEMPTS = 5  # in a row without a single new byte
+ATTEMPTS = 5   # in a row without a single new byte
 PAUSE_S = 2.0  # the first pause; doubled after each attempt without a new byte
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 18
-_WORTH_RETRYING = (408, 416, 425, 429, 500, 502, 503, 504)
+_RETRIED_STATUSES = (408, 416, 425, 429, 500, 502, 503, 504)
 
 
-def download(url: str, target: Path, size: int, md5: str, pause_s: float) -> None:
-    """Download `url` to `target`, which appears only complete: `size` bytes with the digest `md5`.
+def download(archive: Archive, target: Path, pause_s: float) -> None:
+    """Download `archive` to `target`, which appears only when its size and MD5 are right.
 
-    The bytes that have come are in `<target>.part`; a later call goes on from there (a server without ranges
-    sends them again, and they are skipped). A complete `target` is left as it is; a content of another digest
-    is deleted. Every failure is a `UserError`.
+    The bytes that have come are in `<target>.part`; a later call goes on from there (a server without ranges sends them
+    again, and they are skipped). A complete `target` is left as it is; a file with another MD5 is deleted. Every
+    failure is a `UserError`.
     """
+    url, size, md5 = archive.url, archive.bytes, archive.md5
     if urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"'{url}' is no http(s) address: give one, or use --from with what is on disk.")
     target = Path(target)
@@ -34,10 +40,10 @@ def download(url: str, target: Path, size: int, md5: str, pause_s: float) -> Non
         if target.exists() and target.stat().st_size == size and _md5(target) == md5:
             return
         _complete(url, partial, size, pause_s)
-        if (found := _md5(partial)) != md5:
+        if (actual := _md5(partial)) != md5:
             partial.unlink()
-            raise UserError(f"{url} gave {size:,} bytes with md5 {found} instead of {md5}: what came was "
-                            "deleted; try again later, or get the file by other means and use --from.")
+            raise UserError(f"{url} gave {size:,} bytes with md5 {actual} instead of {md5}: the download "
+                            "is deleted; try again later, or get the file by other means and use --from.")
         partial.replace(target)
     # urllib's errors are OSErrors and are dealt with in _complete; this is the disk.
     except OSError as error:
@@ -46,9 +52,9 @@ def download(url: str, target: Path, size: int, md5: str, pause_s: float) -> Non
 
 
 def _complete(url: str, partial: Path, size: int, pause_s: float) -> None:
-    """Bring `partial` to `size` bytes, in as many requests as it takes."""
+    """Request `url` until `partial` has `size` bytes."""
     progress = Progress("downloading", size, "bytes")
-    most = failures = 0
+    longest = failures = 0
     while (have := partial.stat().st_size if partial.exists() else 0) != size:
         if have > size:
             partial.unlink()
@@ -57,8 +63,8 @@ def _complete(url: str, partial: Path, size: int, pause_s: float) -> None:
         now = partial.stat().st_size if partial.exists() else 0
         if now == size:
             return
-        failures = 0 if now > max(most, have) else failures + 1
-        most = max(most, now)
+        failures = 0 if now > max(longest, have) else failures + 1
+        longest = max(longest, now)
         if failures >= ATTEMPTS:
             raise UserError(f"{url} cannot be downloaded ({fault}): run the same command later to go on from "
                             f"byte {now:,}.")
@@ -66,7 +72,7 @@ def _complete(url: str, partial: Path, size: int, pause_s: float) -> None:
 
 
 def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) -> str:
-    """One request that appends to `partial` from byte `have` up to byte `size`; returns why it ended."""
+    """Append to `partial` from byte `have` up to byte `size` by one request; return why it ended."""
     headers = {"User-Agent": "synthplanes", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -74,15 +80,14 @@ def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) ->
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code not in _WORTH_RETRYING:
-            raise UserError(f"{url} answers {error.code} {error.reason}: check the address and the network."
-                            ) from None
+        if error.code not in _RETRIED_STATUSES:
+            raise UserError(f"{url} answers {error.code} {error.reason}: check the address and the network.") from None
         return f"the server answers {error.code} {error.reason}"
     except (OSError, http.client.HTTPException) as error:
-        return _words(error)
+        return _in_words(error)
     with answer:
-        partly = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        position = have if partly else 0
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        position = have if resumed else 0
         length = answer.headers.get("Content-Length", "")
         if length.isdigit() and position + int(length) != size:
             return f"the server offers {position + int(length):,} bytes instead of {size:,}"
@@ -91,7 +96,7 @@ def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) ->
                 try:
                     chunk = answer.read1(min(_CHUNK_BYTES, size - position))
                 except (OSError, http.client.HTTPException) as error:
-                    return _words(error)
+                    return _in_words(error)
                 if not chunk:
                     return f"the connection ended at {position:,} of {size:,} bytes"
                 file.write(chunk[max(0, have - position):])
@@ -100,7 +105,7 @@ def _go_on(url: str, partial: Path, have: int, size: int, progress: Progress) ->
     return "complete"
 
 
-def _words(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:120]}" if str(error) else type(error).__name__
 
 

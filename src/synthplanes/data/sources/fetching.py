@@ -1,34 +1,28 @@
-"""The only way in for real images: download a published set, or link or unpack what is on this machine."""
+"""Fetch real images: download a published set, or link or unpack what is on this machine."""
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from synthplanes.data.sources import african_planes, archives, downloading, fetal_planes_db, simulated, table
 from synthplanes.data.sources.listed_files import find_root
-from synthplanes.data.sources.publications import PUBLICATIONS, Publication
+from synthplanes.data.sources.publications import PUBLICATIONS, Archive
 from synthplanes.errors import UserError
 
 _CSV_OF = {fetal_planes_db.NAME: fetal_planes_db.CSV_NAME, african_planes.NAME: african_planes.CSV_NAME,
            table.NAME: table.CSV_NAME}
 
 
-def fetch(source: str, raw: Path, from_path: Path | None = None, url: str | None = None) -> None:
-    """Put the files of `source` into the folder `raw` (artifacts/raw/<profile>).
+def fetch(source: str, raw: Path, from_path: Path | None = None) -> None:
+    """Put the files of a kind of source into the folder `raw` (artifacts/raw/<profile>).
 
-    `from_path` is a folder (it is linked, nothing is copied) or a zip (it is unpacked); without it the
-    official archive is downloaded, from `url` if a mirror is given: size and digest stay the official ones.
-    What already lies in `raw` is never overwritten: if it is this source, nothing happens, and otherwise it
-    is refused. Every failure raises `UserError` and leaves no half-filled `raw` behind.
+    `from_path` is a folder (it is linked, nothing is copied) or a zip (it is unpacked); without it the official archive
+    is downloaded. What already lies in `raw` is never overwritten: if it is this source, nothing happens, and otherwise
+    `UserError` is raised. Every failure raises `UserError` and leaves no half-filled `raw` behind.
     """
     raw = Path(raw)
     if source == simulated.NAME:
         raise UserError("the phantom is simulated, not fetched: run `dvc repro`.")
-    if source not in _CSV_OF:
-        raise UserError(f"'{source}' is no source: choose one of {', '.join(_CSV_OF)}.")
-    if from_path is not None and url is not None:
-        raise UserError("--from and an address exclude each other: give one of them.")
     if raw.is_symlink() and not raw.exists():
         raw.unlink()  # a link to a folder that has gone
     if raw.exists():
@@ -38,7 +32,7 @@ def fetch(source: str, raw: Path, from_path: Path | None = None, url: str | None
         print(f"{raw} already holds {source}", file=sys.stderr)
         return
     if from_path is None:
-        _download(source, raw, url)
+        _download(source, raw)
     elif Path(from_path).is_dir():
         _check_content(source, Path(from_path), "name the folder that holds it")
         _link(Path(from_path), raw)
@@ -47,28 +41,27 @@ def fetch(source: str, raw: Path, from_path: Path | None = None, url: str | None
     print(f"{raw} holds {source}", file=sys.stderr)
 
 
-def _download(source: str, raw: Path, mirror: str | None) -> None:
+def _download(source: str, raw: Path) -> None:
     published = PUBLICATIONS.get(source)
     if published is None:
         raise UserError("your own table is not downloaded: run `synthplanes fetch table --profile PROFILE --from "
                         f"FOLDER`, where FOLDER holds {table.CSV_NAME} and the images.")
-    if published.url is None or published.bytes is None or published.md5 is None:
-        raise UserError(f"the digest of {source} is not known here: download its files from "
+    if published.archive is None:
+        raise UserError(f"the address and MD5 of {source} are not known here: download its files from "
                         f"{published.record} (the images and {_CSV_OF[source]}), then run `synthplanes fetch "
                         f"{source} --profile PROFILE --from FOLDER_OR_ZIP`.")
-    _require_space(raw, published)
+    _check_space(raw, published.archive)
     archive = raw.with_name(raw.name + ".zip")
-    published = replace(published, url=mirror or published.url)
     print(f"{published.title}, {published.licence}, doi {published.doi}", file=sys.stderr)
-    downloading.download(published.url, archive, published.bytes, published.md5, downloading.PAUSE_S)
+    downloading.download(published.archive, archive, downloading.PAUSE_S)
     _unpack(source, archive, raw)
     archive.unlink()
 
 
-def _require_space(raw: Path, published: Publication) -> None:
-    """The archive and its content lie side by side for a while."""
+def _check_space(raw: Path, archive: Archive) -> None:
+    """Raise `UserError` where the archive and its content, which lie side by side for a while, do not fit."""
     raw.parent.mkdir(parents=True, exist_ok=True)
-    needed, free = int(2.2 * published.bytes), shutil.disk_usage(raw.parent).free
+    needed, free = int(2.2 * archive.bytes), shutil.disk_usage(raw.parent).free
     if free < needed:
         raise UserError(f"{raw.parent} has {free / 1e9:.1f} GB free where the download and its unpacking "
                         f"need {needed / 1e9:.1f} GB: free some, or use --from.")
@@ -86,7 +79,7 @@ def _unpack(source: str, archive: Path, raw: Path) -> None:
 
 
 def _check_content(source: str, folder: Path, what_to_do: str) -> None:
-    """Refuse a folder without the source's table; a user's own table may bear any name."""
+    """Raise `UserError` for a folder without the source's table; a user's own table may bear any name."""
     if source == table.NAME:
         if not any((*folder.glob("*.csv"), *folder.glob("*/*.csv"))):
             raise UserError(f"{folder} holds no CSV: {what_to_do}.")

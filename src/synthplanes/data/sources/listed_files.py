@@ -1,4 +1,4 @@
-"""A source whose images are files in a folder, listed by a CSV beside them."""
+"""Read a source whose images are files in a folder, listed by a CSV beside them."""
 
 import csv
 import errno
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from synthplanes import records
 from synthplanes.data import images
 from synthplanes.errors import UserError
 
-LONGEST_VALUE = 250  # characters; names stand in figures, tables and MLflow, paths in file systems
+MAX_LENGTH = 250  # characters; names stand in figures, tables and MLflow, paths in file systems
 _SEPARATORS = (",", ";", "\t")
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what spreadsheets calculate; the last four are their wide forms
-_JOINERS = "\u200c\u200d"  # unseen, but Persian and Indian words need them
+_JOINERS = "\u200c\u200d"  # invisible, but Persian and Indian words need them
 
 
 @dataclass(frozen=True)
 class ListedFiles:
-    """The `Source` (see `sources`) of image files: `table["file"]` is relative to `root`."""
+    """A source (see `opening.Source`) of image files: the table's column `file` is relative to `root`."""
 
     name: str
     classes: tuple[str, ...]
-    table: records.Table
+    table: pd.DataFrame  # records.SOURCE
     root: Path
 
     def decode(self, row: int) -> np.ndarray:
-        """uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it."""
-        return images.read_grey(self.root / str(self.table["file"][row]))
+        """Decode an image to uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it."""
+        return images.read_grey(self.root / self.table["file"].iloc[row])
 
     def missing(self) -> np.ndarray:
-        """The rows (integer, ascending) whose image file does not exist."""
-        return np.flatnonzero([not _is_file(self.root / file) for file in self.table["file"].tolist()])
+        """Return the rows (integer, ascending) whose image file does not exist."""
+        return np.flatnonzero([not _is_file(self.root / file) for file in self.table["file"]])
 
 
 def _is_file(path: Path) -> bool:
@@ -48,25 +48,24 @@ def _is_file(path: Path) -> bool:
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
-    """The folder that holds `csv_name`: `raw`, or the one folder in it (some archives wrap their content)."""
+    """Return the folder that holds `csv_name`: `raw`, or a folder in it (some archives wrap their content)."""
     raw = Path(raw)
     if not raw.is_dir():
         raise UserError(f"{raw} does not exist: {how_to_get_it}.")
-    found = [folder for folder in (raw, *sorted(path for path in raw.iterdir() if path.is_dir()))
-             if (folder / csv_name).is_file()]
-    if not found:
-        raise UserError(f"{raw} holds no {csv_name}: {how_to_get_it}.")
-    return found[0]
+    for folder in (raw, *sorted(path for path in raw.iterdir() if path.is_dir())):
+        if (folder / csv_name).is_file():
+            return folder
+    raise UserError(f"{raw} holds no {csv_name}: {how_to_get_it}.")
 
 
 def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    """The rows of a CSV made by others, read tolerantly.
+    """Read the rows of a CSV made by others, tolerantly.
 
-    Separator comma, semicolon or tab (the one that yields the required columns), any line ending, a byte
-    order mark, blanks around names and values, blank lines and surplus columns are all accepted. Every row
-    has the required columns and those optional ones that the header has. A required value that is empty, a
-    row with fewer or more values than the header, or a missing column raises `UserError` with the line's number.
-    So does a value that would do harm where it is shown later (see `_harm`).
+    Accepted are comma, semicolon or tab as separator (whichever yields the required columns), any line ending, a byte
+    order mark, blanks around names and values, blank lines and surplus columns. Every row has the required columns and
+    those optional ones that the header has. A required value that is empty, a row with fewer or more values than the
+    header, or a missing column raises `UserError` with the line's number. So does a value that would do harm where it
+    is shown later (see `_harm`).
     """
     path = Path(path)
     try:
@@ -99,7 +98,7 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
         if any(value.strip() for value in values[len(header):]):
             raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
                             f"{len(header)}: put values that hold the separator in quotes.")
-        row = dict(zip(header, (value.strip() for value in values)))
+        row = dict(zip(header, (value.strip() for value in values), strict=False))
         empty = [name for name in required if not row[name]]
         if empty:
             raise UserError(f"{path}, line {number} has no {empty[0]}: fill it in or remove the line.")
@@ -124,24 +123,24 @@ def _header(path: Path, lines: list[str], separator: str) -> list[str]:
 
 
 def _best_header(path: Path, lines: list[str]) -> set[str]:
-    """The column names under the separator that splits the first line into most of them."""
+    """Return the column names under the separator that splits the first line into most of them."""
     return max((set(_header(path, lines, separator)) for separator in _SEPARATORS), key=len)
 
 
 def _harm(value: str) -> str:
-    """Why a value may not go on into tables, pages and terminals; '' where it may.
+    """Say why a value may not go on into tables, pages and terminals; '' where it may.
 
-    HTML, Markdown and mathematics are made harmless where they are shown. A formula cannot be: whoever opens one of
-    our CSV files in a spreadsheet runs it.
+    HTML, Markdown and mathematics are escaped where they are shown. A formula cannot be: whoever opens one of our CSV
+    files in a spreadsheet runs it.
     """
-    unseen = [letter for letter in value if letter not in _JOINERS
-              and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
-    if unseen:
-        return f"holds the unseen character U+{ord(unseen[0]):04X}"
+    invisible = [letter for letter in value if letter not in _JOINERS
+                 and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
+    if invisible:
+        return f"holds the invisible character U+{ord(invisible[0]):04X}"
     if len(value) > 1 and value[0] in _FORMULA and not _is_number(value):
         return f"begins with {ascii(value[0])}, which a spreadsheet takes for a formula"
-    if len(value) > LONGEST_VALUE:
-        return f"has {len(value):,} characters, more than {LONGEST_VALUE}"
+    if len(value) > MAX_LENGTH:
+        return f"has {len(value):,} characters, more than {MAX_LENGTH}"
     return ""
 
 
@@ -154,7 +153,7 @@ def _is_number(value: str) -> bool:
 
 
 def plain_name(where: Path | str, name: str) -> str:
-    """`name` if it is a bare file name; one that leads into another folder raises `UserError`."""
+    """Return `name` if it is a bare file name; one that leads into another folder raises `UserError`."""
     if "/" in name or "\\" in name or name in (".", "..") or "\0" in name:
         raise UserError(f"{where} names '{name}', which is no bare file name: give one without a folder.")
     return name

@@ -1,58 +1,64 @@
-"""Where images come from: one small interface, and the function that opens a source by its kind."""
+"""Open a source of images by its kind, behind one small interface."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import pandas as pd
 
-from synthplanes import records
 from synthplanes.data.sources import african_planes, fetal_planes_db, simulated, table
 from synthplanes.errors import UserError
+from synthplanes.protocol.config import Prepare
 
 
 class Source(Protocol):
-    """Images with their table. A new source: a module with a class like this, and a line in `open_source`."""
+    """A dataclass of images with their table. A new source is a module with such a class, and a line in OPENERS."""
 
-    name: str
-    classes: tuple[str, ...]  # their order is the order of all probability columns
-    table: records.Table  # records.SOURCE
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The kind of source, as in params.yaml."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of all probability columns."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The images, one row each (`records.SOURCE`)."""
 
     def decode(self, row: int) -> np.ndarray:
-        """The image of one table row: uint8 [H, W], grey at native size; `UserError` if it cannot be read."""
+        """Return the image of a table row, uint8 [H, W], grey at native size; raise `UserError` if it is unreadable."""
 
     def missing(self) -> np.ndarray:
-        """The table rows (integer, ascending) whose image does not exist."""
+        """Return the table rows (integer, ascending) whose image does not exist."""
 
 
-# kind: its opener's keyword arguments and their types
-OPTIONS: dict[str, dict[str, type]] = {
-    simulated.NAME: {},
-    # whether the table must be the complete published one
-    fetal_planes_db.NAME: dict(official=bool),
-    african_planes.NAME: dict(official=bool),
-    # the table's file name; where it has no roles: the share of patients for test, the seed that draws them
-    table.NAME: dict(csv_name=str, test_fraction=float, seed=int),
+# Kind of source: the function that opens a folder. Its keyword arguments are the kind's options, all with a default.
+OPENERS: dict[str, Callable[..., Source]] = {
+    simulated.NAME: simulated.open_simulated,
+    fetal_planes_db.NAME: fetal_planes_db.open_fetal_planes_db,
+    african_planes.NAME: african_planes.open_african_planes,
+    table.NAME: table.open_table,
 }
 
 
-def open_source(kind: str, raw: Path, simulated_folder: Path, options: Mapping) -> Source:
-    """Open a source: `raw` is the folder that `fetch` filled, `simulated_folder` the output of `simulate`.
+def open_source(parameters: Prepare, raw: Path, simulated_folder: Path) -> Source:
+    """Open the source of a profile: in `raw`, which `fetch` filled, or in the output of the stage `simulate`.
 
-    `options` are those of `OPTIONS`, all of them optional. An unknown kind or option raises `UserError`.
+    An option that the kind does not have, or of another type than its default, raises `UserError`.
     """
-    if kind not in OPTIONS:
-        raise UserError(f"'{kind}' is no source: choose one of {', '.join(OPTIONS)}.")
+    kind, options = parameters.source, parameters.source_options
+    _, *known = signature(OPENERS[kind]).parameters.values()
+    types = {option.name: type(option.default) for option in known}
     for name, value in options.items():
-        if name not in OPTIONS[kind]:
-            raise UserError(f"the source {kind} has no option '{name}': it takes "
-                            f"{', '.join(OPTIONS[kind]) or 'none'}.")
-        if type(value) is not OPTIONS[kind][name]:
-            raise UserError(f"the option '{name}' of the source {kind} is {value!r}: give a value of type "
-                            f"{OPTIONS[kind][name].__name__}.")
-    if kind == simulated.NAME:
-        return simulated.open_simulated(simulated_folder)
-    openers = {fetal_planes_db.NAME: fetal_planes_db.open_fetal_planes_db,
-               african_planes.NAME: african_planes.open_african_planes,
-               table.NAME: table.open_table}
-    return openers[kind](raw, **options)
+        if name not in types:
+            raise UserError(f"prepare.source_options: the source {kind} has no option '{name}': it takes "
+                            f"{', '.join(types) or 'none'}.")
+        if type(value) is not types[name]:
+            raise UserError(f"prepare.source_options.{name} of the source {kind} is {value!r}: give a value of type "
+                            f"{types[name].__name__}.")
+    return OPENERS[kind](simulated_folder if kind == simulated.NAME else raw, **options)

@@ -1,20 +1,27 @@
-"""The official facts of the published data sets: one record each, the only place where they stand."""
+"""State the official facts of the published data sets, once each."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Archive:
+    """One zip file with all of a data set."""
+
+    url: str
+    bytes: int
+    md5: str
+
+
+@dataclass(frozen=True)
 class Publication:
-    """A data set as its publisher offers it; `url`, `bytes` and `md5` are None where not known here."""
+    """A data set as its publisher offers it."""
 
     title: str
     record: str  # the page that offers the files
     doi: str
     licence: str
     citation: str
-    url: str | None  # one zip file
-    bytes: int | None
-    md5: str | None
+    archive: Archive | None  # None where its address, size and MD5 are not known here
 
 
 PUBLICATIONS = {
@@ -24,15 +31,13 @@ PUBLICATIONS = {
         doi="10.5281/zenodo.3904280",
         licence="CC BY 4.0",
         citation="Burgos-Artizzu et al., Sci Rep 10, 10200 (2020)",
-        url="https://zenodo.org/records/3904280/files/FETAL_PLANES_ZENODO.zip?download=1",
-        bytes=2_088_522_169,
-        md5="2a5fcc2cefb789bcc0f6c1f73e0ea43f"),
-    # The archive's address, size and digest were not at hand when this was written; they are not guessed.
+        archive=Archive("https://zenodo.org/records/3904280/files/FETAL_PLANES_ZENODO.zip?download=1",
+                        2_088_522_169, "2a5fcc2cefb789bcc0f6c1f73e0ea43f")),
     "african_planes": Publication(
         title="Maternal fetal ultrasound planes from low-resource imaging settings in five African countries",
         record="https://zenodo.org/records/7540448",
         doi="10.5281/zenodo.7540448",
         licence="CC BY 4.0",
         citation="Sendra-Balcells et al., Sci Rep 13, 2728 (2023)",
-        url=None, bytes=None, md5=None),
+        archive=None),
 }

@@ -1,8 +1,9 @@
-"""A user's own images: a CSV with path, label, patient, and optionally scanner, operator, sub_plane, role."""
+"""Open a user's own images: a CSV with path, label, patient, and optionally scanner, operator, sub_plane, role."""
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from synthplanes import records, seeds
 from synthplanes.data.preparation import splits
@@ -17,11 +18,10 @@ _ROLES = ("train", "test")
 
 
 def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, seed: int = 0) -> ListedFiles:
-    """The images listed in `raw`/`csv_name`; paths are relative to that CSV and may not lead out of its
-    folder.
+    """Open the images listed in `raw`/`csv_name`, whose paths are relative to it and may not lead out of its folder.
 
-    The classes are the labels, sorted. Where the table has no column `role`, `test_fraction` of the patients
-    (0..1, drawn with `seed` so that every class is on both sides where possible) become test patients.
+    The classes are the labels, sorted. Where the table has no column `role`, `test_fraction` of the patients (0..1,
+    drawn with `seed` so that every class is on both sides where possible) become test patients.
     """
     how = ("put a CSV with the columns path, label, patient beside the images, then run `synthplanes fetch "
            "table --profile PROFILE --from FOLDER`")
@@ -39,29 +39,29 @@ def open_table(raw: Path, csv_name: str = CSV_NAME, test_fraction: float = 0.3, 
     labels = sorted({row["label"] for row in rows})
     if len(labels) < 2:
         raise UserError(f"{path} has the single label '{labels[0]}': a classifier needs two or more.")
-    table = records.Table.of_rows(records.SOURCE, [
+    table = records.SOURCE.frame(
         dict(image_id=row["path"], file=row["path"], patient_id=row["patient"], label=row["label"],
              **{name: row.get(name, "") for name in ("role", "scanner", "operator", "sub_plane")})
-        for row in rows])
+        for row in rows)
     if "role" not in rows[0]:
-        table = table.with_columns(role=_draw_roles(table, test_fraction, seed))
+        table = table.assign(role=_draw_roles(table, test_fraction, seed))
     return ListedFiles(NAME, tuple(labels), table, root)
 
 
 def _inside(folder: Path, path: str) -> bool:
-    """Whether a path leads, links followed, to somewhere inside the (resolved) folder."""
+    """Return whether a path leads, links followed, to somewhere inside the (resolved) folder."""
     try:
         return (folder / path).resolve().is_relative_to(folder)
     except RuntimeError:  # links in a circle
         return False
 
 
-def _draw_roles(table: records.Table, test_fraction: float, seed: int) -> np.ndarray:
-    """'train' or 'test' per row, the same for all rows of a patient."""
+def _draw_roles(table: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:
+    """Draw 'train' or 'test' for every row, the same for all rows of a patient."""
     if not 0 < test_fraction < 1:
-        raise UserError(f"the test fraction is {test_fraction}: give a number between 0 and 1.")
+        raise UserError(f"prepare.source_options.test_fraction is {test_fraction}: give a number between 0 and 1.")
     holdings = splits.Holdings.of(table)
-    splits.require_two_patients(holdings, "the table")
+    splits.check_two_patients(holdings, "the table")
     test = splits.cut(holdings, np.arange(len(holdings.patients)), test_fraction,
                       seeds.generator(seed, "test patients"))
-    return np.where(np.isin(table["patient_id"], holdings.patients[test]), "test", "train")
+    return np.where(table["patient_id"].isin(holdings.patients[test]), "test", "train")

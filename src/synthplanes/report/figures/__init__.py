@@ -1,1 +1,1 @@
-"""The report's pictures: pure functions from numbers to PNG files whose bytes are the same every time."""
+"""Draw the report's pictures: pure functions from numbers to PNG files whose bytes are the same every time."""

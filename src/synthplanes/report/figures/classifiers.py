@@ -1,5 +1,4 @@
-"""What the classifiers of an arm do on the test images: which classes they take for which, how sure they are, and
-how their seeds differ."""
+"""Draw what the classifiers of an arm do on test images: confusion, reliability and the scores of each seed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,20 +14,21 @@ LEAST_SHARE = 0.01  # of the images, in a bin whose accuracy is drawn
 
 
 def confusion(path: Path, matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
-    """A matrix per arm: of every 100 images of a row's class, how many are taken for a column's class.
+    """Draw a matrix per arm: of every 100 images of a row's class, how many are taken for a column's class.
 
     `matrices` maps an arm to float [k, k] whose rows sum to 1.
     """
-    n, side = max(len(matrices), 1), max(0.6 * len(classes), 2.0)
-    with drawing(path, 1.5 + n * (side + 0.2), 1.3 + side) as figure:
+    n, side = max(len(matrices), 1), max(0.6 * len(classes), 2.4)  # inches, wide enough for an arm's name
+    with drawing(path, 1.5 + n * (side + 0.2), 1.7 + side) as figure:
+        figure.set_layout_engine("compressed")  # the other engine cuts titles off where axes are square
         panels = figure.subplots(1, n, squeeze=False)[0]
-        for position, (axes, (name, matrix)) in enumerate(zip(panels, matrices.items())):
+        for position, (axes, (name, matrix)) in enumerate(zip(panels, matrices.items(), strict=False)):
             axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
             for row, column in np.ndindex(*matrix.shape):
                 share = 100 * matrix[row, column]
                 axes.text(column, row, "" if share < 0.05 else f"{share:.1f}", ha="center", va="center", fontsize=7.5,
                           color="white" if share > 60 else "black")
-            names = [plain(each) for each in classes]
+            names = [plain(label) for label in classes]
             axes.set_xticks(range(len(classes)), names, fontsize=8, rotation=40, ha="right", rotation_mode="anchor")
             axes.set_yticks(range(len(classes)), names if position == 0 else [], fontsize=8)
             axes.tick_params(length=0)
@@ -38,10 +38,10 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], classes: Sequence[
 
 
 def reliability(path: Path, arms: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """How often the most probable class is right against its probability, and how often which probability occurs.
+    """Draw how often the most probable class is right against its probability and, below, how often each occurs.
 
     `arms` maps a name to the columns count, confidence and accuracy, float [bins], of equally wide bins
-    (scores.reliability). Above, bins with less than LEAST_SHARE of the images are left out: they show chance.
+    (scores.reliability). Bins with less than LEAST_SHARE of the images are left out above, where they show chance.
     """
     with drawing(path, 5.0, 5.6) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -65,7 +65,7 @@ def reliability(path: Path, arms: Mapping[str, Mapping[str, np.ndarray]]) -> Non
 
 
 def seed_scatter(path: Path, references: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> None:
-    """Balanced accuracy of `arm` against that of each reference, one point per pair of classifiers that share a seed.
+    """Draw balanced accuracy of `arm` against that of each reference, a point per pair of runs that share a seed.
 
     `references` maps a reference arm to a mapping from architecture to float [pairs, 2] (reference, arm), fractions.
     """
@@ -74,7 +74,7 @@ def seed_scatter(path: Path, references: Mapping[str, Mapping[str, np.ndarray]],
     low, high = np.floor(ends.min() - 0.5), np.ceil(ends.max() + 0.5)
     with drawing(path, 0.8 + 3.4 * max(len(references), 1), 3.9) as figure:
         panels = figure.subplots(1, max(len(references), 1), squeeze=False, sharey=True)[0]
-        for axes, (reference, groups) in zip(panels, references.items()):
+        for axes, (reference, groups) in zip(panels, references.items(), strict=False):
             _above_and_below(axes, low, high)
             for position, (arch, pairs) in enumerate(groups.items()):
                 axes.plot(100 * pairs[:, 0], 100 * pairs[:, 1], MARKERS[position % len(MARKERS)], markersize=5,
@@ -87,7 +87,7 @@ def seed_scatter(path: Path, references: Mapping[str, Mapping[str, np.ndarray]],
 
 
 def _above_and_below(axes: Axes, low: float, high: float) -> None:
-    """A square with its diagonal: above it the arm is better, below it the reference."""
+    """Draw a square with its diagonal: above it the arm is better, below it the reference."""
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))

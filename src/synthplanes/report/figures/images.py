@@ -1,4 +1,4 @@
-"""Frames beside each other."""
+"""Show images beside each other."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,20 +7,30 @@ import numpy as np
 
 from synthplanes.report.figures.canvas import drawing, plain
 
+TILE = 66  # px of an image in the picture, about; larger images are averaged down
+MOST_IMAGES = 48  # in one picture, so that its file stays small
 
-def side_by_side(path: Path, real: Mapping[str, np.ndarray], synthetic: Mapping[str, np.ndarray]) -> None:
-    """Real images beside synthetic ones, a row per class: two mappings from class to uint8 [N, H, W]."""
+
+def images_per_class(n_classes: int) -> int:
+    """Return how many images of each class to show on either side: 4, fewer with many classes."""
+    return max(1, min(4, MOST_IMAGES // 2 // max(n_classes, 1)))
+
+
+def real_beside_synthetic(path: Path, real: Mapping[str, np.ndarray], synthetic: Mapping[str, np.ndarray]) -> None:
+    """Show real images beside synthetic ones, a row per class: two mappings from class to uint8 [N, H, W]."""
     classes = list(real)
     n_real = max([len(images) for images in real.values()], default=1) or 1
     n_synthetic = max([len(synthetic.get(name, ())) for name in classes], default=1) or 1
-    with drawing(path, 0.9 * (n_real + n_synthetic) + 1.2, 0.95 * max(len(classes), 1) + 0.5) as figure:
+    with drawing(path, 0.64 * (n_real + n_synthetic) + 1.2, 0.66 * max(len(classes), 1) + 0.4,
+                 committed=True) as figure:
         grid = figure.add_gridspec(max(len(classes), 1), n_real + 1 + n_synthetic, wspace=0.04, hspace=0.06,
                                    width_ratios=[1] * n_real + [0.3] + [1] * n_synthetic)
         for row, name in enumerate(classes):
             for first, images in ((0, real[name]), (n_real + 1, synthetic.get(name, ()))):
                 for column, image in enumerate(images):
                     axes = figure.add_subplot(grid[row, first + column])
-                    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                    axes.imshow(image, cmap="gray", vmin=0, vmax=255,
+                                interpolation="nearest" if len(image) <= TILE else "antialiased")
                     axes.set_xticks([])
                     axes.set_yticks([])
                     if row == 0 and column == 0:

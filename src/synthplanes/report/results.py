@@ -1,0 +1,114 @@
+"""Read the committed results of a profile: all that its pages are made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from synthplanes import records
+from synthplanes.protocol.arms import ARMS
+from synthplanes.protocol.contrasts import CONTRASTS, ROLES
+from synthplanes.protocol.words import PRIMARY_METRIC
+
+TABLES = {schema.name.removesuffix(".csv"): schema for schema in (
+    records.SCORES, records.CONTRASTS, records.LEVELS, records.SLICES, records.COMPONENTS, records.CONVERGENCE,
+    records.CONTROLS, records.ORACLE_SHARES, records.METADATA_RULES, records.FOLDS, records.AUDIT,
+    records.GENERATOR_CURVE, records.CONFUSION)}
+JSON_FILES = ("verdict", "analysis_plan", "data")
+MEAN = "mean"  # in the column `arch`: over all architectures
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files of metrics/<profile>/; a table that is absent has no rows, an absent JSON file is empty."""
+
+    profile: str
+    verdict: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    data: Mapping[str, Any]
+    cost: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    test_access: pd.DataFrame
+    folder: Path
+    sha256: str  # of the tables and JSON files that a stage before `report` wrote
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Budget -> its share of the training patients, the smallest first."""
+        budgets = {name: share for name, share in self.plan["protocol"]["budgets"].items() if share is not None}
+        return dict(sorted(budgets.items(), key=lambda item: (item[1], item[0])))
+
+    @property
+    def budget(self) -> str:
+        """The budget of which the verdict speaks."""
+        return self.verdict["overall"]["budget"]
+
+    @property
+    def folds(self) -> int:
+        """The number of folds of a cross-validation; 0 without one."""
+        return self.plan["folds"]
+
+    @property
+    def contrasts(self) -> pd.DataFrame:
+        """The contrasts in balanced accuracy, each in its widest scope, in the order of the protocol."""
+        table = self.primary("contrasts", "budget", "role", "contrast", "arch")
+        return table[is_widest(table, "budget", "contrast")].reset_index(drop=True)
+
+    @property
+    def by_architecture(self) -> pd.DataFrame:
+        """The naive and confirmatory contrasts of each architecture, where `contrasts` has their mean."""
+        table = self.primary("contrasts", "budget", "role", "contrast", "arch")
+        return table[~is_widest(table, "budget", "contrast") & table["role"].isin(("naive", "confirmatory"))]
+
+    @property
+    def fair_and_naive(self) -> pd.DataFrame:
+        """The confirmatory contrasts at the verdict's budget, and after them the naive one."""
+        table = self.contrasts[self.contrasts["budget"] == self.budget]
+        return pd.concat([table[table["role"] == role] for role in ("confirmatory", "naive")])
+
+    def primary(self, name: str, *by: str) -> pd.DataFrame:
+        """Return the rows of a table that are in balanced accuracy, sorted `by` columns in the protocol's order."""
+        order = {"budget": list(self.shares), "role": ROLES, "contrast": [contrast.name for contrast in CONTRASTS],
+                 "arm": list(ARMS), "arch": [MEAN]}
+        position = {column: {value: number for number, value in enumerate(values)} for column, values in order.items()}
+        table = self.tables[name]
+        return table[table["metric"] == PRIMARY_METRIC].sort_values(
+            list(by), key=lambda column: column.map(position[column.name]), kind="stable").reset_index(drop=True)
+
+    def by_share(self, name: str) -> pd.DataFrame:
+        """Return a table sorted by budget, the smallest share first, and otherwise as it is."""
+        position = {budget: number for number, budget in enumerate(self.shares)}
+        return self.tables[name].sort_values("budget", key=lambda column: column.map(position),
+                                             kind="stable").reset_index(drop=True)
+
+
+def read_results(folder: Path, complete: bool = False) -> Results:
+    """Read metrics/<profile>/.
+
+    verdict.json and analysis_plan.json must be there; `complete` asks for every other file too, as the stage `report`
+    does. A missing or damaged file raises `UserError`.
+    """
+    folder = Path(folder)
+
+    def json_file(name: str, needed: bool) -> Any:
+        path = folder / f"{name}.json"
+        return records.read_json(path) if needed or path.exists() else {}
+
+    def table(schema: records.Schema, needed: bool) -> pd.DataFrame:
+        path = folder / schema.name
+        return records.read_table(path, schema) if needed or path.exists() else schema.frame([])
+
+    verdict, plan, data = (json_file(name, complete or name != "data") for name in JSON_FILES)
+    tables = {name: table(schema, complete) for name, schema in TABLES.items()}
+    made_from = [path for path in (*(folder / schema.name for schema in TABLES.values()),
+                                   *(folder / f"{name}.json" for name in JSON_FILES)) if path.exists()]
+    return Results(folder.name, verdict, plan, data, json_file("cost", False), tables,
+                   table(records.TEST_ACCESS, False), folder, records.sha256(*made_from))
+
+
+def is_widest(table: pd.DataFrame, *identity: str) -> pd.Series:
+    """Mark the mean over architectures of what `identity` names or, where there is none, each architecture's row."""
+    mean = table["arch"] == MEAN
+    return mean | ~mean.groupby([table[name] for name in identity]).transform("any").astype(bool)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from synthplanes import records
+from synthplanes.data.preparation.splits import budget_splits
+from synthplanes.errors import UserError
+
+
+def index_of(rows):
+    """An INDEX table from (image, patient, label) triples."""
+    return records.INDEX.frame(dict(image_id=image_id, patient_id=patient, label=label, role="train", scanner="",
+                                    operator="", sub_plane="", sha256="") for image_id, patient, label in rows)
+
+
+@pytest.fixture
+def draw(make_profile):
+    """Draw the splits of an index: its budgets, validation fraction, replicates and root seed."""
+    def run(index, budgets, validation_fraction, replicates, root_seed):
+        return budget_splits(index, make_profile(budgets, replicates, root_seed,
+                                                 validation_fraction=validation_fraction))
+    return run
+
+
+@pytest.fixture
+def population():
+    """100 patients: all have 'common', 40 have 'usual', 4 have 'rare'; 1 to 3 images each."""
+    rows = []
+    for patient in range(100):
+        labels = ["common"] + ["usual"] * (patient % 5 < 2) + ["rare"] * (patient in (3, 30, 60, 99))
+        rows += [(f"{patient}-{label}-{number}", f"p{patient}", label)
+                 for label in labels for number in range(1 + patient % 3)]
+    return index_of(rows)
+
+
+FRACTIONS = dict(scarce=0.1, half=0.5, full=1.0)
+
+
+def members(index, table, budget, replicate, role=None):
+    rows = table[(table["budget"] == budget) & (table["replicate"] == replicate)]
+    images = rows["image_id"][rows["role"] == role] if role else rows["image_id"]
+    return set(index["patient_id"][index["image_id"].isin(images)])
+
+
+def test_budgets_are_nested_and_of_the_stated_size(population, draw):
+    table = draw(population, FRACTIONS, 0.2, 3, 7)
+    for replicate in range(3):
+        scarce, half, full = (members(population, table, name, replicate) for name in FRACTIONS)
+        assert scarce < half < full
+        assert (len(scarce), len(half), len(full)) == (10, 50, 100)
+
+
+def test_no_patient_is_on_two_sides_and_no_image_is_lost(population, draw):
+    table = draw(population, FRACTIONS, 0.2, 2, 7)
+    for budget in FRACTIONS:
+        train, validation = (members(population, table, budget, 0, role) for role in ("train", "validation"))
+        assert not train & validation
+        chosen = table["image_id"][(table["budget"] == budget) & (table["replicate"] == 0)]
+        expected = population["patient_id"].isin(train | validation)
+        assert chosen.tolist() == population["image_id"][expected].tolist()
+    assert len(members(population, table, "full", 0, "validation")) == 20
+
+
+def test_every_class_is_on_both_sides_of_the_smallest_budget(population, draw):
+    # Only 4 of 100 patients hold the rare class: a plain draw of 10 patients rarely holds two of them.
+    label_of = population.set_index("image_id")["label"]
+    for seed in range(20):
+        table = draw(population, dict(scarce=0.1), 0.2, 1, seed)
+        for role in ("train", "validation"):
+            assert set(label_of[table["image_id"][table["role"] == role]]) == {"common", "usual", "rare"}
+
+
+def test_the_draw_is_untouched_where_no_class_lacks(population, draw):
+    """With all classes common the smallest budget is a uniform draw of patients."""
+    common = population.assign(label="common")
+    table = draw(common, dict(scarce=0.1), 0.2, 400, 0)
+    patient = np.array([int(image_id.split("-")[0]) for image_id in table["image_id"]])
+    drawn = np.unique(np.unique(table["replicate"].to_numpy() * 100 + patient) % 100, return_counts=True)[1]
+    # 400 draws of 10 of 100: 40 each, standard deviation 6; the largest of 100 stays within 4.5 of them.
+    assert drawn.sum() == 4000 and abs(drawn - 40).max() < 27
+
+
+def test_the_cut_is_not_swallowed_by_one_large_patient(draw):
+    # Ten patients with 3 images, one with 90 of the same class: a plain draw of 2 takes the large one in 18 %.
+    rows = [(f"p{patient}", number) for patient in range(11) for number in range(90 if patient == 0 else 3)]
+    table = index_of([(f"{patient}-{number}", patient, "x") for patient, number in rows])
+    cut = draw(table, dict(full=1.0), 0.2, 50, 0)
+    for replicate in range(50):
+        assert "p0" not in members(table, cut, "full", replicate, "validation")
+
+
+def test_replicates_differ_and_seeds_decide(population, draw):
+    table = draw(population, FRACTIONS, 0.2, 2, 7)
+    assert table.equals(draw(population, FRACTIONS, 0.2, 2, 7))
+    assert members(population, table, "scarce", 0) != members(population, table, "scarce", 1)
+    assert (members(population, table, "full", 0, "validation")
+            != members(population, table, "full", 1, "validation"))
+    assert not table.equals(draw(population, FRACTIONS, 0.2, 2, 8))
+
+
+def test_interlocked_patients_still_keep_every_class_in_training(draw):
+    # Each class has two patients and each patient two classes: no cut can serve all three classes twice.
+    rows = [(patient, label) for patient, labels in dict(a="xy", b="yz", c="xz").items() for label in labels]
+    table = index_of([(f"{patient}{label}", patient, label) for patient, label in rows])
+    cut = draw(table, dict(full=1.0), 0.4, 5, 0)
+    label_of = table.set_index("image_id")["label"]
+    for replicate in range(5):
+        train = cut["image_id"][(cut["replicate"] == replicate) & (cut["role"] == "train")]
+        assert set(label_of[train]) == {"x", "y", "z"}
+        assert len(members(table, cut, "full", replicate, "validation")) == 1
+
+
+def test_what_cannot_be_split_is_refused(population, draw):
+    single = population[(population["label"] != "rare") | (population["patient_id"] == "p3")]
+    with pytest.raises(UserError, match="'rare' has images of a single patient"):
+        draw(single, FRACTIONS, 0.2, 1, 0)
+    with pytest.raises(UserError, match="smallest budget is 2 patients"):
+        draw(population, dict(scarce=0.02), 0.2, 1, 0)
+    with pytest.raises(ValidationError, match="scarce\n.*greater than 0"):
+        draw(population, dict(scarce=0.0), 0.2, 1, 0)
+    with pytest.raises(ValidationError, match="validation_fraction\n.*less than"):
+        draw(population, FRACTIONS, 1.0, 1, 0)

@@ -1,0 +1,110 @@
+import stat
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthplanes.data.sources import archives
+from synthplanes.errors import UserError
+
+
+def make_zip(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as content:
+        for name, data in members:
+            content.writestr(name, data)
+    return path
+
+
+def refused(archive, tmp_path, words):
+    with pytest.raises(UserError, match=words):
+        archives.unpack(archive, tmp_path / "out")
+    left = {path.name for path in tmp_path.iterdir()} - {archive.name}
+    assert left == set(), "something was left behind"
+
+
+def test_a_sound_archive_is_unpacked(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [("Images/", ""), ("Images/x.png", b"123"), ("table.csv", b"a;b")])
+    archives.unpack(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "Images" / "x.png").read_bytes() == b"123"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out"}
+
+
+@pytest.mark.parametrize("name, words", [
+    ("../evil.txt", "leads out of the folder"),
+    ("Images/../../evil.txt", "leads out of the folder"),
+    ("..\\evil.txt", "leads out of the folder"),
+    ("/etc/evil.txt", "an absolute name"),
+    ("C:/evil.txt", "an absolute name"),
+])
+def test_names_that_lead_elsewhere_are_refused(tmp_path, name, words):
+    refused(make_zip(tmp_path / "a.zip", [("good.txt", b"1"), (name, b"2")]), tmp_path, words)
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_members_without_a_name_are_refused(tmp_path, name):
+    refused(make_zip(tmp_path / "a.zip", [(zipfile.ZipInfo(name), b"1")]), tmp_path, "a member without a name")
+
+
+def test_a_name_of_two_lines_stays_in_one_sentence(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [("a\n/../../b", b"1")])
+    with pytest.raises(UserError, match="leads out of the folder") as raised:
+        archives.unpack(archive, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4), st.integers(0, 400))
+def test_any_damage_is_one_sentence_or_harmless(tmp_path_factory, changes, cut):
+    """Whatever is unpacked lies in the folder, and a member that kept its name has its own bytes."""
+    folder = tmp_path_factory.mktemp("zip")
+    archive = make_zip(folder / "a.zip", [("Images/x.png", b"123" * 20), ("table.csv", b"a;b")], zipfile.ZIP_DEFLATED)
+    content = bytearray(archive.read_bytes())
+    for position, value in changes:
+        content[position % len(content)] = value
+    archive.write_bytes(bytes(content if changes else content[:cut % len(content)]))
+    try:
+        archives.unpack(archive, folder / "out")
+    except UserError as error:
+        assert "\n" not in str(error) and {path.name for path in folder.iterdir()} == {"a.zip"}
+        return
+    assert {path.name for path in folder.iterdir()} == {"a.zip", "out"}
+    for name, data in (("Images/x.png", b"123" * 20), ("table.csv", b"a;b")):
+        if (folder / "out" / name).is_file():
+            assert (folder / "out" / name).read_bytes() == data
+
+
+def test_links_are_refused(tmp_path):
+    link = zipfile.ZipInfo("Images")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    refused(make_zip(tmp_path / "a.zip", [(link, "/etc")]), tmp_path, "a link or device, 'Images'")
+
+
+def test_repeated_names_are_refused(tmp_path):
+    with pytest.warns(UserWarning):
+        archive = make_zip(tmp_path / "a.zip", [("x", b"1"), ("x", b"2")])
+    refused(archive, tmp_path, "a repeated name")
+
+
+def test_bombs_are_refused_before_a_byte_is_written(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "a.zip", [("x", bytes(60_000_000))], zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(archives, "_unpack_member", lambda *_: pytest.fail("unpacked"))
+    refused(archive, tmp_path, "would unpack to 60,000,000 bytes")
+    monkeypatch.setattr(archives, "MEMBERS_LIMIT", 3)
+    refused(make_zip(tmp_path / "a.zip", [(str(number), b"") for number in range(4)]), tmp_path, "4 members")
+
+
+def test_damage_leaves_nothing_behind(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [("a.txt", b"A" * 1000), ("b.txt", b"B" * 1000)])
+    content = archive.read_bytes()
+    archive.write_bytes(content.replace(b"BBBB", b"BxBB", 1))
+    refused(archive, tmp_path, "no sound zip.*CRC")
+    archive.write_bytes(content[:1500])
+    refused(archive, tmp_path, "no sound zip")
+    archive.write_text("<html>sorry</html>")
+    refused(archive, tmp_path, "no sound zip")
+
+
+def test_a_missing_archive_is_named(tmp_path):
+    with pytest.raises(UserError, match="a.zip does not exist"):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out")

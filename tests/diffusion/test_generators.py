@@ -1,0 +1,116 @@
+"""Make all generators of a tiny profile: files on disk, counted work, and what is made again after a change."""
+
+import pytest
+
+from synthplanes.diffusion import generators, sampling, training
+from synthplanes.diffusion.denoiser import read_denoiser
+from synthplanes.diffusion.generators import draw_synthetic_sets, train_generators, train_guides
+from synthplanes.diffusion.guide import read_guide
+from synthplanes.diffusion.processes import ALONE
+from synthplanes.protocol.cells import Paths
+from synthplanes.records import GENERATOR_CURVE, GENERATOR_HISTORY, SYNTHETIC, read_array, read_json, read_table
+from tests.tiny_cells import PER_CLASS, cell, tiny_profile, write_prepared
+
+BOTH = ("scarce", "full")
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_prepared(tmp_path, BOTH)
+    return tmp_path
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Count the batches of denoiser training, trained guides and drawn batches."""
+    counts = {"steps": 0, "guides": 0, "batches": 0}
+
+    def counting(module, name, key):
+        real = getattr(module, name)
+
+        def counted(*arguments):
+            counts[key] += 1
+            return real(*arguments)
+        monkeypatch.setattr(module, name, counted)
+
+    counting(training, "backward", "steps")
+    counting(generators, "train_guide", "guides")
+    counting(sampling, "GuidedDenoiser", "batches")
+    return counts
+
+
+def make_all(root, profile=None):
+    train_generators(cell(root, "train_diffusion", profile), ALONE)
+    train_guides(cell(root, "train_guide", profile))
+    draw_synthetic_sets(cell(root, "sample", profile), ALONE)
+
+
+def test_a_generator_a_guide_and_a_set_of_every_budget(root):
+    make_all(root, tiny_profile(BOTH))
+    paths = Paths("tiny", root)
+    for budget in BOTH:
+        assert read_denoiser(paths.replicate("generator", budget, 0)).configuration.learned_from == (f"phantom, {budget}",)
+        assert not read_guide(paths.replicate("guide", budget, 0)).takes_estimate
+        folder = paths.replicate("synthetic", budget, 0)
+        index = read_table(folder / "index.csv", SYNTHETIC)
+        assert read_array(folder / "images.npy").shape == (6, 16, 16) and set(index["budget"]) == {budget}
+        assert (folder / "grid.png").exists()
+        assert len(read_table(paths.replicate("generator", budget, 0) / "history.csv", GENERATOR_HISTORY)) == 1
+    curve = read_table(paths.metrics / "generator_curve.csv", GENERATOR_CURVE)
+    assert curve[["budget", "replicate", "images_seen"]].values.tolist() == [["full", 0, 64], ["scarce", 0, 64]]
+    own = {kind: read_json(paths.artifact(kind) / "cost.json")["items"] for kind in ("generator", "guide", "synthetic")}
+    n_held_out = 2 * PER_CLASS // 3
+    assert [(item["budget"], item["training_image_passes"], item["forward_image_passes"]) for item in own["generator"]
+            ] == [("full", 64, 8 * n_held_out), ("scarce", 64, 8 * n_held_out)]
+    assert [item["training_image_passes"] for item in own["guide"]] == [2 * 4] * 2
+    assert [(item["forward_image_passes"], item["training_image_passes"]) for item in own["synthetic"]] == [(24, 24)] * 2
+
+
+def test_an_added_budget_makes_nothing_else_again(root, work):
+    make_all(root)
+    assert work == {"steps": 4, "guides": 1, "batches": 1}
+    make_all(root, tiny_profile(BOTH))
+    assert work == {"steps": 8, "guides": 2, "batches": 2}
+    make_all(root, tiny_profile(BOTH))
+    assert work == {"steps": 8, "guides": 2, "batches": 2}
+    make_all(root)
+    assert work == {"steps": 8, "guides": 2, "batches": 2}
+    kept = [len(list(cell(root, stage).checkpoints.iterdir())) for stage in ("train_diffusion", "train_guide", "sample")]
+    assert kept == [1, 1, 1]  # what the last run did not use is deleted
+
+
+def test_a_change_makes_what_it_touches_again(root, work):
+    make_all(root)
+    profile = tiny_profile()
+    guided = profile.model_copy(update=dict(train_guide=profile.train_guide.model_copy(update=dict(updates=3))))
+    make_all(root, guided)
+    assert work == {"steps": 4, "guides": 2, "batches": 2}  # sampling depends on the guide
+    slower = profile.model_copy(update=dict(train_diffusion=profile.train_diffusion.model_copy(
+        update=dict(learning_rate=1e-4))))
+    make_all(root, slower)
+    assert work == {"steps": 8, "guides": 3, "batches": 3}
+    more = profile.model_copy(update=dict(sample=profile.sample.model_copy(update=dict(images_per_class=6))))
+    draw_synthetic_sets(cell(root, "sample", more), ALONE)
+    assert work["batches"] == 5
+
+
+def test_a_guide_that_is_not_asked_for_changes_no_image(root, work):
+    profile = tiny_profile()
+    profile = profile.model_copy(update=dict(sample=profile.sample.model_copy(update=dict(guidance="auto"))))
+    make_all(root, profile)
+    make_all(root, profile.model_copy(update=dict(train_guide=profile.train_guide.model_copy(update=dict(updates=3)))))
+    assert work == {"steps": 4, "guides": 2, "batches": 1}
+
+
+def test_a_kept_generator_has_the_bytes_of_a_trained_one(root):
+    own = cell(root, "train_diffusion")
+    train_generators(own, ALONE)
+    folder = own.paths.replicate("generator", "scarce", 0)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    kept, = own.checkpoints.iterdir()
+    weights = next(kept.glob("*.safetensors")).stat().st_size
+    assert weights < 2.5 * len(first["weights.safetensors"])  # the average and the early one, no optimiser's moments
+    for path in folder.iterdir():
+        path.unlink()
+    train_generators(own, ALONE)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first

@@ -1,0 +1,349 @@
+"""The report: complete, from committed files alone, the same every time, deaf to names that look like markup."""
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synthplanes import records
+from synthplanes.errors import UserError
+from synthplanes.protocol.arms import TRAINING_STAGES
+from synthplanes.protocol.cells import read_cell
+from synthplanes.report import pictures, tables
+from synthplanes.report.markdown import between, points
+from synthplanes.report.pages import report
+from synthplanes.report.results import TABLES, read_results
+from synthplanes.report.writing import write_report, write_report_again
+from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, make_checkout
+
+BALANCED = "metric == 'balanced_accuracy' and arch == 'mean'"
+HEADINGS = ("Every comparison", "Accuracy of every arm", "Is `real` trained", "Controls", "Other ways", "For whom",
+            "Are the synthetic images", "Without looking", "Where the uncertainty", "The same differences", "Data",
+            "What each arm was given", "Cost", "What the words mean", "Where these numbers come from")
+
+
+def test_the_page_opens_with_question_verdict_fair_and_naive_numbers(metrics):
+    page = metrics.page()
+    verdict = records.read_json(metrics.folder / "verdict.json")
+    question, sentence, headline = page.split("\n\n")[1:4]
+    assert question.endswith("?") and sentence == f"**{verdict['overall']['sentence']}**"
+    fair, _, naive = (metrics.row("contrasts", f"{BALANCED} and contrast == '{name}'")
+                      for name in ("fair", "fair_two_stage", "naive"))
+    rows = headline.splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| fair", "| fair", "| naive"]
+    assert f"P+T against P+T | {points(fair.estimate)} ({between(fair.low, fair.high)}) |" in rows[0]
+    assert f"P+T against T | {points(naive.estimate)} ({between(naive.low, naive.high)}) |" in rows[2]
+
+
+def test_it_holds_every_part(metrics):
+    page = metrics.page()
+    assert not [heading for heading in HEADINGS if not re.search(rf"^## {heading}", page, re.MULTILINE)]
+    level = metrics.row("levels", f"{BALANCED} and arm == 'synthetic_then_real'")
+    assert f"{100 * level.estimate:.1f} ({100 * level.low:.1f} to" in metrics.part("Accuracy")
+    assert "| exact within role | 3 | keep |" in page and "taken out: 2 (exact within role)" in page
+    assert "validation images are: 16.7 %." in page
+    assert "avx2 instructions, 2 threads, torch 2.0.0" in page and "1 scoring of test images under 1 analysis" in page
+    assert "undertrained | refused:" in page and "2.0 points" in page
+
+
+def test_it_is_made_from_committed_files_alone(metrics, finished):
+    committed = (finished / "metrics" / NAME / "report.md").read_text()
+    assert metrics.page() == committed
+    before = (metrics.folder / "contrasts.png").read_bytes()
+    for name in ("report.md", "contrasts.png"):
+        (metrics.folder / name).unlink()
+    write_report_again(metrics.folder)
+    assert (metrics.folder / "report.md").read_text() == committed
+    assert (metrics.folder / "contrasts.png").read_bytes() == before
+
+
+def test_a_part_without_its_table_is_one_sentence(metrics):
+    for path in metrics.folder.iterdir():
+        if path.name not in ("verdict.json", "analysis_plan.json"):
+            path.unlink()
+    page = metrics.page()
+    for heading in set(HEADINGS) - {"What the words mean", "Where these numbers come from"}:
+        part = page.split(f"## {heading}")[1].split("\n## ")[0].split("\n", 1)[1].strip()
+        assert part.endswith(".") and "|" not in part and len(part) < 90, part
+    assert "![" not in page
+
+
+def test_what_never_decides_stands_beside_what_does(metrics):
+    part = metrics.part("The same differences")
+    row = metrics.row("contrasts", f"{BALANCED} and contrast == 'fair'")
+    assert f"({between(row.low, row.high)}) | {between(row.bootstrap_low, row.bootstrap_high)} |" in part
+    assert "cannot give less than 0.5 with 2 seeds" in part and "interval of the first table decides" in part
+    image = metrics.row("components", f"{BALANCED} and contrast == 'fair_two_stage' and component == 'image_x_seed'")
+    part = metrics.part("Where the uncertainty")
+    assert f"{100 * image.standard_deviation:.1f} ({100 * image.share:.0f} %)" in part
+    assert re.search(r"^\| `real` \| unknown \|", part, re.MULTILINE)  # one generator
+
+
+def test_real_data_baselines_stand_beside_the_synthetic_set(metrics):
+    part = metrics.part("Other ways")
+    own, over = (metrics.row("contrasts", f"{BALANCED} and contrast == '{name}'")
+                 for name in ("by_augmentation", "over_augmented"))
+    assert own.arm == over.reference == "real_augmented" and own.estimate > 0 > over.estimate
+    own_gain, gain_over = (f"{points(row.estimate)} ({between(row.low, row.high)})" for row in (own, over))
+    line = f"| `real_augmented` | a strong augmentation policy | {own_gain} | {gain_over} | unknown |"
+    assert line in part  # unknown: two seeds, so the words are refused
+    assert "`real_distilled`" in part and "real_by_patient" not in part
+    metrics.change("contrasts", lambda rows: rows.assign(reason="", word="helps"))
+    assert re.search(r"^\| `real_augmented` .*\| yes \|$", metrics.part("Other ways"), re.MULTILINE)
+    metrics.change("contrasts", lambda rows: rows.assign(word="equivalent"))
+    assert re.search(r"^\| `real_augmented` .*\| no \|$", metrics.part("Other ways"), re.MULTILINE)
+    metrics.change("contrasts", lambda rows: rows[rows["role"] != "baseline"])
+    assert "This profile runs no real-data baselines." in metrics.part("Other ways")
+
+
+def test_several_budgets_are_columns_by_share(metrics):
+    def level(arm, arch, budget, estimate, low=np.nan, high=np.nan, metric="balanced_accuracy"):
+        return dict(arm=arm, arch=arch, budget=budget, metric=metric, estimate=estimate, low=low, high=high)
+
+    metrics.change("levels", lambda _: records.LEVELS.frame([
+        level("synthetic", "residual", "all", 0.9), level("synthetic", "mean", "all", 0.91, 0.85, 1.01),
+        level("real", "mean", "few", 0.5), level("real", "mean", "all", 0.8, 0.7, 0.9),
+        level("oracle", "residual", "few", 0.6, 0.5, 0.7), level("real", "mean", "elsewhere", 0.1),
+        level("joint", "mean", "few", np.nan), level("real", "mean", "all", 0.0, metric="accuracy")]))
+    metrics.change_json("analysis_plan", lambda plan: plan["protocol"].update(budgets={"all": 1.0, "few": 0.1}))
+    header, _, *rows = tables.levels(read_results(metrics.folder)).splitlines()
+    assert header == "| arm | 10 % of the patients | 100 % of the patients |"
+    assert rows == ["| `real` | 50.0 | 80.0 (70.0 to 90.0) |", "| `synthetic` |  | 91.0 (85.0 to 100.0) |",
+                    "| `oracle` (residual) | 60.0 (50.0 to 70.0) |  |"]
+
+
+def test_several_architectures_are_columns_with_their_mean_first(metrics):
+    metrics.change("levels", lambda rows: pd.concat([
+        rows.assign(arch="residual"), rows.assign(arch="attention"), rows]))
+    metrics.change("contrasts", lambda rows: pd.concat([rows.assign(arch="residual", estimate=0.25), rows]))
+    page = metrics.page()
+    assert "| arm | mean | attention | residual |" in page
+    by_architecture = page.split("By architecture:")[1].split("\n## ")[0]
+    assert by_architecture.count("| residual | +25.0 (") == 3 and "| mean |" not in by_architecture
+    assert "+25.0" not in page.split("By architecture:")[0]
+
+
+def test_the_verdicts_budget_is_shown_in_detail_and_the_others_by_share(metrics):
+    whole = "a whole"  # by name before the scarce one, by share after it
+    metrics.change_json("analysis_plan", lambda plan: plan["protocol"].update(budgets={whole: 1.0, BUDGET: 0.1}))
+    for name in TABLES:
+        if name != "folds":
+            metrics.change(name, lambda rows: pd.concat([rows.assign(budget=whole), rows]))
+    metrics.change("contrasts", lambda rows: rows.assign(
+        estimate=np.where(rows["budget"] == whole, 0.25, 0.125),
+        reason=np.where(rows["budget"] == whole, "", "of seeds")))
+    page = metrics.page()
+    assert "+25.0" not in page.split("## Every comparison")[0]  # the first page speaks of the verdict's budget
+    assert f"Refused as *too few repetitions* at budget {BUDGET}: of seeds." in page
+    assert f"at budget {whole}: of seeds" not in page
+    for heading in ("Every comparison", "Is `real` trained", "Controls", "Without looking"):
+        part = page.split(f"## {heading}")[1].split("\n## ")[0]
+        part = part[part.index("| --- |"):] if "| --- |" in part else part[part.index("---: |"):]
+        assert 0 < part.index(f"| {BUDGET} |") < part.index(f"| {whole} |"), heading
+    for heading in ("For whom", "Where the uncertainty", "Cost"):
+        assert f"budget {BUDGET}" in page.split(f"## {heading}")[1].split("\n## ")[0], heading
+    assert "| slice | 10 % | 100 % |" in page and f"label fidelity, %, {whole}" in page
+
+
+def test_weights_that_had_learned_before_are_named(finished, tmp_path):
+    root = tmp_path / "checkout"
+    shutil.copytree(finished, root)
+    assert "All classifiers begin from random weights." in (root / "metrics" / NAME / "report.md").read_text()
+    for stage in TRAINING_STAGES:
+        path = root / "artifacts" / stage / NAME / "cell.json"
+        noted = records.read_json(path)
+        noted["archs"][ARCH]["pretrained_on"] = ["ImageNet", "<b>phantom</b>"]
+        records.write_json(path, noted)
+    write_report(read_cell("report", NAME, root))
+    page = (root / "metrics" / NAME / "report.md").read_text()
+    assert "begin from trained weights: residual (from ImageNet, &lt;b&gt;phantom&lt;/b&gt;)" in page
+    assert "Every classifier looks 1 time at validation images" in page
+
+
+def test_a_cross_validation_says_so(metrics):
+    metrics.change("contrasts", lambda rows: rows.assign(n_generators=2))
+    assert "a bootstrap of patients and generators" in metrics.page()
+    page = metrics.page()
+    assert "Cross-validation" not in page and "Fold by fold" not in page
+
+    def cross(plan):
+        plan["folds"], plan["protocol"]["prepare"]["cross_validation"] = 2, "scanners"
+
+    metrics.change_json("analysis_plan", cross)
+    metrics.change_json("verdict", lambda verdict: verdict["overall"].update(n_generators=2))
+    page = metrics.page()
+    assert "Cross-validation by scanners: every generator has test patients of its own" in page
+    assert "a bootstrap of patients and seeds" in page and "because each has patients of its own" in page
+    assert "An image counts once in every fold" in page
+
+
+def test_folds_stand_one_by_one_and_as_observations(metrics):
+    metrics.change_json("analysis_plan", lambda plan: plan.update(folds=2))
+
+    def fold(name, scanners, n_images, n_patients, n_classes, estimate, low=np.nan, high=np.nan, p_value=np.nan):
+        return dict(budget=BUDGET, contrast="fair", arm="joint", reference="real", fold=name, scanners=scanners,
+                    n_images=n_images, n_patients=n_patients, n_classes=n_classes, estimate=estimate, low=low,
+                    high=high, p_value=p_value)
+
+    metrics.change("folds", lambda _: records.FOLDS.frame([
+        fold("0", "E6, S|10", 70, 20, 2, -.01), fold("1", "", 60, 19, 1, -.03),
+        fold("mean", "", 130, 39, 2, -.02, -.05, .01, .1)]))
+    part = metrics.part("Fold by fold")
+    assert r"| 0 | E6, S\|10 | 70 (20) | 2 | -1.0 |  |" in part and "| 1 |  | 60 (19) | 1 | -3.0 |  |" in part
+    assert "| mean |  | 130 (39) | 2 | -2.0 (-5.0 to +1.0) | 0.100 |" in part
+
+
+def test_numbers_that_nobody_knows_are_called_unknown(metrics):
+    metrics.change("contrasts", lambda rows: rows.assign(bootstrap_low=np.nan, bootstrap_high=np.nan, n_bootstrap=0))
+    metrics.change("components", lambda rows: rows.assign(
+        standard_deviation=np.where(rows["component"] == "seed", 0.0, np.nan), clipped=rows["component"] == "seed"))
+    page = metrics.page()
+    assert "| unknown | 0 (estimated below 0) | unknown |" in page and ") | unknown | 0." in page
+    metrics.change("contrasts", lambda rows: rows.assign(estimate=np.nan))
+    metrics.change("components", lambda rows: rows[:0])
+    page = metrics.page()
+    assert "No pair of runs can be formed" in page and "No table of runs and patients can be formed" in page
+
+
+def test_it_links_to_committed_pictures_only(metrics, finished):
+    links = re.findall(r"\]\(([^)]+)\)", metrics.page())
+    assert links == ["real_and_synthetic.png", "contrasts.png"]
+    for link in links:
+        assert 0 < (metrics.folder / link).stat().st_size < 90_000
+    assert str(finished) not in metrics.page()
+    (metrics.folder / links[0]).unlink()
+    assert re.findall(r"\]\(([^)]+)\)", metrics.page()) == links[1:]
+
+
+def test_further_pictures_lie_among_the_artifacts(finished):
+    drawn = {path.name for path in (finished / "artifacts" / "report" / NAME).iterdir()}
+    assert drawn == {"accuracy.png", "learning_curves.png", *(f"{name}_{BUDGET}.png" for name in (
+        "contrasts", "confusion", "seeds", "reliability", "real_and_synthetic"))}
+
+
+def test_an_accuracy_is_drawn_with_its_limits_within_0_and_1_or_without(metrics, monkeypatch, tmp_path):
+    drawn = {}
+    monkeypatch.setattr(pictures.intervals, "levels", lambda path, groups, chance: drawn.update(groups, chance=chance))
+    metrics.change("levels", lambda rows: rows.assign(
+        estimate=0.9, low=np.where(rows["arm"] == "real", np.nan, 0.8),
+        high=np.where(rows["arm"] == "real", np.nan, 1.1)))
+    pictures.draw_from_tables(tmp_path, read_results(metrics.folder))
+    limits = {interval.label: (interval.low, interval.high) for interval in drawn[""]}
+    assert limits["joint"] == (0.8, 1.0) and np.isnan(limits["real"]).all() and drawn["chance"] == 0.5
+
+
+def test_foreign_text_stays_text(metrics):
+    page = metrics.page()
+    assert "<script>" not in page and "<b>" not in page and r"Fetal \| brain" in page
+    header, n_rows = None, 0
+    for line in page.splitlines():
+        cells = len(re.split(r"(?<!\\)\|", line)) if line.startswith("| ") else None
+        header = header if header and cells else cells  # of the table that the line belongs to
+        if cells and "Fetal" in line:
+            assert cells == header, line  # whatever the name holds
+            n_rows += 1
+    assert n_rows == 3  # a class in the slices, in the audit and in the data
+
+
+def test_slices_are_described_and_not_judged(metrics):
+    part = metrics.part("For whom")
+    row = metrics.row("slices", f"{BALANCED} and slice == 'scanner' and arm == 'synthetic_then_real' "
+                      "and reference == 'real'")
+    assert row.in_training == "seen" and row.low == row.low
+    line = next(line for line in part.splitlines() if line.startswith("| scanner: a (seen) | 120 (60) |"))
+    assert f"{points(row.estimate)} ({between(row.low, row.high)})" in line
+    held = len(re.findall(r"\d \(-[\d.]+ to \+", part))
+    outside, total = map(int, re.search(r"(\d+) of (\d+) intervals .* about 0\.4", part).groups())
+    assert outside == total - held and total == 8
+    assert not any(word in part for word in ("helps", "hurts", "inconclusive", "equivalent", "p ="))
+
+
+@pytest.mark.parametrize("low, high, outside", [(-.05, -.01, 8), (.01, .05, 8), (-.01, .01, 0)])
+def test_intervals_on_either_side_of_0_are_counted(metrics, low, high, outside):
+    metrics.change("slices", lambda rows: rows.assign(low=low, high=high))
+    assert f"{outside} of 8 intervals" in metrics.page()
+
+
+def test_slices_without_numbers_say_why(metrics):
+    def spoil(rows):
+        scanner, lone = rows["slice"] == "scanner", (rows["value"] == CLASSES[0]) & (rows["arm"] == "real")
+        return rows.assign(estimate=rows["estimate"].mask(scanner), low=rows["low"].mask(scanner | lone),
+                           why_no_number=np.where(scanner, "too <few> patients", np.where(lone, "nothing varies", "")))
+
+    metrics.change("slices", spoil)
+    metrics.change_json("verdict", lambda verdict: verdict["convergence"][BUDGET].update(met=False))
+    part = metrics.part("For whom")
+    assert "| scanner: a (seen) | 120 (60) | none | none | none | none |" in part
+    assert "No number (too &lt;few&gt; patients): scanner: a (seen)." in part
+    assert r"No interval (nothing varies): class: Fetal \| brain." in part
+    assert "a difference may be one of training time" in part
+
+
+def test_rules_without_pixels_stand_beside_their_share_of_unseen_images(metrics):
+    part = metrics.part("Without looking")
+    assert "| always the most frequent training class | 50.0 | 0.0 |" in part
+    assert "operator holds the largest share in training | none | unknown |" in part
+
+
+def test_a_control_that_fails_stands_out(metrics):
+    metrics.change("controls", lambda rows: rows.assign(as_expected="no"))
+    assert "| `null_then_real` | no | too few repetitions | **no** |" in metrics.part("Controls")
+
+
+def test_the_same_files_give_the_same_bytes_and_the_run_ends_with_the_verdict(finished, tmp_path, capsys):
+    root = make_checkout(tmp_path)
+    write_report(read_cell("report", NAME, root))
+    verdict = records.read_json(root / "metrics" / NAME / "verdict.json")
+    path = root / "metrics" / NAME / "report.md"
+    assert capsys.readouterr().out == f"{verdict['overall']['sentence']}\nThe report: {path}\n"
+    for folder in (f"metrics/{NAME}", f"artifacts/report/{NAME}"):
+        for path in (root / folder).iterdir():
+            assert path.read_bytes() == (finished / folder / path.name).read_bytes(), path.name
+
+
+def test_the_costs_include_the_making_of_the_images(metrics):
+    cost = records.read_json(metrics.folder / "cost.json")
+    arm = {arm["arm"]: arm for arm in cost["arms"]}["synthetic_then_real"]
+    # own 2 x 100, first stage 2 x 100, generator 512 + 64, guide 40, sampling 30
+    assert arm["total"]["forward_equivalents"] == 3 * (200 + 200 + 512 + 40) + 64 + 30
+    assert f"| {arm['total']['forward_equivalents']:,} |" in metrics.part("Cost")
+
+
+@pytest.mark.parametrize("lost", [f"artifacts/joint/{NAME}/cost.json", f"metrics/{NAME}/verdict.json",
+                                  f"metrics/{NAME}/audit.csv", f"metrics/{NAME}/scores.csv",
+                                  f"metrics/{NAME}/generator_curve.csv",
+                                  f"artifacts/finetune/{NAME}/cell.json",
+                                  f"artifacts/synthetic/{NAME}/{BUDGET}/r0/images.npy"])
+def test_a_missing_file_is_refused_by_name(tmp_path, lost):
+    root = make_checkout(tmp_path)
+    (root / lost).unlink()
+    with pytest.raises(UserError, match=f"{re.escape(lost)} does not exist"):
+        write_report(read_cell("report", NAME, root))
+    assert not (root / "metrics" / NAME / "report.md").exists()
+
+
+def test_scores_of_other_cells_are_refused(tmp_path):
+    root = make_checkout(tmp_path)
+    path = root / "metrics" / NAME / "scores.csv"
+    scores = records.read_table(path, records.SCORES)
+    records.write_table(path, scores.assign(arch="transformer"), records.SCORES)
+    with pytest.raises(UserError, match="lacks scores of the budget 'scarce' and the architecture 'residual'"):
+        write_report(read_cell("report", NAME, root))
+    records.write_table(path, pd.concat([scores, scores.assign(budget="whole")]), records.SCORES)
+    with pytest.raises(UserError, match="holds the surplus scores of the budget 'whole'"):
+        write_report(read_cell("report", NAME, root))
+
+
+def test_stages_that_looked_differently_often_are_refused(tmp_path):
+    root = make_checkout(tmp_path)
+    path = root / "artifacts" / "joint" / NAME / "cell.json"
+    records.write_json(path, records.read_json(path) | {"validation_looks": 3})
+    with pytest.raises(UserError, match=r"differently often \(finetune 1 time; joint 3 times\)"):
+        write_report(read_cell("report", NAME, root))
+
+
+def test_the_page_has_no_trailing_blanks_or_gaps(metrics):
+    page = report(read_results(metrics.folder))
+    assert page.endswith(".\n") and "\n\n\n" not in page and not re.search(r"[ \t]$", page, re.MULTILINE)
