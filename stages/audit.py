@@ -1,4 +1,4 @@
-"""Look at the synthetic images before they are used: label fidelity and possible copies, per budget and replicate."""
+"""Audit the synthetic images before they are used: label fidelity and possible copies, per budget and replicate."""
 
 from synthplanes.audit.auditing import audit_synthetic_sets
 from synthplanes.classification.label_classifier import label_classifiers

@@ -10,7 +10,7 @@ def main() -> None:
     cell = stage_cell(__doc__, "evaluate")
     results = evaluate_profile(cell)
     write_results(cell.paths.metrics, results)
-    # The log comes last, and no result depends on it.
+    # The log is written last; no result depends on it.
     record(cell.paths.metrics / "test_access_log.csv", results.verdict["analysis_plan"]["sha256"],
            prediction_files(cell))
 

@@ -1,4 +1,4 @@
-"""Write the analysis plan down, before any test row is opened."""
+"""Write the analysis plan, before any test image is predicted."""
 
 from synthplanes import records
 from synthplanes.command import run, stage_cell

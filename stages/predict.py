@@ -1,4 +1,4 @@
-"""Predict validation and test images with every classifier: the only stage that opens test rows."""
+"""Predict validation and test images with every classifier; after `prepare`, no other stage reads test images."""
 
 from synthplanes.classification.prediction import predict_runs
 from synthplanes.command import run, stage_cell

@@ -1,4 +1,4 @@
-"""Simulate the phantom: frames, their table and their latents (a note alone for real sources)."""
+"""Simulate the phantom: frames, their table and their latents; for real sources, write an empty note."""
 
 import hashlib
 

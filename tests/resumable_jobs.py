@@ -137,8 +137,8 @@ def shown(root: Path) -> list:
 def run_stage(stage: str, root: Path, kill_at: int | None = None) -> None:
     """Run a stage below `root` as DVC does, its old output deleted first; a state is kept after every step.
 
-    The process is killed just before its change number `kill_at` of a file or folder below `root`; without it the number
-    of changes is written to `root`/changes. A file that is written under another name and moved changes once.
+    The process is killed just before its change number `kill_at` of a file or folder below `root`; without it the
+    number of changes is written to `root`/changes. A file that is written under another name and moved changes once.
     """
     torch.set_num_threads(1)
     checkpoints.SECONDS_BETWEEN_STATES = 0.0
@@ -150,12 +150,15 @@ def run_stage(stage: str, root: Path, kill_at: int | None = None) -> None:
         (root / "changes").write_text(str(changes[0]))
 
 
+EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")  # Python's audit events that may change a disk
+
+
 def _count_changes(root: Path, kill_at: int | None) -> list[int]:
     """Count, from now on, in the first place of the returned list; Python's audit events come before what they tell."""
     count = [0]
 
     def hook(event: str, arguments: tuple) -> None:
-        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir") and _changes(event, arguments, str(root)):
+        if event in EVENTS and _changes(event, arguments, str(root)):
             if count[0] == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             count[0] += 1

@@ -63,5 +63,6 @@ def _pack(name: str, n_per_class: int, seed: int) -> tuple[list[dict], np.ndarra
     images = np.random.default_rng(seed).integers(0, 60, (len(labels), 16, 16)).astype(np.uint8)
     for image, label in zip(images, labels):
         image[4:12, 8 * label:8 * label + 8] += 150
-    return [dict(image_id=f"{name}{row}", patient_id=f"{name}{row // 4}", label=CLASSES[label], role="", scanner="xy"[row % 2],
-                 operator="", sub_plane="", sha256="") for row, label in enumerate(labels)], images
+    return [dict(image_id=f"{name}{row}", patient_id=f"{name}{row // 4}", label=CLASSES[label], role="",
+                 scanner="xy"[row % 2], operator="", sub_plane="", sha256="")
+            for row, label in enumerate(labels)], images

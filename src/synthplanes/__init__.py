@@ -1,4 +1,4 @@
-"""SynthPlanes: do images drawn by a diffusion model help to classify fetal ultrasound planes?"""
+"""SynthPlanes measures whether images drawn by a diffusion model help to classify fetal ultrasound planes."""
 
 from synthplanes.instructions import pin
 

@@ -1,4 +1,4 @@
-"""Fetch images, forecast, verify, publish, trace and track; the pipeline itself is run by `dvc repro`."""
+"""Fetch images, forecast work, and verify, publish, trace and track results; `dvc repro` runs the pipeline."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from synthplanes.protocol import counted_work
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import read_profile
 
-# Classes of the built-in sources, for a forecast before anything is prepared.
+# Number of classes of the built-in sources, for a forecast before a source is prepared.
 _CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}
 
 

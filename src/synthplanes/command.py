@@ -1,4 +1,4 @@
-"""Begin and end every command: its arguments, and a result or one sentence with exit status 1."""
+"""Parse the arguments of a command, and turn its faults into one sentence and an exit status."""
 
 import argparse
 import errno
@@ -23,19 +23,19 @@ def stage_cell(description: str | None, *stages: str) -> Cell:
     return cell
 
 
-# What the machine refuses, not what we did wrong: full, read-only, forbidden, broken, too many open files.
+# Faults of the machine, not of this code: full, read-only, forbidden, broken, too many open files.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and exit with its status; print a fault that is not ours as one sentence on stderr.
+    """Call `main` and exit with its status; print faults of the input or the machine as one sentence on stderr.
 
     A `UserError` and a refusal of the machine (disk full, read-only, no permission) give status 1, an interrupt 130,
     a reader that closes the pipe early (`| head`) 141, as a shell would report it. Other errors keep their traceback.
     """
     try:
         status = main() or 0
-        sys.stdout.flush()  # while a closed pipe can still be told from a bug
+        sys.stdout.flush()  # here a closed pipe can still be distinguished from a bug
         sys.exit(status)
     except UserError as error:
         _end(str(error), 1)

@@ -31,8 +31,8 @@ def pin() -> None:
 def require(instructions: str) -> None:
     """Make sure that this process computes with `instructions`: `avx2` or `native`.
 
-    Starts the process anew where it was begun with the other set. Raises `UserError` where the CPU has no AVX2, or
-    where numpy, scipy or torch came first, without the variables.
+    Restarts the process if it runs with the other set. Raises `UserError` where the CPU has no AVX2, or where numpy,
+    scipy or torch was loaded before the variables were set.
     """
     if instructions != chosen():
         kept = {name: value for name, value in os.environ.items() if PINS.get(name) != value}

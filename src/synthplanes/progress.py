@@ -1,11 +1,11 @@
-"""Progress of long work, on stderr: how much is done and the time left."""
+"""Report the progress of long work on stderr: the amount done and the time left."""
 
 import sys
 import time
 
 
 class Progress:
-    """Prints `label: 300 of 1200 images, about 2 min left`, at most every `every_s` seconds."""
+    """Print `label: 300 of 1200 images, about 2 min left`, at most every `every_s` seconds."""
 
     def __init__(self, label: str, total: int, unit: str, every_s: float = 10.0):
         self.label, self.total, self.unit, self.every_s = label, total, unit, every_s
@@ -13,7 +13,7 @@ class Progress:
         self.first_done: int | None = None
 
     def __call__(self, done: int, note: str = "") -> None:
-        """Report that `done` of the total are done; the last one is always printed."""
+        """Report that `done` of the total are done; the last report is always printed."""
         now = time.monotonic()
         if self.first_done is None:
             self.first_done = done

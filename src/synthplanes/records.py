@@ -1,8 +1,8 @@
 """Read and write the tables, arrays and JSON files on disk.
 
 Tables are CSV files (UTF-8, comma, `\n`) with one header row; a schema names their columns and types. JSON files have
-sorted keys. Everything is written to a neighbouring file first and moved into place, so a killed process never leaves
-half a file behind.
+sorted keys. Every file is written under a temporary name and moved into place, so a killed process never leaves half a
+file behind.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ INDEX = Schema("index.csv", dict(image_id=str, patient_id=str, label=str, role=s
 # One row per synthetic image, in the order of its `images.npy`.
 SYNTHETIC = Schema("synthetic index.csv", dict(image_id=str, label=str, scanner=str, budget=str, replicate=int,
                                                seed=int))
-# Which images belong to a budget, and on which side: role is train | validation, in cross-validation also test.
+# The images of a budget and their side of the split: role is train | validation, in cross-validation also test.
 SPLITS = Schema("splits.csv", dict(budget=str, replicate=int, image_id=str, role=str))
 # One row per classifier: the first axis of `probabilities.npy` [runs, images, classes].
 RUNS = Schema("runs.csv", dict(arm=str, arch=str, budget=str, replicate=int, seed=int))
@@ -81,7 +81,7 @@ SLICES = Schema("slices.csv", dict(
 COMPONENTS = Schema("components.csv", dict(
     budget=str, contrast=str, arm=str, arch=str, metric=str, component=str, standard_deviation=float,
     standard_error=float, share=float, clipped=bool, n=int))
-# One row per budget and architecture: what twice the updates bring `real` on validation images.
+# One row per budget and architecture: what `real` gains from twice the updates on validation images.
 CONVERGENCE = Schema("convergence.csv", dict(
     budget=str, arch=str, gain=float, standard_error=float, limit=float, met=bool, n_seeds=int, n_images=int,
     n_patients=int, absent_classes=str))
@@ -93,7 +93,7 @@ ORACLE_SHARES = Schema("oracle_shares.csv", dict(
 METADATA_RULES = Schema("metadata_rules.csv", dict(
     budget=str, rule=str, metric=str, estimate=float, low=float, high=float, share_unseen=float, n_images=int,
     n_patients=int, why_no_number=str))
-# One row per fold, and one named `mean` whose limits take a fold as one observation.
+# One row per fold, and one named `mean` whose limits treat a fold as one observation.
 FOLDS = Schema("folds.csv", dict(
     budget=str, contrast=str, arm=str, reference=str, fold=str, scanners=str, n_images=int, n_patients=int,
     n_classes=int, estimate=float, low=float, high=float, p_value=float))
@@ -111,10 +111,10 @@ TEST_ACCESS = Schema("test_access_log.csv", dict(access=int, analysis_plan=str, 
 
 
 def read_table(path: Path, schema: Schema) -> pd.DataFrame:
-    """Read a table of our own; a missing file, wrong columns or ill-typed values raise `UserError`."""
+    """Read a table of a schema; a missing file, wrong columns or ill-typed values raise `UserError`."""
     path = Path(path)
     try:
-        # The Python engine, since it alone tells an absent field (NaN) from an empty one.
+        # Only the Python engine distinguishes an absent field (NaN) from an empty one.
         text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", engine="python")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run the stage that writes it ({schema.name}).") from None
@@ -168,7 +168,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write sorted, indented JSON; NaN and infinities are refused (they are no JSON)."""
+    """Write sorted, indented JSON; NaN and infinities, which JSON lacks, raise `ValueError`."""
     text = json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -176,7 +176,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def cost_item(item: str, *, budget: str = "", arch: str = "", runs: int = 1, trained: int = 0,
               forward: int = 0) -> dict:
-    """Describe the counted work of one thing that a stage did, all its runs together.
+    """Return a record of the counted work of one item of a stage, over all its runs.
 
     `trained` counts images passed forward and backward, `forward` images passed forward only.
     """
@@ -219,7 +219,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} could not be written ({error.strerror or error}): free or mend the disk, "
                         "then run the same command again.") from error
     finally:
-        with suppress(OSError):  # a folder that could not be made, a disk gone: the error above says enough
+        with suppress(OSError):  # such as a folder that could not be made: the error above says enough
             temporary.unlink(missing_ok=True)
 
 

@@ -1,7 +1,7 @@
-"""Randomness as an argument: every draw has a root seed, a purpose and an index.
+"""Derive random seeds: every draw has a root seed, a purpose and an index.
 
-Two draws with different purposes or indices are independent; the same triple gives the same bits on
-every machine. So the set of images does not depend on batch size or on the number of workers.
+Two draws with different purposes or indices are independent; the same triple gives the same bits on every machine. The
+set of images therefore does not depend on batch size or on the number of workers.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def derive(root: int, purpose: str, *index: int | str) -> int:
-    """The seed of one draw: the first 63 bits of SHA-256 over (root, purpose, index).
+    """Return the seed of one draw: the first 63 bits of SHA-256 over (root, purpose, index).
 
     `index` may hold integers and strings (an arm's name, an image's number). The result lies in
     [0, 2**63), which both numpy and torch accept.
@@ -20,5 +20,5 @@ def derive(root: int, purpose: str, *index: int | str) -> int:
 
 
 def generator(root: int, purpose: str, *index: int | str) -> np.random.Generator:
-    """A numpy generator for one draw (PCG64 seeded by `derive`)."""
+    """Return a numpy generator for one draw (PCG64 seeded by `derive`)."""
     return np.random.Generator(np.random.PCG64(derive(root, purpose, *index)))

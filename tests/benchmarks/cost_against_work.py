@@ -1,11 +1,13 @@
-"""What training the denoiser costs at once, twice and four times the images, the pixels and the batch.
+"""Measure what training the denoiser costs at once, twice and four times the images, the pixels and the batch.
 
     python tests/benchmarks/cost_against_work.py [--profile phantom]
 
 Every row is a process of its own: some updates of the profile's network on random frames that lie in a memory-mapped
-pack. It tells images a second and the peak of memory that is not the map. Memory may grow with pixels and batch, not
-with the number of images. About 4 minutes.
+pack. A row has the images a second and the peak of memory that is not the map. Memory may grow with pixels and batch,
+not with the number of images. Writes `cost_against_work` into metrics/benchmarks.json: about 4 minutes.
 """
+
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
 import argparse
 import json
@@ -14,13 +16,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from measured import keep
+from measured import FILE, keep
 
 from synthplanes.command import run
+from synthplanes.compute.checkpoints import Piece
+from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.packs import open_frames
-from synthplanes.protocol.profiles import read_profile
+from synthplanes.data.selection import LabelledImages
+from synthplanes.diffusion.training import Task, train
+from synthplanes.protocol.profiles import Profile, read_profile
 
 IMAGES = 50_000
 UPDATES = 12
@@ -30,11 +37,12 @@ FACTORS = (1, 2, 4)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="phantom")
-    parser.add_argument("--one", nargs=4, metavar=("FILE", "IMAGES", "SIZE", "BATCH"), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=FILE)
+    parser.add_argument("--row", nargs=4, metavar=("FILE", "IMAGES", "SIZE", "BATCH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     profile = read_profile(arguments.profile)
-    if arguments.one:
-        file, *numbers = arguments.one
+    if arguments.row:
+        file, *numbers = arguments.row
         return print(json.dumps(measure(profile, Path(file), *map(int, numbers))))
     size, batch = profile.prepare.image_size, profile.train_diffusion.batch_size
     rows = []
@@ -45,49 +53,51 @@ def main() -> None:
             n, pixels, of = scale(factor)
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "images.npy"
-                frames(file, n, pixels)
-                done = subprocess.run([sys.executable, __file__, "--profile", arguments.profile, "--one", str(file), str(n),
-                                       str(pixels), str(of)], capture_output=True, text=True, check=True)
-            rows.append(dict(grows=name, times=factor, images=n, image_size=pixels, batch=of, **json.loads(done.stdout)))
+                write_frames(file, n, pixels)
+                row = [str(part) for part in (file, n, pixels, of)]
+                done = subprocess.run([sys.executable, __file__, "--profile", arguments.profile, "--row", *row],
+                                      stdout=subprocess.PIPE, text=True, check=True)
+            rows.append(dict(grows=name, times=factor, images=n, image_size=pixels, batch=of,
+                             **json.loads(done.stdout)))
             print(rows[-1], flush=True)
-    keep("cost_against_work", dict(updates=UPDATES, rows=rows))
+    keep("cost_against_work", dict(updates=UPDATES, rows=rows), arguments.out)
 
 
-def frames(file: Path, n: int, size: int) -> None:
-    """Random frames uint8 [n, size, size], written a thousand at a time."""
+def write_frames(file: Path, n: int, size: int) -> None:
+    """Write random frames uint8 [n, size, size], a thousand at a time."""
     rng = np.random.default_rng(0)
     with open_frames(file, (n, size, size)) as written:
         for start in range(0, n, 1000):
             written[start:start + 1000] = rng.integers(0, 256, (min(1000, n - start), size, size), dtype=np.uint8)
 
 
-def measure(profile, file: Path, n: int, size: int, batch: int) -> dict:
-    """Images a second after the first updates, and the peak of private memory."""
-    from synthplanes.compute.devices import prepare_torch
-    from synthplanes.data.selection import LabelledImages
-    from synthplanes.diffusion import training
+def measure(profile: Profile, file: Path, n: int, size: int, batch: int) -> dict[str, Any]:
+    """Return the images a second after the first updates, and the peak of private memory."""
     mapped = np.load(file, mmap_mode="r")
     labels = np.arange(n) % 6
     images = LabelledImages(mapped, labels, np.full(n, ""), np.arange(n).astype(str), tuple("abcdef"))
     few = LabelledImages(np.array(mapped[:batch]), labels[:batch], images.scanners[:batch], images.image_ids[:batch],
                          images.classes)
-    device, times, memory = prepare_torch(threads=1), [], []
+    times: list[float] = []
+    memory: list[float] = []
 
-    class Watch(training.NoCheckpoints):
-        def due(self) -> bool:  # asked after every update
+    class Watch(Piece):
+        def due(self) -> bool:  # asked after every update but the last
             times.append(time.perf_counter())
             memory.append(private_memory())
             return False
 
     parameters = profile.train_diffusion.model_copy(update=dict(
-        batch_size=batch, images_seen=UPDATES * batch, held_out_every_images=UPDATES * batch, early_average_share=0.0))
-    training.train(images, few, parameters, 0, 0, device, profile.compute.threads, Watch())
+        batch_size=batch, images_seen=UPDATES * batch, held_out_every_images=UPDATES * batch,
+        early_average_fraction=0.0))
+    task = Task(images, few, parameters, root_seed=0, threads=profile.compute.threads)
+    train(task, prepare_torch(threads=1), Watch())
     return dict(images_per_second=round(batch * (len(times) - 3) / (times[-1] - times[2]), 1),
                 private_memory_gib=round(max(memory), 3), mapped_gib=round(mapped.nbytes / 2**30, 3))
 
 
 def private_memory() -> float:
-    """Resident memory of this process that belongs to no file, in GiB."""
+    """Return the resident memory of this process that belongs to no file, in GiB."""
     line, = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) / 2**20
 

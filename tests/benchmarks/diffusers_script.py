@@ -1,9 +1,12 @@
-"""The peer of the speed benchmarks: diffusers' examples/unconditional_image_generation/train_unconditional.py.
+"""Write out the peer of the speed benchmarks: the loop of diffusers' train_unconditional.py.
 
-Its loop at its defaults (batch 16, 100 epochs, AdamW 1e-4 with betas .95 and .999, 500 steps of warm-up and a cosine,
-1,000 linear steps, epsilon, average of the weights, float32), on our network, told the class and the scanner as ours
-is. Reading and scaling images from files is left out, in its favour.
+It is that of examples/unconditional_image_generation at its defaults: batch 16, 100 epochs, AdamW 1e-4 with betas .95
+and .999, 500 steps of warm-up and a cosine, 1,000 linear steps, epsilon, average of the weights, float32. It trains our
+network, conditioned on the class and the scanner as ours is. Reading and scaling images from files is left out, in its
+favour.
 """
+
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +28,7 @@ EPOCHS, BATCH, RATE, WARM_UP_STEPS, STEPS = 100, 16, 1e-4, 500, 1000  # the scri
 
 
 class Script:
-    """Its model, optimiser and schedule for these images; `step` is one of its updates."""
+    """Hold the script's model, optimiser and schedule for some images; `step` is one of its updates."""
 
     def __init__(self, profile: Profile, real: LabelledImages, epochs: int, root: int, device: torch.device):
         declare_missing()
@@ -39,7 +42,7 @@ class Script:
         self.shuffle, self.device, self.sigmas = denoiser.configuration.unshuffle, device, levels_of_steps()
         self.model = denoiser.unet.to(device).train()
         self.images = torch.from_numpy(to_float(real.images)).unsqueeze(1)
-        self.told = conditions_of(real, self.scanners)
+        self.conditions = conditions_of(real, self.scanners)
         self.scheduler = DDPMScheduler(num_train_timesteps=STEPS)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=RATE, betas=(0.95, 0.999), weight_decay=1e-6,
                                            eps=1e-8)
@@ -48,16 +51,16 @@ class Script:
         self.average = EMAModel(self.model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
 
     def epoch(self) -> Iterator[torch.Tensor]:
-        """The rows of each batch of one epoch."""
+        """Yield the rows of each batch of one epoch."""
         yield from torch.randperm(len(self.images)).split(BATCH)
 
     def step(self, rows: torch.Tensor) -> None:
-        """One update on these rows."""
+        """Update the weights once, on these rows."""
         clean = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, self.images[rows].flip(3), self.images[rows])
         clean = clean.to(self.device)
         noise, steps = torch.randn_like(clean), torch.randint(0, STEPS, (len(rows),), device=self.device)
         noisy = self.scheduler.add_noise(clean, noise, steps)
-        loss = functional.mse_loss(self.epsilon(noisy, steps, self.told.of(rows).to(self.device)), noise)
+        loss = functional.mse_loss(self.epsilon(noisy, steps, self.conditions.of(rows).to(self.device)), noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
@@ -66,11 +69,12 @@ class Script:
         self.optimiser.zero_grad()
 
     def epsilon(self, noisy: torch.Tensor, steps: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        """Estimate the noise in images [N, 1, H, W] at some steps."""
         inside = functional.pixel_unshuffle(noisy, self.shuffle)
         return functional.pixel_shuffle(self.model(inside, steps, class_labels=conditions).sample, self.shuffle)
 
     def denoise(self, noisy: torch.Tensor, level: float, conditions: Conditions) -> torch.Tensor:
-        """The clean image by its estimate of epsilon at the step whose noise level is nearest."""
+        """Return the clean image by the estimate of epsilon, at the step whose noise level is nearest."""
         step = int((self.sigmas - level).abs().argmin())
         kept = self.scheduler.alphas_cumprod[step]
         self.model.eval()
@@ -80,7 +84,7 @@ class Script:
 
     @contextmanager
     def averaged(self):
-        """While open, the model has its averaged weights."""
+        """While open, give the model its averaged weights."""
         self.average.store(self.model.parameters())
         self.average.copy_to(self.model.parameters())
         yield
@@ -88,15 +92,15 @@ class Script:
 
 
 def conditions_of(images: LabelledImages, scanners: tuple[str, ...]) -> Conditions:
-    """What both are told about these images."""
+    """Return what both networks are conditioned on for these images."""
     known = {name: number for number, name in enumerate(scanners)}
-    return Conditions(torch.from_numpy(images.labels),
+    return Conditions(torch.tensor(images.labels),
                       torch.tensor([known.get(name, len(known)) for name in images.scanners.tolist()]),
                       torch.zeros(len(images), N_AUGMENTATIONS))
 
 
 def levels_of_steps() -> torch.Tensor:
-    """float64 [1000]: the noise level of each step of the script, in units of clean images."""
+    """Return the noise level of each step of the script, float64 [1000], in units of clean images."""
     declare_missing()
     from diffusers import DDPMScheduler
     kept = DDPMScheduler(num_train_timesteps=STEPS).alphas_cumprod.double()

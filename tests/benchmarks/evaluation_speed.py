@@ -10,6 +10,7 @@ metrics/benchmarks.json.
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
+import argparse
 import resource
 import tempfile
 import time
@@ -17,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measured import keep
+from measured import FILE, keep
 
+from synthplanes.command import run
 from synthplanes.protocol.analysis_plan import Settings
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS, write_array, write_table
 from synthplanes.statistics.evaluation import evaluate
@@ -32,6 +34,9 @@ N_SEEDS, N_IMAGES, N_VALIDATION, N_PATIENTS = 6, 7000, 300, 2000
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=FILE)
+    out = parser.parse_args().out
     with tempfile.TemporaryDirectory() as folder:
         rows, splits, development = write(Path(folder))
         start, cpu = time.perf_counter(), time.process_time()
@@ -42,7 +47,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     keep("evaluation", dict(prediction_rows=rows, contrast_rows=len(tables["contrasts"]),
                             slice_rows=len(tables["slices"]), seconds=round(elapsed, 1), cpu_seconds=round(cpu, 1),
-                            peak_memory_gib=round(peak, 2)))
+                            peak_memory_gib=round(peak, 2)), out)
     print(f"{rows:,} prediction rows, {len(tables['contrasts'])} contrasts: {elapsed:.1f} s ({cpu:.1f} s of CPU time), "
           f"{peak:.2f} GiB at most")
 
@@ -82,4 +87,4 @@ def write(folder: Path) -> tuple[int, pd.DataFrame, pd.DataFrame]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

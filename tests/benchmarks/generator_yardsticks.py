@@ -1,30 +1,33 @@
-"""What each way of training and drawing is worth: on a phantom population of another root seed, or on real images.
+"""Measure what each way of training and drawing is worth: on a phantom population of another root seed, or real images.
 
     python tests/benchmarks/generator_yardsticks.py [--profile phantom] [--root-seed 1] [--seeds 3]
-        [--images-per-class 250] [--images-seen N] [--image-size PX] [--ways NUMBER ...] [--warm-start FOLDER]
+        [--images-per-class 250] [--images-seen N] [--image-size PX] [--ways NUMBER ...] [--pretrained FOLDER]
 
-For a simulated profile it takes the scarce budget from a population of its own root seed; for a profile of real images
+For a simulated profile it takes the scarce budget from a population of its own root seed. For a profile of real images
 it takes the budget that `dvc repro prepare` packed, and the budget's validation patients in place of test patients. So
-the profile's test rows stay unopened. It trains the profile's generator, one by another loss (min_snr.py), one that sees
-half of its images at half the size where the image size allows that, and one that begins from the generator in FOLDER;
-draws from them in several ways; and for every way tells
+the profile's test rows stay unopened. It trains the profile's generator, one by another loss (min_snr.py) and one that
+begins from the generator in FOLDER, and draws from them in several ways. For every way it measures
 
-- label fidelity: how many labels a judge recognises that learned from fresh patients (of real images there are none:
-  from the budget's own training images),
+- label fidelity: how many labels a classifier recognises that learned from fresh patients (of real images there are
+  none: from the budget's own training images),
 - possible copies: how many images are nearer to a training image than 99 % of the validation images are,
 - `synthetic` and `synthetic_then_real` of the first architecture that trains `joint`, by the profile's recipe, on those
   patients, beside `real` at equal updates.
 
-What is asked of a generator is the last; the first and the eye mislead. For the eye a sheet of each way lies in
-artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size and images seen, where they
-are not the profile's): half an hour each on two CPU cores. `--ways` are lines of WAYS, from 0; with a GPU go for larger
-images: `--image-size 64 --images-seen 512000 --ways 0 1 2`. A run replaces all that stood under its key.
+The last is what a generator is for; the first and the eye mislead. For the eye a contact sheet of each way lies in
+artifacts/scratch. Writes metrics/generator_yardsticks.json, a key per profile (and image size and images seen, where
+they are not the profile's): half an hour each on two CPU cores. `--ways` are rows of WAYS, from 0. On a GPU go for
+larger images: `--image-size 64 --images-seen 512000 --ways 0 1 2`. A run replaces all that stands under its key.
 """
+
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
 import argparse
 import tempfile
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,44 +35,55 @@ from min_snr import min_snr
 from phantom_yardsticks import population, score, train_all, world
 
 from synthplanes import records
-from synthplanes.audit.copies import copies
+from synthplanes.audit.copies import SHOWN, count_copies
 from synthplanes.audit.label_fidelity import label_fidelity
-from synthplanes.classification.label_classifier import judge
-from synthplanes.classification.runs import Task
+from synthplanes.classification import runs
+from synthplanes.classification.label_classifier import label_classifiers
 from synthplanes.command import run
 from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.preparation.contact_sheet import write_contact_sheet
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
-from synthplanes.diffusion import warm_start
 from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.diffusion.guide import Guide, train_guide
-from synthplanes.diffusion.sampling import draw, plan
-from synthplanes.diffusion.training import Trained, configure, train
+from synthplanes.diffusion.guide import Guide, GuideTask, train_guide
+from synthplanes.diffusion.pretrained import keep_generator
+from synthplanes.diffusion.sampling import Sampler, list_images
+from synthplanes.diffusion.training import Task, Trained, train
 from synthplanes.errors import UserError
 from synthplanes.phantom import VERSION
-from synthplanes.protocol.arms import ARMS
+from synthplanes.protocol.arms import ARMS, option_archs
+from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "metrics" / "generator_yardsticks.json"
 SHEETS = ROOT / "artifacts" / "scratch" / "generator_yardsticks"
 EARLY = 0.2  # of the images seen: when the early average is kept
-SHOWN = 12   # images per class on a sheet
-WAYS = (  # generator, changes of the profile's sample section
+WAYS: tuple[tuple[str, dict[str, Any]], ...] = (  # generator, changes of the profile's sample section
     ("from scratch", dict(guidance="none")),
     ("from scratch", dict(guidance="classifier", guidance_scale=1.0)),
     ("from scratch", dict(guidance="classifier_free", guidance_scale=1.5)),
     ("from scratch", dict(guidance="auto", guidance_scale=1.5)),
-    ("from scratch", dict(guidance="classifier", guidance_scale=1.0, scanners="uniform")),
-    ("from scratch", dict(guidance="none", start="real", start_noise=0.3)),
-    ("from scratch", dict(guidance="none", start="real", start_noise=0.7)),
-    ("from scratch", dict(guidance="none", start="real", start_noise=0.7, scanners="uniform")),
     ("min-SNR", dict(guidance="none")),
     ("min-SNR", dict(guidance="classifier", guidance_scale=1.0)),
-    ("coarse to fine", dict(guidance="classifier", guidance_scale=1.0)),
-    ("warm start", dict(guidance="classifier", guidance_scale=1.0)),
-    ("warm start", dict(guidance="none", start="real", start_noise=0.7)),
+    ("pretrained", dict(guidance="classifier", guidance_scale=1.0)),
 )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The images of one measurement, and how generators and classifiers are trained on them."""
+
+    profile: Profile
+    root: int                           # seed
+    device: torch.device
+    folder: Path                        # for what is not kept
+    pools: dict[str, LabelledImages]    # real, test (what classifiers are scored on) and, of phantoms, fresh
+    held_out: LabelledImages            # the budget's validation images
+
+    @property
+    def real(self) -> LabelledImages:
+        """The training images."""
+        return self.pools["real"]
 
 
 def main() -> None:
@@ -81,146 +95,155 @@ def main() -> None:
     parser.add_argument("--images-seen", type=int, help="in training, by every generator, in place of the profile's")
     parser.add_argument("--image-size", type=int, help="of a simulated profile, in place of its own")
     parser.add_argument("--ways", type=int, nargs="+", choices=range(len(WAYS)), default=range(len(WAYS)))
-    parser.add_argument("--warm-start", type=Path, help="folder of a trained generator of the same network")
+    parser.add_argument("--pretrained", type=Path, help="folder of a trained generator of the same network")
     parser.add_argument("--out", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    profile, root, key = read_profile(arguments.profile), arguments.root_seed, arguments.profile
+    profile, key = read_profile(arguments.profile), arguments.profile
     if arguments.image_size:
         if profile.simulate is None:
             raise UserError(f"--image-size is for simulated images: '{key}' has real ones, prepared at one size.")
         profile, key = of_size(profile, arguments.image_size), f"{key}, {arguments.image_size} px"
     if arguments.images_seen:
         key += f", {arguments.images_seen} images"
-    device = prepare_torch(threads=1)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        pools, held_out = images_of(arguments.profile, profile, root, folder)
-        classes = pools["real"].classes
+        setting = Setting(profile, arguments.root_seed, prepare_torch(threads=1), Path(scratch),
+                          *images_of(arguments.profile, profile, arguments.root_seed, Path(scratch)))
         ways, trained = [WAYS[number] for number in arguments.ways], {}
-        for name, changes in kinds(profile, pools["real"], arguments.images_seen, arguments.warm_start, folder).items():
-            if name not in {one for one, _ in ways}:
+        for name, changes in kinds(setting, arguments.images_seen, arguments.pretrained).items():
+            if name not in {generator for generator, _ in ways}:
                 continue
             with min_snr() if name == "min-SNR" else nullcontext():
-                trained[name] = generator(profile, pools["real"], held_out, root, device, changes, folder)
-        guides = {name: guide_of(profile, pools["real"], one, root, device) for name, one in trained.items()}
+                trained[name] = train_generator(setting, changes)
+        guides = {name: guide_of(setting, generator) for name, generator in trained.items()}
         ways = [(name, changes) for name, changes in ways if name in trained]
-        sets = [drawn(profile, pools["real"], trained[name], guides[name], changes, root, arguments.images_per_class,
-                      device) for name, changes in ways]
-        for number, one in enumerate(sets):
-            write_contact_sheet(SHEETS / f"{key}-{number}.png", one.images, np.array(classes)[one.labels], classes, SHOWN)
-        prepare_torch(profile.compute.threads)
-        judged = judge(pools.get("fresh", pools["real"]), [one.images for one in (*sets, pools["test"])], profile.audit,
-                       profile.recipe, root, 0, device)
-        scores = classifiers(profile, pools, sets, classes, root, arguments.seeds, folder)
-    told = [dict(generator=name, **changes, **fidelity(probabilities, one), copies=copies(
-                one.images, pools["real"].images, held_out.images, SHEETS / f"{key}-{number}-nearest.png", SHOWN), **arms)
-            for number, ((name, changes), one, probabilities, arms) in enumerate(zip(ways, sets, judged, scores))]
+        sets = [drawn(setting, trained[name], guides[name], dict(images_per_class=arguments.images_per_class) | changes)
+                for name, changes in ways]
+        classes = np.array(setting.real.classes)
+        for number, images in enumerate(sets):
+            write_contact_sheet(SHEETS / f"{key}-{number}.png", images.images, classes[images.labels],
+                                setting.real.classes, SHOWN)
+        recognised = fidelities(setting, [*sets, setting.pools["test"]])
+        scores = score_classifiers(setting, sets, arguments.seeds)
+    rows = [dict(generator=name, **changes, **fidelity, **arms, copies=count_copies(
+                images.images, setting.real.images, setting.held_out.images, SHEETS / f"{key}-{number}-nearest.png"))
+            for number, ((name, changes), images, fidelity, arms) in enumerate(zip(ways, sets, recognised, scores))]
     before = records.read_json(arguments.out) if arguments.out.exists() else {}
     records.write_json(arguments.out, before | {key: dict(
-        device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
-        phantom_version=VERSION if profile.simulate else None, root_seed=root,
+        device=torch.cuda.get_device_name() if setting.device.type == "cuda" else "CPU",
+        phantom_version=VERSION if profile.simulate else None, root_seed=setting.root,
         images_per_class=arguments.images_per_class, seeds=arguments.seeds, scored_on="the population's test patients"
-        if profile.simulate else "validation patients", n={name: len(images) for name, images in pools.items()},
-        ways=told, real=scores[-1]["real"],
-        label_fidelity_of_scored_images=fidelity(judged[-1], pools["test"])["label_fidelity"],
-        generators={name: dict(images_seen=one.history["images_seen"].tolist(), held_out_loss=one.history[
-            "held_out_loss"].tolist(), training_image_passes=one.training_image_passes,
-            learned_from=list(one.configuration.learned_from)) for name, one in trained.items()})})
-    for way in told:
-        print(way)
+        if profile.simulate else "validation patients", n={name: len(images) for name, images in setting.pools.items()},
+        ways=rows, real=scores[-1]["real"], label_fidelity_of_scored_images=recognised[-1]["label_fidelity"],
+        generators={name: history_of(generator) for name, generator in trained.items()})})
+    for row in rows:
+        print(row)
 
 
 def of_size(profile: Profile, size: int) -> Profile:
-    """The profile with frames and images of `size` px."""
+    """Return the profile with frames and images of `size` px."""
     return profile.model_copy(update=dict(simulate=profile.simulate.model_copy(update=dict(frame_size=size)),
                                           prepare=profile.prepare.model_copy(update=dict(image_size=size))))
 
 
 def images_of(name: str, profile: Profile, root: int, folder: Path) -> tuple[dict[str, LabelledImages], LabelledImages]:
-    """The sets "real", "test" (what classifiers are scored on) and, of phantoms, "fresh"; the held-out images."""
-    budget = next(iter(profile.used_budgets()))
+    """Return the sets and the held-out images of a `Setting`."""
     if profile.simulate:
         population(profile, root, folder / "population")
         pools = world(profile, folder / "population", read_classes(folder / "population"))
-        return pools, read_budget(folder / "population", budget, 0, "validation")
-    prepared = ROOT / "artifacts" / "prepared" / name
-    held_out = read_budget(prepared, budget, 0, "validation")
-    return dict(real=read_budget(prepared, budget, 0, "train"), test=held_out), held_out
+        return pools, read_budget(folder / "population", profile.scarce_budget, 0, "validation")
+    prepared = Paths(name, ROOT).prepared
+    held_out = read_budget(prepared, profile.scarce_budget, 0, "validation")
+    return dict(real=read_budget(prepared, profile.scarce_budget, 0, "train"), test=held_out), held_out
 
 
-def kinds(profile: Profile, real: LabelledImages, images_seen: int | None, other: Path | None, folder: Path
-          ) -> dict[str, dict]:
-    """Each generator's name and its changes of the profile's train_diffusion section."""
-    seen = dict(images_seen=images_seen or profile.train_diffusion.images_seen)
-    found = {"from scratch": seen, "min-SNR": seen, "coarse to fine": seen | dict(coarse_share=0.5)}
-    if other:
-        found["warm start"] = seen | dict(warm_start=warm_start.adopt(other, folder / "adopted"))
-    try:
-        configure(real, profile.train_diffusion.model_copy(update=found["coarse to fine"]), ())
-    except UserError as error:
-        print(f"left out, coarse to fine: {error}")
-        del found["coarse to fine"]
-    return found
+def kinds(setting: Setting, images_seen: int | None, generator: Path | None) -> dict[str, dict[str, Any]]:
+    """Return, for each generator's name, its changes of the profile's train_diffusion section."""
+    seen = dict(images_seen=images_seen or setting.profile.train_diffusion.images_seen)
+    changes: dict[str, dict[str, Any]] = {"from scratch": seen, "min-SNR": seen}
+    if generator:
+        changes["pretrained"] = seen | dict(pretrained=keep_generator(generator, setting.folder / "pretrained"))
+    return changes
 
 
-def generator(profile: Profile, real: LabelledImages, held_out: LabelledImages, root: int, device: torch.device,
-              changes: dict, folder: Path) -> Trained:
-    parameters = profile.train_diffusion.model_copy(update=dict(early_average_share=EARLY) | changes)
-    return train(real, held_out, parameters, root, 0, device, profile.compute.threads,
-                 origin=profile.prepare.source, adopted=folder / "adopted")
+def train_generator(setting: Setting, changes: dict[str, Any]) -> Trained:
+    """Train the profile's generator with some parameters changed."""
+    profile = setting.profile
+    parameters = profile.train_diffusion.model_copy(update=dict(early_average_fraction=EARLY) | changes)
+    return train(Task(setting.real, setting.held_out, parameters, setting.root, 0, profile.compute.threads,
+                      profile.prepare.source, setting.folder / "pretrained"), setting.device)
 
 
-def guide_of(profile: Profile, real: LabelledImages, trained: Trained, root: int, device: torch.device) -> Guide:
+def history_of(trained: Trained) -> dict[str, Any]:
+    """Return a generator's learning curve, its work and what it learned from."""
+    return dict(images_seen=trained.history["images_seen"].tolist(),
+                held_out_loss=trained.history["held_out_loss"].tolist(),
+                training_image_passes=trained.training_image_passes,
+                learned_from=list(trained.configuration.learned_from))
+
+
+def guide_of(setting: Setting, trained: Trained) -> Guide:
+    """Train the guide of a generator."""
     denoiser = Denoiser(trained.configuration)
     denoiser.load_state_dict(trained.tensors)
-    tensors, description = train_guide(real, denoiser, profile.train_guide, profile.train_diffusion, root, 0, device)
+    tensors, description = train_guide(GuideTask(
+        setting.real, setting.profile.train_guide, setting.profile.train_diffusion, setting.root, 0), denoiser,
+        setting.device)
     guide = Guide(**description)
     guide.load_state_dict(tensors)
     return guide.eval()
 
 
-def drawn(profile: Profile, real: LabelledImages, trained: Trained, guide: Guide, changes: dict, root: int,
-          images_per_class: int, device: torch.device) -> LabelledImages:
-    """The synthetic set of one way."""
-    sample = profile.sample.model_copy(update=dict(images_per_class=images_per_class) | changes)
+def drawn(setting: Setting, trained: Trained, guide: Guide, changes: dict[str, Any]) -> LabelledImages:
+    """Draw a synthetic set, with some values of the profile's sample section changed."""
+    profile, real = setting.profile, setting.real
+    sample = profile.sample.model_copy(update=changes)
     denoiser, early = Denoiser(trained.configuration), Denoiser(trained.configuration)
     denoiser.load_state_dict(trained.tensors)
     early.load_state_dict(trained.early)
-    index = plan(real, trained.configuration.scanners, sample, next(iter(profile.used_budgets())), 0, root)
+    index = list_images(real, trained.configuration.scanners, sample.images_per_class, profile.scarce_budget, 0,
+                        setting.root)
     helper = {"classifier": guide, "auto": early.eval()}.get(sample.guidance)
-    images, _, _ = draw(denoiser, helper, index, sample, device, profile.compute.processes, real=real)
+    images = Sampler(denoiser, helper, sample, setting.device, profile.compute.processes).draw(index).images
     labels = np.array([real.classes.index(name) for name in index["label"].tolist()])
-    return LabelledImages(images, labels, index["scanner"], index["image_id"], real.classes)
+    return LabelledImages(images, labels, index["scanner"].to_numpy(np.str_), index["image_id"].to_numpy(np.str_),
+                          real.classes)
 
 
-def fidelity(probabilities: np.ndarray, images: LabelledImages) -> dict:
-    found = label_fidelity(probabilities, images.labels, images.classes)
-    return dict(label_fidelity=round(found["mean_over_classes"], 4),
-                label_fidelity_per_class={name: round(value, 4) for name, value in found["per_class"].items()})
+def fidelities(setting: Setting, sets: list[LabelledImages]) -> list[dict[str, Any]]:
+    """Train the audit's label classifier, and return the label fidelity of each set."""
+    profile = setting.profile
+    parameters = profile.model_copy(update=dict(
+        replication=profile.replication.model_copy(update=dict(root_seed=setting.root))))
+    cell = Cell("audit", "yardsticks", parameters, "", Paths("yardsticks", setting.folder))
+    with label_classifiers(cell) as predict:
+        probabilities = predict(setting.pools.get("fresh", setting.real), 0, *(images.images for images in sets))
+    measured = [label_fidelity(part, images.labels, images.classes) for part, images in zip(probabilities, sets)]
+    return [dict(label_fidelity=round(fidelity["mean_over_classes"], 4), label_fidelity_per_class={
+        name: None if value is None else round(value, 4) for name, value in fidelity["per_class"].items()})
+        for fidelity in measured]
 
 
-def classifiers(profile: Profile, pools: dict, sets: list[LabelledImages], classes: tuple[str, ...], root: int,
-                seeds: int, folder: Path) -> list[dict]:
-    """Per set {"synthetic", "synthetic_then_real"}, and at the end {"real"}: balanced accuracy, mean and SD."""
-    arch = profile.recipe.joint_archs[0]
+def score_classifiers(setting: Setting, sets: list[LabelledImages], seeds: int) -> list[dict[str, Any]]:
+    """Return, of each set, balanced accuracy of `synthetic` and `synthetic_then_real`, and at the end that of `real`.
 
-    def task(name: str, arm: str, seed: int, pools: dict, start: Path | None = None) -> tuple[str, Task]:
-        return name, Task(ARMS[arm], seed, 0, arch, profile.used_archs()[arch], profile.recipe, root, pools, start,
-                          folder / f"{name}-{arm}-{seed}.safetensors")
+    Each is a mean over seeds, with their standard deviation and number.
+    """
+    profile = setting.profile
+    arch = option_archs("joint", profile.recipe)[0]
+    pools = {f"{number}": setting.pools | dict(synthetic=images) for number, images in enumerate(sets)}
+    pools["real"] = setting.pools
 
-    def all_of(arm: str, starts: dict[tuple[str, int], Path] = {}) -> list[tuple[str, Task]]:
-        return [task(f"{number}", arm, seed, dict(pools, synthetic=one), starts.get((f"{number}", seed)))
-                for number, one in enumerate(sets) for seed in range(seeds)]
+    def task(name: str, arm: str, seed: int, first_stage: Path | None = None) -> tuple[str, runs.Task]:
+        return name, runs.Task(ARMS[arm], arch, profile.archs[arch], profile.recipe, 0, seed, setting.root, pools[name],
+                               setting.folder / f"{name}-{arm}-{seed}.safetensors", first_stage)
 
-    first = [*(task("real", "real", seed, pools) for seed in range(seeds)), *all_of("synthetic")]
-    train_all([one for _, one in first], profile.compute.processes)
-    second = all_of("synthetic_then_real", {(name, one.seed): one.out for name, one in first})
-    train_all([one for _, one in second], profile.compute.processes)
-    tasks = first + second
-    names = [*(f"{number}" for number in range(len(sets))), "real"]
-    rows = score(profile, tasks, {name: pools["test"] for name in names}, classes)
+    first = [task(name, "real" if name == "real" else "synthetic", seed) for name in pools for seed in range(seeds)]
+    train_all([planned for _, planned in first], profile.compute.processes)
+    second = [task(name, "synthetic_then_real", before.seed, before.out) for name, before in first if name != "real"]
+    train_all([planned for _, planned in second], profile.compute.processes)
+    rows = score(profile, first + second, {name: setting.pools["test"] for name in pools})
     return [{row["arm"]: {key: row[key] for key in ("mean", "deviation", "n")} for row in rows if row["world"] == name}
-            for name in names]
+            for name in pools]
 
 
 if __name__ == "__main__":

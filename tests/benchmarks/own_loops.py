@@ -2,11 +2,15 @@
 
     python tests/benchmarks/own_loops.py [--profile phantom] [--rounds 12]
 
-One step of the denoiser's training (forward, backward, clipped norm, AdamW, average of the weights) on random images of
-the profile's size and batch is timed on as many threads as the profile has: in parts with a thread each, with torch's
-intra-op threads and torch's dropout, and on one thread. The ways take turns; printed are medians and the paired ratios of
-their times to those of the parts. About a minute on two idle cores.
+One step of the denoiser's training (forward, backward, clipped norm, AdamW, average of the weights) on random images
+of the profile's size and batch is timed on as many threads as the profile has: in parts with a thread each, with
+torch's intra-op threads and torch's dropout, and on one thread. The ways take turns; printed are medians and the
+paired ratios of their times to those of the parts. On idle cores parts and threads take the same time; where another
+process holds a core, torch's threads wait for one another after every operation and parts do not. About half a minute
+on two cores.
 """
+
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
 import argparse
 import copy
@@ -42,9 +46,11 @@ def main() -> None:
         training.backward(denoiser, batch, parameters, parts, seeds)
 
     def whole(denoiser: Denoiser) -> None:
-        loss_per_image(denoiser, denoiser.normalise(batch.images), batch.noise, batch.sigma, batch.conditions).mean().backward()
+        clean = denoiser.normalise(batch.images)
+        loss_per_image(denoiser, clean, batch.noise, batch.sigma, batch.conditions).mean().backward()
 
-    ways = {"parts": Step(images, parameters, in_parts, 1), f"{threads} threads of torch": Step(images, parameters, whole, threads),
+    ways = {"parts": Step(images, parameters, in_parts, 1),
+            f"{threads} threads of torch": Step(images, parameters, whole, threads),
             "1 thread": Step(images, parameters, whole, 1)}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(arguments.rounds + 1):
@@ -89,7 +95,8 @@ def torchs_dropout(network: nn.Module) -> None:
 def random_images(size: int, n: int) -> LabelledImages:
     """uint8 [n, size, size], of six classes and two scanners."""
     images = np.random.default_rng(0).integers(0, 256, (n, size, size), dtype=np.uint8)
-    return LabelledImages(images, np.arange(n) % 6, np.array(list("xy") * (n // 2)), np.arange(n).astype(str), tuple("abcdef"))
+    return LabelledImages(images, np.arange(n) % 6, np.array(list("xy") * (n // 2)), np.arange(n).astype(str),
+                          tuple("abcdef"))
 
 
 if __name__ == "__main__":

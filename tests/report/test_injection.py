@@ -64,7 +64,8 @@ def test_the_page_shows_names_and_follows_none(hostile):
         assert name in text and name not in page, name
     links = [token.attrs["href"] for block in parser.parse(results_page(root)) for token in block.children or ()
              if token.type == "link_open"]
-    assert links == [f"{fake_checkout.NAME}/report.md"]
+    assert links == ["../stages/README.md#arms", "../src/synthplanes/statistics/README.md#the-words",
+                     "LOG.md#names-that-changed", f"{fake_checkout.NAME}/report.md", "../tests/README.md#benchmarks"]
 
 
 @pytest.mark.parametrize("name", NAMES)

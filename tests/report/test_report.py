@@ -46,6 +46,39 @@ def test_it_holds_every_part(metrics):
     assert "validation images are: 16.7 %." in page
     assert "avx2 instructions, 2 threads, torch 2.0.0" in page and "1 scoring of test images under 1 analysis" in page
     assert "undertrained | refused:" in page and "2.0 points" in page
+    assert "to get a word, raise `recipe.stage_1_updates` and `recipe.stage_2_updates` |" in page
+    assert "below 0 and, outside of the confirmatory pair, p (Holm) is below .05 |" in page
+    assert "| equivalent | the 90 % interval lies within the margin on both sides of 0 |" in page
+
+
+def test_the_verdicts_interval_is_explained_unless_it_is_refused(metrics):
+    assert "need not equal that of a row" not in metrics.page()
+    metrics.change_json("verdict", lambda verdict: verdict["overall"].update(word="hurts"))
+    assert "need not equal that of a row" in metrics.page()
+
+
+def test_refused_comparisons_say_what_to_do(metrics):
+    assert "numbers beside this word are no effects. To get a word, raise `replication.seeds`" in metrics.page()
+
+
+def test_unknown_ceilings_and_absent_tables_are_explained(metrics):
+    page = metrics.page()
+    assert "A class without validation images has no ceiling." in page and "These results lack" not in page
+    metrics.change("audit", lambda rows: rows.assign(ceiling=rows["ceiling"].where(rows["label"] == "all")))
+    for name in ("confusion", "generator_curve"):
+        (metrics.folder / f"{name}.csv").unlink()
+    page = metrics.page()
+    assert "The ceilings of single classes were not recorded with these results." in page
+    assert "These results lack `generator_curve.csv` and `confusion.csv`, which a run writes today." in page
+
+
+def test_several_analysis_plans_are_explained(metrics):
+    assert "makes another plan" not in metrics.page()
+    access = records.TEST_ACCESS.frame(dict(access=number, analysis_plan=plan, predictions="cc")
+                                       for number, plan in ((1, "aa"), (2, "bb")))
+    records.write_table(metrics.folder / "test_access_log.csv", access, records.TEST_ACCESS)
+    page = metrics.page()
+    assert "2 scorings of test images under 2 analysis plans. Each change of a rule" in page
 
 
 def test_it_is_made_from_committed_files_alone(metrics, finished):
@@ -289,7 +322,11 @@ def test_rules_without_pixels_stand_beside_their_share_of_unseen_images(metrics)
 
 def test_a_control_that_fails_stands_out(metrics):
     metrics.change("controls", lambda rows: rows.assign(as_expected="no"))
-    assert "| `null_then_real` | no | too few repetitions | **no** |" in metrics.part("Controls")
+    part = metrics.part("Controls")
+    assert "| `null_then_real` | no | too few repetitions | **no** |" in part
+    assert "**no** in a row that must help: " in part and "**no** in a row that must not help: " in part
+    metrics.change("controls", lambda rows: rows.assign(as_expected=np.where(rows["must_help"], "yes", "no")))
+    assert "row that must help: " not in metrics.part("Controls")
 
 
 def test_the_same_files_give_the_same_bytes_and_the_run_ends_with_the_verdict(finished, tmp_path, capsys):

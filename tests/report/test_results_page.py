@@ -5,7 +5,17 @@ import shutil
 import pytest
 
 from synthplanes import records
-from synthplanes.report.results_page import check_pages, read_profiles, results_page, results_table, write_pages
+from synthplanes.protocol import words
+from synthplanes.report import tables
+from synthplanes.report.results_page import (
+    CLAIMS,
+    answer,
+    check_pages,
+    read_profiles,
+    results_page,
+    summary,
+    write_pages,
+)
 from tests.checkout import git
 from tests.fake_checkout import NAME
 
@@ -35,7 +45,8 @@ def test_the_stage_writes_the_page(finished):
 def test_it_tells_what_stands_behind_each_profile(root):
     page = (root / "metrics" / "README.md").read_text()
     verdict = records.read_json(root / "metrics" / NAME / "verdict.json")["overall"]
-    assert f"- `{NAME}`: {verdict['sentence']}" in page
+    assert "**So far every verdict is refused.**" in page and "with 95 % intervals" in page
+    assert f"- `{NAME}`: {verdict['sentence']} To get a verdict, raise `replication.seeds`" in page
     assert f"| `{NAME}` | simulated | 36 (18) | refused: too few repetitions | +15.0 (" in page
     assert f"| `{NAME}` | 1 | 2 | yes | 50.0 | 16.7 | 1 |" in page
     assert (f"| `{NAME}` | `phantom`, 16 px | no version control | avx2 instructions, 2 threads, torch 2.0.0 | "
@@ -43,11 +54,32 @@ def test_it_tells_what_stands_behind_each_profile(root):
     assert "| `real_long` | 74.2 (" in page
 
 
+@pytest.mark.parametrize("verdicts, sentence", [
+    ([], ""),
+    (["undertrained", "unpaired"], "So far every verdict is refused."),
+    (["hurts", "undertrained", "too few patients", "hurts", "no worthwhile gain"],
+     "So far no profile shows a worthwhile gain from synthetic images at equal updates: of 5 verdicts 2 say that the "
+     "images hurt, 1 says that the images bring no worthwhile gain and 2 are refused."),
+    (["helps"],
+     "So far 1 of 1 profile shows a gain from synthetic images at equal updates: of 1 verdict 1 says that the images "
+     "help."),
+    (["helps", "helps", "unpaired"],
+     "So far 2 of 3 profiles show a gain from synthetic images at equal updates: of 3 verdicts 2 say that the images "
+     "help and 1 is refused.")])
+def test_the_answer_counts_verdicts(verdicts, sentence):
+    assert answer(verdicts) == sentence
+
+
+def test_every_word_has_a_claim_or_a_remedy():
+    assert set(CLAIMS) == {*words.FINDINGS, words.OTHERWISE[0], "refused"}
+    assert set(tables.REMEDIES) == set(words.REFUSALS)
+
+
 def test_the_readme_gets_its_table_and_keeps_the_rest(root):
     before, table, after = (root / "README.md").read_text().replace("<!-- /results -->", "<!-- results -->").split(
         "<!-- results -->")
     assert before == "# Title\n\n" and after == "\n\nThe rest.\n"
-    assert table.strip() == results_table(read_profiles(root))
+    assert table.strip() == summary(read_profiles(root))
     (root / "README.md").write_text("No markers.\n")
     write_pages(root)
     assert (root / "README.md").read_text() == "No markers.\n" and check_pages(root) == []
@@ -107,7 +139,7 @@ def test_evidence_is_summed_up_and_an_unknown_file_listed(root):
     records.write_json(root / "metrics" / "variants.json", {"odd": []})
     records.write_json(root / "metrics" / "another_kind.json", [])
     page = results_page(root)
-    assert ("- [`controls.json`](controls.json): Gains of arms with a known answer, in points: oracle +3.6 (+2.9 to "
-            "+4.4) over 15 populations.") in page
+    assert ("- [`controls.json`](controls.json): Gains of controls over the better of `real` and `real_two_stage`, in "
+            "points: oracle +3.6 (+2.9 to +4.4) over 15 populations.") in page
     for name in ("another_kind", "variants"):
         assert f"- [`{name}.json`]({name}.json): No summary." in page

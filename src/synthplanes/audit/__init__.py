@@ -1,1 +1,1 @@
-"""What the synthetic images are worth apart from any arm: label fidelity and copies."""
+"""Audit synthetic images before any arm trains on them: label fidelity and possible copies."""

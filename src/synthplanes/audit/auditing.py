@@ -19,8 +19,8 @@ Predict = Callable[..., list[np.ndarray]]
 def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
     """Audit every synthetic set with a classifier that has no part in any arm; `predict` trains it and predicts.
 
-    Writes audit.json and pictures of the nearest pairs per budget, metrics/<profile>/audit.csv and cost.json. Where a
-    simulator gives fresh patients, the classifier learns from them, otherwise from the budget's training images.
+    Writes audit.json and pictures of the nearest pairs per budget, metrics/<profile>/audit.csv and cost.json. The
+    classifier trains on fresh patients where a simulator provides them, otherwise on the budget's training images.
     """
     profile, paths, items = cell.parameters, cell.paths, []
     rows: list[dict[str, Any]] = []
@@ -52,7 +52,7 @@ def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
 
 
 def _rows(budget: str, replicate: int, audit: Mapping[str, Any], synthetic: LabelledImages) -> Iterable[dict[str, Any]]:
-    """Yield the rows of records.AUDIT: every class, and `all`, which has the means over classes."""
+    """Yield the rows of records.AUDIT: one per class, and one named `all` with the means over classes."""
     fidelity, ceiling = audit["label_fidelity"], audit["ceiling_on_validation_images"]
     for number, name in enumerate(synthetic.classes):
         yield dict(budget=budget, replicate=str(replicate), label=name, label_fidelity=fidelity["per_class"][name],

@@ -1,9 +1,9 @@
 """Count possible copies: synthetic images nearer to a training image than held-out real images are.
 
-Distances are Euclidean between block-averaged frames with mean 0 and norm 1, so brightness and contrast do not count: 0
-is the same picture, 2 its negative. The yardstick is the distance of real images of *other patients* (the budget's
-validation patients) to their nearest training image. An image counts as a possible copy when it is nearer than 99 % of
-those.
+Distances are Euclidean between block-averaged frames with mean 0 and norm 1, so they do not depend on brightness and
+contrast: 0 is the same picture, 2 its negative. The reference distances are those of real images of *other patients*
+(the budget's validation patients) to their nearest training image. A synthetic image counts as a possible copy if it is
+nearer than 99 % of these.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from synthplanes import records
 
 SHOWN = 12         # nearest pairs in the picture
 THUMBNAIL = 16     # px
-QUANTILE = 0.01    # of the yardstick's distances
+QUANTILE = 0.01    # of the reference distances
 _ROWS_AT_A_TIME = 512
 
 
@@ -29,7 +29,7 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 def block_shares(size: int) -> np.ndarray:
-    """Return each of `size` pixels' share of the mean of each of THUMBNAIL equal blocks: float32 [THUMBNAIL, size]."""
+    """Return each pixel's weight in the mean of each of THUMBNAIL equal blocks: float32 [THUMBNAIL, size]."""
     edges = np.linspace(0, size, THUMBNAIL + 1)
     starts = np.arange(size)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)

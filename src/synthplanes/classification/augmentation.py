@@ -1,26 +1,27 @@
-"""Augment training images: every arm by one affine warp, a flip and a change of gain per image.
+"""Augment training images by an affine warp, a flip and a change of gain, drawn per image.
 
-The arm `real_augmented` takes twice as much of it, a change of contrast, and a black rectangle (the strong policy).
+The strong policy, used by the arm `real_augmented`, doubles these ranges and adds a change of contrast and a black
+rectangle.
 """
 
 import torch
 from torch.nn import functional
 
-SHIFT = 0.08   # of the width, largest
-SCALE = 0.12   # relative, largest
-ANGLE = 0.20   # radians, largest
-GAIN = 0.25    # relative brightness, largest
-# The strong policy's own:
-TIMES = 2.0    # the sizes above
-CONTRAST = 0.5   # |ln gamma|, largest
-ERASED = 0.5   # chance of a black rectangle (Zhong 2020)
-SIDE = 0.25    # half of its sides, of the width, largest
+SHIFT = 0.08   # of the width, maximum
+SCALE = 0.12   # relative, maximum
+ANGLE = 0.20   # radians, maximum
+GAIN = 0.25    # relative brightness, maximum
+# Only in the strong policy:
+TIMES = 2.0    # factor on the maxima above
+CONTRAST = 0.5   # |ln gamma|, maximum
+ERASED = 0.5   # probability of a black rectangle (Zhong 2020)
+SIDE = 0.25    # half side of the rectangle, of the width, maximum
 
 
 def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
     """Warp, flip and change the gain of float32 [N, 1, H, W] in [-1, 1]; the result has the same shape and range.
 
-    Every size is uniform up to `strength` times its largest.
+    Each magnitude is uniform up to `strength` times its maximum.
     """
     if strength == 0:
         return images
@@ -32,7 +33,7 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
     down, across = (torch.linspace(1 / side - 1, 1 - 1 / side, side) for side in images.shape[2:])
     down, across = down.view(1, -1, 1), across.view(1, 1, -1)  # pixel centres in [-1, 1]
     right, below = (2 * SHIFT * amount[:, 2:4]).view(-1, 2, 1, 1).unbind(dim=1)
-    # The grid of `affine_grid` [N, H, W, 2], without its many small matrix products.
+    # The grid that `affine_grid` computes, [N, H, W, 2], without its many small matrix products.
     grid = torch.stack([flip.view(-1, 1, 1) * cosine * across - sine * down + right,
                         flip.view(-1, 1, 1) * sine * across + cosine * down + below], dim=-1)
     moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -40,7 +41,10 @@ def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -
 
 
 def augment_strongly(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
-    """Apply the strong policy at `strength` in 0..1 to float32 [N, 1, H, W] in [-1, 1]; shape and range stay."""
+    """Apply the strong policy at `strength` in 0..1 to float32 [N, 1, H, W] in [-1, 1].
+
+    The result has the same shape and range.
+    """
     if strength == 0:
         return images
     n, _, height, width = images.shape

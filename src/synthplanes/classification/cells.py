@@ -1,4 +1,4 @@
-"""Train the classifiers of a pipeline stage: of every budget, architecture, arm, replicate and seed."""
+"""Train the classifiers of a pipeline stage, for every budget, architecture, arm, replicate and seed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,13 +15,13 @@ from synthplanes.progress import Progress
 from synthplanes.protocol.arms import Arm, arms_of, needed_by, seeds_of, updates_of
 from synthplanes.protocol.cells import Cell
 
-VALIDATION_LOOKS = 1  # per classifier, of every arm alike: after training, deciding nothing
+VALIDATION_LOOKS = 1  # evaluations on validation images per classifier of any arm: after training, selecting nothing
 
 
 def train_classifiers(cell: Cell) -> None:
     """Train every classifier of a stage; write weights and histories per budget and architecture, cell.json, cost.json.
 
-    Classifiers that are kept from before are not trained again.
+    Classifiers with a finished checkpoint are not trained again.
     """
     profile, paths = cell.parameters, cell.paths
     checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, THREADS_PER_RUN))
@@ -36,7 +36,7 @@ def train_classifiers(cell: Cell) -> None:
         progress = Progress(f"{cell.stage}, {budget}", len(tasks), "classifiers")
         progress(0)
         done = 0
-        # Pupils after all others, among which their teachers are.
+        # Distilled classifiers come last, since their teachers are among the others.
         for group in ([task for task in tasks if not task.teacher], [task for task in tasks if task.teacher]):
             for task, history in zip(group, run_parallel(train_one, group, cell.processes), strict=True):
                 histories[task.arch, task.replicate] += history
@@ -58,14 +58,14 @@ def train_classifiers(cell: Cell) -> None:
 
 
 def _read(cell: Cell, budget: str, replicate: int) -> dict[str, LabelledImages]:
-    """Read the image sets that the stage's arms train on; the baselines' stage opens no synthetic image."""
+    """Read the image sets that the stage's arms train on; the stage `baseline` reads no synthetic image."""
     if cell.stage == "baseline":
         return {"real": read_budget(cell.paths.prepared, budget, replicate, "train")}
     return read_pools(cell.paths, budget, replicate)
 
 
 def _tasks(cell: Cell, budget: str, pools: list[dict[str, LabelledImages]], checkpoints: Checkpoints) -> Iterator[Task]:
-    """Yield the stage's runs at one budget, a teacher before its pupils."""
+    """Yield the stage's runs at one budget, a teacher before those that learn from it."""
     profile, paths = cell.parameters, cell.paths
     sha256_of = [{name: images_sha256(images) for name, images in sets.items()} for sets in pools]
     identities: dict[tuple[str, str, int, int], list[Any]] = {}
@@ -87,7 +87,7 @@ def _tasks(cell: Cell, budget: str, pools: list[dict[str, LabelledImages]], chec
 
 
 def _cost(cell: Cell, budget: str, arch: str, arm: Arm) -> dict[str, Any]:
-    """Return what an arm's own training costs; a stage 1 made by another pipeline stage is counted there."""
+    """Return the counted work of an arm's own training; a stage 1 of another pipeline stage is counted there."""
     recipe, replication = cell.parameters.recipe, cell.parameters.replication
     updates = recipe.stage_2_updates if arm.stage == "finetune" else updates_of(arm, recipe)
     runs = replication.generators * len(seeds_of(arm, recipe, replication.seeds))

@@ -1,7 +1,7 @@
 """Fit a classifier: the one training loop of all arms.
 
-Class-balanced batches, AdamW, one schedule, an average of the weights at the end, nothing selected: validation images
-are looked at once per classifier, after training, and decide nothing.
+Batches are class-balanced, the optimiser is AdamW with one schedule, and the result is an average of the weights. No
+checkpoint is selected: validation images are evaluated once per classifier, after training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,11 +31,11 @@ class Portion:
     size: int                  # images per batch
     keeps_statistics: bool     # whether the running batch-norm statistics come from this portion
     strong: bool = False       # augmented by the strong policy
-    by_patient: bool = False   # within a class patients equally likely, in place of images
+    by_patient: bool = False   # within a class, patients are equally likely instead of images
 
     @property
     def chances(self) -> np.ndarray:
-        """Each image's chance per draw, float64 [N]."""
+        """Return each image's sampling probability, float64 [N]."""
         return patient_balanced(self.images) if self.by_patient else class_balanced(self.images.labels)
 
     def draw(self, chances: torch.Tensor, strength: float, generator: torch.Generator
@@ -54,14 +54,14 @@ class TrainingStage:
     portions: Sequence[Portion]
     updates: int
     peak_learning_rate: float
-    order_seed: int            # of the batches, drop-out and drop-path
+    order_seed: int            # of the batches, dropout and drop path
 
 
 def fit(network: nn.Module, stage: TrainingStage, recipe: Recipe, device: torch.device, teacher: nn.Module | None = None
         ) -> list[tuple[int, float]]:
     """Train `network` in place and leave the average of its weights in it.
 
-    Returns (update, mean training loss since the last) pairs. With a `teacher` half of every target is that network's
+    Returns (update, mean training loss since the last) pairs. With a `teacher`, half of every target is that network's
     prediction for the same augmented image. The batches depend on the order seed and the portions alone, so arms with
     the same seed and the same images have the same batches. Raises `UserError` when the loss is not finite.
     """
@@ -122,10 +122,10 @@ def schedule(update: int, updates: int, warmup_fraction: float) -> float:
 
 @contextmanager
 def batch_norm_statistics(layers: Sequence[nn.Module], kept: bool) -> Iterator[None]:
-    """While open, let a batch change the running statistics of these batch-norm layers only if `kept`.
+    """Let batches update the running statistics of batch-norm layers, inside the context, only if `kept`.
 
-    In training, batch norm normalises by the batch's own statistics; so portions in passes of their own have separate
-    statistics, and prediction uses those of the kept portion.
+    In training, batch norm normalises by the batch's own statistics; so portions in separate passes have separate
+    statistics. Prediction uses the running statistics of the kept portion.
     """
     momenta = [layer.momentum for layer in layers]
     if not kept:

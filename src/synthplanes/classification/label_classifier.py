@@ -20,8 +20,8 @@ from synthplanes.protocol.cells import Cell
 def label_classifiers(cell: Cell) -> Iterator[Callable[..., list[np.ndarray]]]:
     """Yield `predict(train_set, replicate, *others)`, which trains a classifier and predicts with it.
 
-    It returns the probabilities float32 [N, K] of each of `others` (uint8 [N, H, W]). Trained classifiers are kept; at
-    the end those that were not used are deleted.
+    It returns the probabilities float32 [N, K] of each of `others` (uint8 [N, H, W]). Trained classifiers are
+    checkpointed; at the end, unused checkpoints are deleted.
     """
     parameters, recipe, compute = cell.parameters.audit, cell.parameters.recipe, cell.parameters.compute
     root_seed, device = cell.parameters.replication.root_seed, prepare_torch(compute.threads)
@@ -35,7 +35,7 @@ def label_classifiers(cell: Cell) -> Iterator[Callable[..., list[np.ndarray]]]:
                                   replicate)
         if kept := piece.read():
             network.load_state_dict(kept[0])
-            network.to(device, memory_format=torch.channels_last)  # as `fit` leaves it: the layout decides last bits
+            network.to(device, memory_format=torch.channels_last)  # as after `fit`: the layout decides the last bits
         else:
             stage = TrainingStage([Portion(train_set, parameters.batch_size, True)], parameters.updates,
                                   parameters.label_classifier.learning_rate,

@@ -12,7 +12,7 @@ from synthplanes.data.images import to_float
 from synthplanes.errors import UserError
 from synthplanes.protocol.config import Architecture
 
-BATCH = 256  # images; changes nothing but memory
+BATCH = 256  # images; affects memory only
 
 
 class Classifier(nn.Module):

@@ -1,4 +1,4 @@
-"""Predict validation and test images: the only code that looks at test images, and the file before the scores."""
+"""Predict validation and test images, and write the probabilities; after `prepare`, no other code reads test images."""
 
 import hashlib
 from pathlib import Path
@@ -25,7 +25,7 @@ def predict_runs(cell: Cell) -> None:
     first; a replicate's own are those that splits.csv names.
     """
     profile, paths, items = cell.parameters, cell.paths, []
-    records.read_json(paths.analysis_plan)  # raises where there is no plan: it comes before the first look at test rows
+    records.read_json(paths.analysis_plan)  # raises without an analysis plan, which precedes any access to test rows
     device, classes = prepare_torch(profile.compute.threads), read_classes(paths.prepared)
     for budget in profile.budgets_by_size():
         images, described = images_to_predict(paths.prepared, budget)
@@ -65,7 +65,7 @@ def _runs(cell: Cell, budget: str, arch: str) -> tuple[pd.DataFrame, list[Path]]
 def images_to_predict(prepared: Path, budget: str) -> tuple[np.ndarray, pd.DataFrame]:
     """Read the budget's validation images and all test images: uint8 [N, H, W] and records.PREDICTED.
 
-    In cross-validation every development image is a test image, once; splits.csv says whose.
+    In cross-validation every development image is a test image of one replicate, which splits.csv names.
     """
     splits = records.read_table(Path(prepared) / "splits.csv", records.SPLITS)
     splits = splits[splits["budget"] == budget]

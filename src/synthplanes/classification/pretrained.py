@@ -1,7 +1,7 @@
-"""Begin a classifier from pretrained weights: ImageNet's, or those of another profile (phantoms, another site).
+"""Initialise classifiers from pretrained weights: ImageNet's, or those of another profile (phantoms, another site).
 
-`archs.<role>.pretrained` is the digest of kept weights (compute/pretrained.py). All arms of the role begin from them,
-so they hold the same information; the head is always new, because the classes are others.
+`archs.<role>.pretrained` is the digest of stored weights (compute/pretrained.py). All arms of the role start from them,
+so they hold the same information. The head is always initialised at random, because the classes differ.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ IMAGENET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf7
 
 
 def keep_classifier(weights: Path, learned_from: str, pretrained: Path) -> str:
-    """Keep the classifier in the file `weights`, which learned from images called `learned_from`; return its digest."""
+    """Store the classifier in the file `weights`, trained on images called `learned_from`, and return its digest."""
     return _keep(read_weights(weights), [learned_from], pretrained)
 
 
 def keep_imagenet(pretrained: Path) -> str:
-    """Keep the ImageNet weights of IMAGENET_MODEL for grey images, and return their digest.
+    """Store the ImageNet weights of IMAGENET_MODEL for grey images, and return their digest.
 
     Raises `UserError` where IMAGENET_PACKAGE is not installed or holds other tensors.
     """
@@ -43,7 +43,7 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
     """Read the state of a `Classifier` of IMAGENET_MODEL with 1,000 classes from IMAGENET_PACKAGE.
 
     The package holds the same tensors in the same order under other names; every shape is compared. The filters of the
-    three colours are added up, which is what they do to a grey image.
+    three colours are summed, which is equivalent for grey images.
     """
     spec = find_spec(IMAGENET_PACKAGE)
     if spec is None or spec.submodule_search_locations is None:
@@ -52,7 +52,7 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != IMAGENET_SHA256:
         raise UserError(f"{file} is not the file of the version that requirements.lock names: install that one.")
-    # The one pickle that is ever read: of known bytes, and tensors only.
+    # The only pickle that is read: its SHA-256 is known, and only tensors are loaded.
     theirs = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network = build(Architecture(model=IMAGENET_MODEL, learning_rate=1.0, options={}), 1000, 224)
     mine = network.body.state_dict()
@@ -74,7 +74,7 @@ def _keep(tensors: Mapping[str, torch.Tensor], learned_from: list[str], pretrain
 
 
 def pretrained_on(digest: str | None, pretrained: Path) -> list[str]:
-    """List the sets of images that kept weights had learned from; none where the digest is None."""
+    """Return the names of the image sets that stored weights were trained on; empty where the digest is None."""
     if digest is None:
         return []
     place = find(digest, pretrained, PARAMETER)
@@ -86,7 +86,7 @@ def pretrained_on(digest: str | None, pretrained: Path) -> list[str]:
 
 @torch.no_grad()
 def load_pretrained(network: Classifier, digest: str, pretrained: Path) -> None:
-    """Copy kept weights into `network`, in place, all but the head and the images' statistics.
+    """Copy stored weights into `network`, in place, except for the head and the image statistics.
 
     Raises `UserError` when the files are absent, have another digest, or belong to another network.
     """

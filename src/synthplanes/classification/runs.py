@@ -1,4 +1,4 @@
-"""Train one run: which images each stage of its arm trains on, from which weights, for how many updates."""
+"""Train one run, with the images, the initial weights and the number of updates of each stage of its arm."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +19,8 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.protocol.arms import Arm, single_stage_ratio, updates_of
 from synthplanes.protocol.config import Architecture, Recipe
 
-THREADS_PER_RUN = 1  # runs go in parallel; one thread each wastes nothing and fixes the bytes
-# Which image sets a pool is made of besides the real ones.
+THREADS_PER_RUN = 1  # runs are trained in parallel; one thread each is efficient and reproducible
+# The image sets that a pool needs besides the real one.
 _MADE_OF = {"synthetic": "synthetic", "permuted_labels": "synthetic", "joint": "synthetic", "null": "synthetic",
             "fresh": "fresh"}
 
@@ -46,10 +46,10 @@ class Task:
     def identity(self, sha256_of: dict[str, str]) -> list[Any]:
         """Return all that the result depends on, as JSON values.
 
-        `sha256_of` has the digest of every pool. A teacher is not part of it: it is trained beside its pupil.
+        `sha256_of` has the digest of every pool. A teacher is left out: it is trained in the same pipeline stage.
         """
         pools = ["real", *(_MADE_OF[pool] for pool in (self.arm.stage_1, self.arm.stage_2) if pool in _MADE_OF)]
-        # Which other runs there are changes no run.
+        # A run does not depend on which other runs there are.
         recipe = self.recipe.model_dump(exclude={"optional_arms", "convergence_seeds"})
         return [self.arm.name, self.arch, self.architecture.model_dump(), recipe, self.replicate, self.seed,
                 self.root_seed, [sha256_of[pool] for pool in pools],
@@ -96,7 +96,7 @@ def stages_of(task: Task) -> list[tuple[int, TrainingStage]]:
         stages.append(stage(1, first_stage(task), updates_of(arm, recipe) if single else recipe.stage_1_updates,
                             single_stage_ratio(recipe) if single else 1.0))
     if arm.stage_2:
-        # The lower peak is for what a first stage has learned; `real_short` begins here, from random weights.
+        # The lower peak preserves what a first stage has learned; `real_short` starts here, from random weights.
         stages.append(stage(2, second_stage(task), recipe.stage_2_updates,
                             recipe.stage_2_learning_rate_ratio if arm.stage_1 else 1.0))
     return stages
@@ -113,7 +113,7 @@ def first_stage(task: Task) -> list[Portion]:
 
 
 def second_stage(task: Task) -> list[Portion]:
-    """Return the batch of stage 2: real images, and the rehearsed fraction of stage 1's where the recipe has one."""
+    """Return the batch of stage 2: real images, and the rehearsed fraction of stage 1's if the recipe has one."""
     size = task.recipe.batch_size
     rehearsed = round(size * task.recipe.rehearsal_fraction) if task.arm.stage_1 else 0
     real = Portion(task.pools["real"], size - rehearsed, True)

@@ -1,1 +1,1 @@
-"""Where and how torch computes: devices, weights, checkpoints and parallel runs."""
+"""Control where and how torch computes: devices, weights, checkpoints and parallel runs."""

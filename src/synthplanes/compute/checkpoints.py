@@ -1,9 +1,9 @@
-"""Keep the pieces of a stage's work, finished or not, each under a digest of all that it depends on.
+"""Keep checkpoints of a stage's pieces of work, each under a digest of all that it depends on.
 
-DVC deletes a stage's outputs before it runs the stage again, so pieces lie elsewhere, in a folder that nothing tracks.
-A killed stage goes on from the states of its unfinished pieces. A stage that runs again because something changed takes
-every finished piece whose digest is the same, and makes the others. Once a stage has finished, the pieces that it did
-not use are deleted.
+DVC deletes a stage's outputs before it runs the stage again, so checkpoints are kept in a separate, untracked folder. A
+killed stage resumes from the states of its unfinished pieces. A stage that runs again after a change reuses every
+finished piece with an unchanged digest and computes the others. Once a stage has finished, the pieces that it did not
+use are deleted.
 """
 
 import shutil
@@ -26,21 +26,21 @@ STATE = "state.json"
 class Piece:
     """The last state of one piece of work: named tensors, and facts that JSON can hold.
 
-    Without a folder nothing is kept: for work that is cheaper to do again.
+    Without a folder nothing is kept; this suits work that is cheaper to repeat.
     """
 
     def __init__(self, folder: Path | None = None):
         self._folder, self._last = folder, time.monotonic()
 
     def due(self) -> bool:
-        """Tell whether it is time to write a state again; when that is changes no result."""
+        """Return whether enough time has passed to write the next state; the timing affects no result."""
         if self._folder is None or time.monotonic() - self._last < SECONDS_BETWEEN_STATES:
             return False
         self._last = time.monotonic()
         return True
 
     def write(self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-        """Keep the state of step `step` in place of the one before; a kill at any moment leaves one of the two."""
+        """Write the state of step `step` and remove the previous one; a kill at any moment leaves one of the two."""
         if self._folder is None:
             return
         weights = f"{step}.safetensors"
@@ -49,7 +49,7 @@ class Piece:
         self.tidy()
 
     def read(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Return the last whole state, or None where there is none; a damaged one counts as none."""
+        """Return the last complete state, or None where there is none; a damaged state counts as none."""
         if self._folder is None:
             return None
         try:
@@ -59,7 +59,7 @@ class Piece:
             return None
 
     def tidy(self) -> None:
-        """Delete all but the last state: the one before it, and what killed writers left."""
+        """Delete everything but the last state, including what killed writers left."""
         if self._folder is not None and (self._folder / STATE).exists():
             kept = {STATE, records.read_json(self._folder / STATE)["weights"]}
             for file in self._folder.iterdir():
@@ -74,18 +74,21 @@ class Checkpoints:
     """The pieces of one stage, in folders of their own below `root`."""
 
     def __init__(self, root: Path, *identity: Any):
-        """Name what all pieces depend on, such as the stage's code: files (`Path`), arrays and JSON values."""
-        self._root, self._identity = Path(root).resolve(), identity  # workers may stand in another folder
+        """Set what all pieces depend on, such as the stage's code: files (`Path`), arrays and JSON values."""
+        self._root, self._identity = Path(root).resolve(), identity  # workers may have another working directory
         self._used: set[str] = set()
 
     def piece(self, *identity: Any) -> Piece:
-        """Return the piece that depends on `identity` besides."""
+        """Return the piece that also depends on `identity`."""
         key = records.sha256(*self._identity, *identity)
         self._used.add(key)
         return Piece(self._root / key)
 
     def prune(self) -> None:
-        """Delete the pieces that were not asked for: the stage has finished, and its outputs are in place."""
+        """Delete the pieces that were not requested.
+
+        Call it once the stage has finished and its outputs are in place.
+        """
         for folder in self._root.iterdir() if self._root.is_dir() else ():
             if folder.name in self._used:
                 Piece(folder).tidy()

@@ -11,12 +11,12 @@ def prepare_torch(threads: int) -> torch.device:
     """Fix the number of CPU threads, ask for deterministic kernels, and return the device to compute on.
 
     The number of threads decides how sums are split, hence the last bits of every trained weight: it is a tracked
-    parameter. A CUDA device is used where one is present; there, torch warns of kernels that it has in no deterministic
-    form, and the promise of equal bytes does not hold. Raises `UserError` where this process, such as a worker of a
-    cluster, computes with other CPU instructions than its parent chose.
+    parameter. A CUDA device is used where one is present; there, torch warns of kernels without a deterministic form,
+    and equal bytes are not guaranteed. Raises `UserError` where this process, such as a worker of a cluster, computes
+    with other CPU instructions than its parent chose.
     """
     require(chosen())
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in any order
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # otherwise cuBLAS sums in no fixed order
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a check for bugs that costs time and changes no byte

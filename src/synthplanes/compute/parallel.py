@@ -17,7 +17,10 @@ _SECONDS_TO_CONNECT = 30
 
 
 def run_parallel(function: Callable[[Any], Any], items: Sequence[Any], processes: int) -> Iterator[Any]:
-    """Yield `function(item)` for every item, in order; `processes` run at a time, on a cluster all its workers."""
+    """Yield `function(item)` for every item, in order.
+
+    `processes` calls run at a time; on a cluster, all its workers compute.
+    """
     if address := os.environ.get(ADDRESS):
         yield from _run_on_cluster(function, items, address)
     else:

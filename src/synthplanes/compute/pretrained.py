@@ -1,7 +1,7 @@
-"""Keep weights that were trained elsewhere, for a new training to begin from: config.json and weights.safetensors.
+"""Store pretrained weights, from which a new training can start: config.json and weights.safetensors.
 
-They lie in a folder named by a digest of their bytes. A parameter names that digest, so it pins every byte. In
-config.json `learned_from` lists the sets of images whose information the weights hold.
+They are stored in a folder named by a digest of their bytes. A parameter names that digest and so fixes every byte. In
+config.json, `learned_from` lists the sets of images on which the weights were trained.
 """
 
 import shutil

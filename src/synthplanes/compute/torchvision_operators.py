@@ -45,9 +45,9 @@ def _is_declared(name: str) -> bool:
 
 
 def _library_loads() -> bool:
-    """Load torchvision's C++ library as torchvision does, without importing it; tell whether that worked."""
+    """Load torchvision's C++ library as torchvision does, without importing it; return whether that succeeded."""
     spec = importlib.util.find_spec("torchvision")
-    assert spec is not None and spec.submodule_search_locations is not None  # asked before
+    assert spec is not None and spec.submodule_search_locations is not None  # checked by the caller
     folder = Path(spec.submodule_search_locations[0])
     for library in sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd")):
         try:

@@ -68,7 +68,7 @@ def open_frames(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 
 def temporary_frames(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a writable uint8 array [N, H, W] on the disk of `folder`, whose space is free again after the array."""
+    """Return a writable uint8 array [N, H, W] on the disk of `folder`. The space is freed with the array."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -1,4 +1,4 @@
-"""Read what training uses: the images and integer labels of one role of a budget, or of a synthetic set."""
+"""Read the images and integer labels of one role of a budget, or of a synthetic set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def read_all(folder: Path, classes: tuple[str, ...], schema: records.Schema = re
 def read_pools(paths: Paths, budget: str, replicate: int) -> dict[str, LabelledImages]:
     """Read a budget's training images: `real`, `synthetic` and, where a simulator makes them, `fresh`.
 
-    Fresh phantom patients stand in for synthetic images in the control `oracle`: never more of them.
+    In the control `oracle`, fresh phantom patients replace the synthetic images; at most as many of them are read.
     """
     real = read_budget(paths.prepared, budget, replicate, "train")
     synthetic = read_all(paths.replicate("synthetic", budget, replicate), real.classes, records.SYNTHETIC)

@@ -1,7 +1,7 @@
-"""Augment without leaking (Karras 2022, appendix F.2): the denoiser is conditioned on what was done to an image.
+"""Augment without leaking (Karras 2022, appendix F.2): the denoiser is conditioned on the augmentation of an image.
 
-At sampling it is conditioned on nothing having been done, so the augmentations widen the training set without appearing
-in the samples.
+Sampling sets the augmentation parameters to zero, so augmentations enlarge the training set without appearing in the
+samples.
 """
 
 import torch
@@ -17,7 +17,7 @@ GAIN = 0.10          # relative brightness, standard deviation
 def augment(images: torch.Tensor, chance: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Apply each operation to each image independently with probability `chance`.
 
-    `images` float32 [N, 1, H, W] in [-1, 1]. Returns the same shape and range (what moves in is black) and the
+    `images` float32 [N, 1, H, W] in [-1, 1]. Returns the same shape and range (the border is filled with black) and the
     parameters float32 [N, N_AUGMENTATIONS], zero where an operation was not applied.
     """
     n = len(images)
@@ -30,7 +30,7 @@ def augment(images: torch.Tensor, chance: float, generator: torch.Generator) -> 
     flip = 1 - 2 * parameters[:, 0]
     scale = torch.exp2(-LOG2_SCALE * parameters[:, 3])
     angle = ANGLE * parameters[:, 4]
-    theta = torch.zeros(n, 2, 3)                                                   # affine maps of places
+    theta = torch.zeros(n, 2, 3)                                                   # affine maps of coordinates
     theta[:, 0, 0], theta[:, 0, 1] = scale * flip * torch.cos(angle), -scale * torch.sin(angle)
     theta[:, 1, 0], theta[:, 1, 1] = scale * flip * torch.sin(angle), scale * torch.cos(angle)
     theta[:, 0, 2], theta[:, 1, 2] = 2 * SHIFT * parameters[:, 1], 2 * SHIFT * parameters[:, 2]

@@ -1,7 +1,7 @@
-"""Make the batches of a training: which images, how augmented, conditioned on what, under which noise.
+"""Draw the training batches of a denoiser: images, augmentations, conditions and noise.
 
-Every batch derives from its step's number, so no generator state has to be kept. On a CPU the images stay the bytes
-that they are on file; on a GPU they lie there as bytes, and only small tables cross over.
+Every batch derives from the number of its step, so no generator state has to be saved. Images are kept as uint8, on a
+GPU in its own memory, so that only small tables are transferred.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Batch:
 
 
 class Batches:
-    """Draw batches from a set of images; the denoiser knows the `scanners`."""
+    """Draw batches from a set of images; `scanners` are those on which the denoiser is conditioned."""
 
     def __init__(self, images: LabelledImages, scanners: tuple[str, ...], parameters: TrainDiffusion,
                  device: torch.device):
@@ -50,13 +50,13 @@ class Batches:
         conditions = Conditions(torch.where(drop[0], self._n_classes, self._labels[rows]),
                                 torch.where(drop[1], self._n_scanners, self._scanner[rows]), augmentation)
         sigma = stratified_noise_levels(parameters.batch_size, parameters, generator)
-        if self._device.type != "cpu":  # a GPU draws its own noise: millions of numbers a step would wait for the CPU
+        if self._device.type != "cpu":  # a GPU draws its own noise: the CPU would be too slow for it
             generator = torch.Generator(self._device).manual_seed(seed)
         noise = torch.randn(images.shape, generator=generator, device=self._device)
         return Batch(images, noise, sigma.to(self._device), conditions.to(self._device))
 
     def _frames(self, rows: torch.Tensor) -> torch.Tensor:
-        """float32 [N, 1, H, W] in [-1, 1]."""
+        """Return the images of the given rows, float32 [N, 1, H, W] in [-1, 1]."""
         if self._device.type == "cpu":
             return torch.from_numpy(to_float(self._images.images[rows.numpy()])).unsqueeze(1)
         return self._floats[self._resident[rows.to(self._device)].long()].unsqueeze(1)
@@ -70,6 +70,6 @@ def stratified_noise_levels(n: int, parameters: TrainDiffusion, generator: torch
 
 
 def positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:
-    """Return each name's position among the known ones, int64 [N]; a name that is not known gets their number."""
+    """Return each name's position in `known`, int64 [N]; unknown names get `len(known)`."""
     position = {name: number for number, name in enumerate(known)}
     return torch.tensor([position.get(name, len(known)) for name in names.tolist()], dtype=torch.int64)

@@ -1,8 +1,8 @@
-"""Hold what a denoiser is conditioned on: an image's class, its scanner and how it was augmented.
+"""Define the conditions of a denoiser: an image's class, its scanner and its augmentation.
 
-Each condition has its own embedding with an entry for unknown. So combinations of class and scanner that never occur in
-training can be drawn, and one network gives the conditional and the unconditional estimate (classifier-free guidance,
-Ho & Salimans 2022).
+Each condition has its own embedding with an entry for unknown. Therefore combinations of class and scanner that never
+occur in training can be drawn, and one network gives the conditional and the unconditional estimate (classifier-free
+guidance, Ho & Salimans 2022).
 """
 
 from typing import NamedTuple
@@ -19,11 +19,11 @@ class Conditions(NamedTuple):
     augmentation: torch.Tensor  # float32 [N, A]; zeros mean none
 
     def to(self, device: torch.device) -> "Conditions":
-        """Move all to a device."""
+        """Move all tensors to a device."""
         return Conditions(*(part.to(device) for part in self))
 
     def of(self, rows: slice | torch.Tensor) -> "Conditions":
-        """Return the conditions of some rows."""
+        """Return the conditions of the given rows."""
         return Conditions(*(part[rows] for part in self))
 
     def without_label(self, n_classes: int) -> "Conditions":

@@ -27,7 +27,7 @@ SIGMA_D = 0.5
 
 @dataclass(frozen=True)
 class Configuration:
-    """Describe a denoiser: all that is needed to build it, and what it learned from."""
+    """The configuration of a denoiser: all that is needed to build it, and the images it was trained on."""
 
     image_size: int            # px
     unshuffle: int             # px; the U-Net works at image_size / unshuffle
@@ -39,7 +39,7 @@ class Configuration:
     scanners: tuple[str, ...]
     data_mean: float           # of the training images in [-1, 1]
     data_deviation: float
-    learned_from: tuple[str, ...] = ()  # the sets of images behind the weights, those of pretrained weights included
+    learned_from: tuple[str, ...] = ()  # the sets of training images, those of pretrained weights included
 
 
 class Denoiser(nn.Module):
@@ -60,7 +60,7 @@ class Denoiser(nn.Module):
                                  for i in reversed(levels)),
             attention_head_dim=32, norm_num_groups=GROUPS)
         replace_dropout(self.unet)
-        # diffusers' own class embedding has one condition; its forward calls whatever module stands here.
+        # diffusers' own class embedding has one condition; its forward calls any module in its place.
         self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), N_AUGMENTATIONS,
                                                        4 * c.channels[0])
 
@@ -82,7 +82,7 @@ class Denoiser(nn.Module):
         return (images - c.data_mean) * (SIGMA_D / c.data_deviation)
 
     def restore(self, normalised: torch.Tensor) -> torch.Tensor:
-        """Invert `normalise`, and cut to [-1, 1]."""
+        """Invert `normalise`, and clip to [-1, 1]."""
         c = self.configuration
         return (normalised * (c.data_deviation / SIGMA_D) + c.data_mean).clamp(-1, 1)
 
@@ -122,5 +122,5 @@ def read_denoiser(folder: Path, file: str = "weights.safetensors") -> Denoiser:
 
 
 def read_early_average(folder: Path) -> Denoiser | None:
-    """Read the average of an earlier moment of the same training, for autoguidance; None where there is none."""
+    """Read the early average of the same training, for autoguidance; return None where there is none."""
     return read_denoiser(folder, "early.safetensors") if (Path(folder) / "early.safetensors").exists() else None

@@ -1,9 +1,9 @@
-"""A generator as a folder that plain diffusers loads and samples from.
+"""Export a generator as a folder that diffusers alone loads and samples from.
 
-Two things that diffusers' `UNet2DModel` does not know are folded into its weights. The sum of the class's and the
-scanner's embedding becomes one row per pair. Our noise level c = 100 (ln sigma / 4 + 2) inside sinusoids of frequency w
-becomes Fourier features of ln sigma at 25 w / 2 pi: sin and cos of 25 w ln sigma + 200 w are sums of those of
-25 w ln sigma, and the first linear layer takes the coefficients.
+Two features that diffusers' `UNet2DModel` lacks are folded into its weights. The sum of the class's and the scanner's
+embedding becomes one row per pair. Our noise level c = 100 (ln sigma / 4 + 2) inside sinusoids of frequency w becomes
+Fourier features of ln sigma at 25 w / 2 pi: sin and cos of 25 w ln sigma + 200 w are sums of those of 25 w ln sigma,
+and the first linear layer takes the coefficients.
 """
 
 import math
@@ -42,7 +42,7 @@ def export(folder: Path, out: Path, sample: Sample) -> None:
 
 @torch.no_grad()
 def plain_unet(denoiser: Denoiser):
-    """diffusers' UNet2DModel of the time embedding 'fourier': (x, sigma, row) -> F(x; sigma, row) / sigma."""
+    """Return diffusers' UNet2DModel with time embedding 'fourier': (x, sigma, row) -> F(x; sigma, row) / sigma."""
     from diffusers import UNet2DModel
     ours, embedding = denoiser.unet, denoiser.unet.class_embedding
     classes, scanners = embedding.label.num_embeddings - 1, embedding.scanner.num_embeddings

@@ -1,4 +1,4 @@
-"""Make the generators of a profile: of every budget and replicate a denoiser, a guide and a synthetic set."""
+"""Train the generators of a profile: a denoiser, a guide and a synthetic set for every budget and replicate."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -98,7 +98,7 @@ def draw_synthetic_sets(cell: Cell, processes: Processes) -> None:
 
 
 def _batch_piece(checkpoints: Checkpoints, origin: str, rows: pd.DataFrame) -> Piece:
-    """Return the piece of one batch of a synthetic set; `origin` is the digest of what draws it."""
+    """Return the piece of one batch of a synthetic set; `origin` is the digest of the generator and its guide."""
     return checkpoints.piece(origin, rows.to_dict("list"))
 
 

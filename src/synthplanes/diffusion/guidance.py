@@ -6,8 +6,8 @@ auto             D'(x; sigma, y) + s (D(x; sigma, y) - D'(x; sigma, y))         
 classifier       D(x; sigma, y) + s sigma^2 grad_x log p(y | x; sigma)          (Dhariwal & Nichol 2021)
                  or log p(y | D(x; sigma); sigma), through the denoised estimate (Bansal 2023): as the guide was trained
 
-Guidance acts inside an interval of noise levels only (Kynkaanniemi 2024); outside it the plain conditional estimate
-stands.
+Guidance acts inside an interval of noise levels only (Kynkaanniemi 2024); outside it the plain conditional estimate is
+used.
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ class Guide(nn.Module):
 
 @dataclass(frozen=True)
 class GuideTask:
-    """One guide to train, on the training images, noise levels and normalisation of its generator."""
+    """A guide to train, on the training images, noise levels and normalisation of its generator."""
 
     train_set: LabelledImages
     parameters: TrainGuide
@@ -128,7 +128,7 @@ def train_guide(task: GuideTask, denoiser: Denoiser, device: torch.device) -> tu
 
 
 def estimate(denoiser: Denoiser, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
-    """Denoise for a guide that takes estimates: D(x; sigma) under all conditions but the class."""
+    """Return the input of a guide that takes estimates: D(x; sigma) under all conditions but the class."""
     return denoiser(noisy, sigma, conditions.without_label(len(denoiser.configuration.classes)))
 
 

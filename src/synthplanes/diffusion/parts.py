@@ -1,4 +1,4 @@
-"""Compute a batch in equal parts, each on a core of its own: of a thread or of another process.
+"""Compute a batch in equal parts, each on its own core, in a thread of this process or in another process.
 
 Threads that share one convolution of small images wait for one another after every operation; parts do not
 (tests/benchmarks/own_loops.py). Gradients are added in the order of the parts, and each part draws its dropout from a

@@ -1,7 +1,8 @@
-"""Begin a generator's training from another generator: from phantoms to real images, from one site to another.
+"""Initialise a generator from another one: from phantoms for real images, from one site for another.
 
-The parameter `train_diffusion.pretrained` is the digest of that generator's files (compute/pretrained.py). What it had
-learned from is added to the new one's `learned_from`: the images that it draws hold that information too.
+The parameter `train_diffusion.pretrained` is the digest of that generator's files (compute/pretrained.py). The sets of
+images on which it was trained are added to the new generator's `learned_from`, because its images hold that information
+too.
 """
 
 from pathlib import Path
@@ -25,9 +26,9 @@ def keep_generator(folder: Path, pretrained: Path) -> str:
 
 @torch.no_grad()
 def load_pretrained(denoiser: Denoiser, digest: str, pretrained: Path) -> tuple[str, ...]:
-    """Copy the weights of a kept generator into `denoiser`, in place, and return what they had learned from.
+    """Copy the weights of a stored generator into `denoiser`, in place, and return the sets they were trained on.
 
-    A class or scanner that the kept generator does not know keeps its random embedding. Raises `UserError` when the
+    A class or scanner that the stored generator does not know keeps its random embedding. Raises `UserError` when the
     files are absent, have another digest, or belong to another network.
     """
     place = find(digest, pretrained, PARAMETER)

@@ -1,8 +1,9 @@
-"""Share one piece of work among several processes, as torchrun starts them; without torchrun there is one.
+"""Divide one piece of work among the processes that torchrun starts; without torchrun there is a single process.
 
     torchrun --nproc-per-node 2 stages/train_diffusion.py --profile NAME
 
-Training divides the parts of every batch among them, sampling the batches. Neither result depends on their number.
+Training divides the parts of every batch among them, sampling divides the batches. Results do not depend on the number
+of processes.
 """
 
 import os
@@ -21,27 +22,27 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `count`."""
+    """The rank of this process among `count` processes."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process writes what all have made."""
+        """Return whether this process writes the joint results."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """Return the items of this process: every so many."""
+        """Return the items of this process: every `count`-th one."""
         return list(items[self.rank::self.count])
 
     def wait(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait until all processes have reached this call."""
         if self.count > 1:
             distributed.barrier()
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """Return every process's tensor, by rank; they have one shape and type."""
+        """Return every process's tensor, by rank; all have the same shape and dtype."""
         if self.count == 1:
             return [tensor]
         gathered = [torch.empty_like(tensor) for _ in range(self.count)]

@@ -41,8 +41,8 @@ def list_images(train_set: LabelledImages, scanners: tuple[str, ...], images_per
                 replicate: int, root_seed: int) -> pd.DataFrame:
     """List the images to draw (records.SYNTHETIC), class after class, each with its scanner and its noise's seed.
 
-    The scanner is that of a random training image of the class, and '' where the denoiser knows no such scanner:
-    `scanners` are those that it knows.
+    The scanner is that of a random training image of the class, and '' where the denoiser is not conditioned on it:
+    `scanners` are those on which it is conditioned.
     """
     rows: list[dict[str, Any]] = []
     for number, name in enumerate(train_set.classes):
@@ -85,8 +85,8 @@ class Sampler:
              processes: Processes = ALONE) -> Drawn | None:
         """Draw the images of `index` (records.SYNTHETIC).
 
-        A batch that its piece holds is not drawn again. Of several processes each draws its share of the batches into
-        their pieces; then the first one takes up all of them, and the others return None.
+        A batch with a finished piece is not drawn again. With several processes, each one draws its share of the
+        batches; then the first process reads all pieces, and the others return None.
         """
         batches = [index.iloc[start:start + self.parameters.batch_size]
                    for start in range(0, len(index), self.parameters.batch_size)]
@@ -139,6 +139,6 @@ class Sampler:
 
 
 def joined(parts: Iterable[Drawn]) -> Drawn:
-    """Put batches together, in their order."""
+    """Concatenate batches in their order."""
     images, forward, gradient = zip(*parts, strict=True)
     return Drawn(np.concatenate(images), sum(forward), sum(gradient))

@@ -1,7 +1,7 @@
-"""From noise to images: the probability-flow equation dx/dsigma = (x - D(x; sigma)) / sigma, solved.
+"""Solve the probability-flow equation dx/dsigma = (x - D(x; sigma)) / sigma, from noise to images.
 
 A `denoise` is any function (x [N, ...], sigma float) -> D(x; sigma) of the same shape. `ancestral` solves the
-stochastic equation in its place, and alone calls `noise`.
+stochastic equation instead, and only it calls `noise`.
 """
 
 import math
@@ -14,13 +14,13 @@ Noise = Callable[[], torch.Tensor]  # standard normal numbers of x's shape, new 
 
 
 def noise_levels(steps: int, sigma_min: float, sigma_max: float, rho: float) -> list[float]:
-    """`steps` falling noise levels from sigma_max to sigma_min, then 0 (Karras 2022, equation 5)."""
+    """Return `steps` decreasing noise levels from sigma_max to sigma_min, then 0 (Karras 2022, equation 5)."""
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return [(high + i / (steps - 1) * (low - high)) ** rho for i in range(steps)] + [0.0]
 
 
 def multistep(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise | None = None) -> torch.Tensor:
-    """DPM-Solver++(2M) (Lu 2022, algorithm 2): second order at one evaluation a step.
+    """Integrate with DPM-Solver++(2M) (Lu 2022, algorithm 2): second order, one evaluation a step.
 
     `x` is drawn at levels[0]; with the last level 0 the result is the last denoised estimate.
     """
@@ -40,7 +40,7 @@ def multistep(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noi
 
 
 def heun(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise | None = None) -> torch.Tensor:
-    """Heun's second-order method (Karras 2022, algorithm 1): the reference, two evaluations a step."""
+    """Integrate with Heun's second-order method (Karras 2022, algorithm 1): the reference, two evaluations a step."""
     for sigma, sigma_next in zip(levels, levels[1:]):
         slope = (x - denoise(x, sigma)) / sigma
         euler = x + (sigma_next - sigma) * slope
@@ -52,10 +52,10 @@ def heun(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise | 
 
 
 def ancestral(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise) -> torch.Tensor:
-    """Ancestral sampling (Ho 2020, algorithm 2, in Karras' variables): each step draws from q(x' | x, D(x)).
+    """Sample ancestrally (Ho 2020, algorithm 2, in Karras' variables): each step draws from q(x' | x, D(x)).
 
-    Where noise only adds up, that posterior has the mean D + (s'/s)^2 (x - D) and the variance s'^2 (s^2 - s'^2) / s^2.
-    First order, for many steps: the reference.
+    As the noise is variance-exploding, that posterior has variance s'^2 (s^2 - s'^2) / s^2 and mean D + (s'/s)^2 (x -
+    D). The method is of first order and needs many steps; it serves as a reference.
     """
     for sigma, sigma_next in zip(levels, levels[1:]):
         denoised = denoise(x, sigma)

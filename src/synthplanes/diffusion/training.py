@@ -1,9 +1,10 @@
-"""Train the denoiser: the loop written out, counted in images seen.
+"""Train the denoiser, with progress counted in images seen.
 
-Every step's randomness derives from (root seed, purpose, step), so no generator state has to be kept, and a killed
-training goes on from its last state to the same bytes. Batches are drawn with a stated share of class balance; the
-weights are averaged (EMA). The loss on the budget's validation patients is recorded as a curve. With `patience_images`
-it also ends the training once it has stopped falling, and the average of its lowest point is kept, not the last one.
+Every step's randomness derives from (root seed, purpose, step), so no generator state has to be saved, and a killed
+training resumes from its last state and ends with the same bytes. Batches are drawn with a stated share of class
+balance; the weights are averaged (EMA). The loss on the budget's validation patients is recorded as a curve. With
+`patience_images`, training ends once that loss has stopped falling, and the averaged weights at its lowest point are
+returned instead of the last ones.
 """
 
 import copy
@@ -33,15 +34,15 @@ from synthplanes.protocol.config import TrainDiffusion
 
 HELD_OUT_LEVELS = 8        # noise levels per held-out image, spread over the training distribution
 EMA_RAMP_FRACTION = 0.1    # the half-life never exceeds this fraction of the images seen (Karras 2022, appendix F.1)
-GRADIENT_NORM = 1.0        # clipped
+GRADIENT_NORM = 1.0        # gradients are clipped to this norm
 
 
 @dataclass(frozen=True)
 class Task:
-    """One denoiser to train.
+    """A denoiser to train.
 
-    On a CPU every batch is computed in `threads` parts, a core for each (on GPUs in one part for each); their number
-    changes the last bits, and the number of processes among which they are divided does not.
+    On a CPU every batch is computed in `threads` parts, one core each; on GPUs, in one part per GPU. The number of
+    parts changes the last bits; the number of processes that share them does not.
     """
 
     train_set: LabelledImages
@@ -50,12 +51,12 @@ class Task:
     root_seed: int
     replicate: int = 0
     threads: int = 1
-    learned_from: str = ""      # what the training images are called in the generator's `learned_from`
+    learned_from: str = ""      # the name of the training images in the generator's `learned_from`
     pretrained: Path = Path()   # where pretrained weights are kept
 
     @property
     def scanners(self) -> tuple[str, ...]:
-        """The scanners on which the denoiser is conditioned."""
+        """Return the scanners on which the denoiser is conditioned."""
         return tuple(sorted(set(self.train_set.scanners.tolist()) - {""})) if self.parameters.scanner_condition else ()
 
     def identity(self) -> list[Any]:
@@ -66,11 +67,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves."""
+    """The result of a training."""
 
     configuration: Configuration
-    tensors: Tensors            # averaged weights: the last ones, or with patience the best
-    early: Tensors              # those of an earlier moment, for autoguidance; empty where none were asked for
+    tensors: Tensors            # averaged weights: the last ones or, with patience, the best
+    early: Tensors              # averaged weights of an earlier moment, for autoguidance; may be empty
     history: pd.DataFrame       # records.GENERATOR_HISTORY
     training_image_passes: int
     forward_image_passes: int
@@ -79,7 +80,7 @@ class Trained:
 def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, processes: Processes = ALONE) -> Trained:
     """Train a denoiser on a budget's training images, from the state in `piece` if there is one.
 
-    Raises `UserError` when the loss is not finite or the batch does not fit the memory; the state before stays in
+    Raises `UserError` when the loss is not finite or the batch does not fit the memory; the last state remains in
     `piece`.
     """
     parameters = task.parameters
@@ -132,7 +133,7 @@ def _initial(task: Task, device: torch.device) -> tuple[Configuration, State]:
     if parameters.pretrained:
         before = load_pretrained(denoiser, parameters.pretrained, task.pretrained)
     configuration = replace(configuration, learned_from=tuple(dict.fromkeys((*before, task.learned_from))))
-    # On a GPU convolutions in bfloat16 want the channels last; on a CPU the layout makes no difference.
+    # On a GPU convolutions in bfloat16 are faster with channels last; on a CPU the layout makes no difference.
     denoiser = denoiser.to(device,  # type: ignore[call-overload]
                            memory_format=torch.channels_last if device.type == "cuda" else torch.preserve_format)
     average = copy.deepcopy(denoiser).eval()
@@ -164,7 +165,7 @@ def backward(denoiser: Denoiser, batch: Batch, parameters: TrainDiffusion, parts
 
 
 def _look(state: State, task: Task, held_out: float) -> str:
-    """Record the losses as a row of the history; return them as text."""
+    """Append the losses to the history as a row, and return them as text."""
     at, mean = state.at, float(np.mean(state.at.since))
     at.forward += HELD_OUT_LEVELS * len(task.held_out)
     at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6), held_out_loss=round(held_out, 6)))
@@ -176,7 +177,7 @@ def _look(state: State, task: Task, held_out: float) -> str:
 
 
 def is_over(at: Counters, parameters: TrainDiffusion) -> bool:
-    """Tell whether all images were seen, or the held-out loss has not fallen for `patience_images`."""
+    """Return whether all images were seen, or the held-out loss has not fallen for `patience_images`."""
     waited = at.seen - at.best_seen if parameters.patience_images and at.best_loss is not None else 0
     return at.seen >= parameters.images_seen or waited >= (parameters.patience_images or 1)
 

@@ -1,6 +1,6 @@
-"""Hold what the denoiser's training goes on from: weights, averages, AdamW's moments and counters.
+"""Hold the state from which the denoiser's training resumes: weights, averages, AdamW's moments and counters.
 
-No generator's state is among it, because every step's randomness derives from its number.
+No random generator is part of it, because every step's randomness derives from its number.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Counters:
-    """Say where the training stands."""
+    """The progress of a training."""
 
     seen: int = 0                                       # images
     step: int = 0
@@ -39,7 +39,7 @@ class State:
     at: Counters = field(default_factory=Counters)
 
     def tensors(self, finished: bool) -> Tensors:
-        """Return the tensors by name: all that the training goes on from, or once it has finished its results alone."""
+        """Return the tensors by name: all those needed to resume or, once training has finished, its results alone."""
         parts = {"average": self.average.state_dict(), "early": self.early, "best": self.best}
         if not finished:
             parts["denoiser"] = self.denoiser.state_dict()
@@ -52,7 +52,7 @@ class State:
         return asdict(self.at)
 
     def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-        """Put a kept state back into freshly built networks and optimiser."""
+        """Load a saved state into newly built networks and optimiser."""
         if trained := _below("denoiser.", tensors):
             self.denoiser.load_state_dict(trained)
         self.average.load_state_dict(_below("average.", tensors))

@@ -23,7 +23,7 @@ class Fetus:
     stomach: float          # stomach diameter / abdomen diameter
     fluid: float            # amniotic fluid: width of the gap around the fetus, cm
     wall: float             # thickness of the mother's abdominal wall, cm
-    texture: float          # coarse unevenness of tissue, dB
+    texture: float          # large-scale unevenness of tissue, dB
     skin: float             # level of skin lines
 
 

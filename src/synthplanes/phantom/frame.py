@@ -1,4 +1,4 @@
-"""Render one frame: choose what is cut, how it lies and how it is acquired; paint, scan and display it."""
+"""Render one frame: draw the plane, its pose and the acquisition, then paint, scan and display it."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,7 +17,7 @@ OBLIQUE_SHARE = 0.40                # of the views filed under Other
 
 
 class Difficulty(NamedTuple):
-    """How much frames vary and how well the classes are separated."""
+    """The variation of frames and the separation of the classes."""
 
     inside: float                   # standard views are off their plane by less than this, in 0..1
     outside: float                  # Other ones by more than this
@@ -33,7 +33,7 @@ DIFFICULTIES = {"default": Difficulty(inside=0.28, outside=0.75, tilt=0.9, gain=
 
 @dataclass(frozen=True)
 class Cut:
-    """What one frame shows and how it lies; lengths in cm."""
+    """The content and pose of one frame; lengths in cm."""
 
     kind: str                       # a standard plane, `oblique <plane>` or a kind of Other
     off_plane: float                # distance from the textbook plane, in 0..1
@@ -45,12 +45,12 @@ class Cut:
 
     @property
     def plane(self) -> str:
-        """The plane that is cut, oblique or not, or the kind of Other."""
+        """Return the plane that is cut, oblique or not, or the kind of Other."""
         return self.kind.removeprefix("oblique ")
 
     @property
     def cue(self) -> float:
-        """How much is left of the structures that define the plane, in 0..1."""
+        """Return how much is left of the structures that define the plane, in 0..1."""
         return float(np.clip((0.75 - self.off_plane) / 0.45, 0, 1))
 
 

@@ -38,8 +38,8 @@ def write_official_layout(folder: Path, settings: Simulate, root_seed: int, work
     """Write `Images/*.png` and `FETAL_PLANES_DB_data.csv` into a new or empty folder; return the number of images.
 
     The table has `;` between fields, names without extension and a trailing space in the last header and its values.
-    Images are 8-bit grey, a few RGBA, not square, of mixed sizes. That layout has no place for fresh patients: they are
-    left out.
+    Images are 8-bit grey, a few RGBA, not square, of various sizes. Fresh patients, for which the layout has no column,
+    are left out.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,7 +1,7 @@
 """Draw the population: patients, their scanner and operator, the images of each, label noise.
 
 The table `PRESENCE` is counted from the label table of FETAL_PLANES_DB (patients by majority scanner): the share of
-patients that have a plane at all, and its mean number of images in those who have.
+patients that have a plane at all, and the mean number of its images in those patients.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ HABITS = {"Op. 1": Operator(.78, .30, .22, 0.0, .3), "Op. 2": Operator(.84, .25,
 
 
 class View(NamedTuple):
-    """What one image is to show."""
+    """The intended content of one image."""
 
     label: str                      # the class under which it is filed
     plane: str                      # the class that it shows; another one under label noise

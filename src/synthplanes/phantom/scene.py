@@ -134,7 +134,8 @@ def _gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _interpolation(count: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower knot, integer [count], and two weights of unit length, float32 [2, count], of every position.
 
-    Cosine interpolation by two gathers, not a matrix product: no threads, so the same bits on any number of cores.
+    Cosine interpolation by two gathers, not a matrix product: without threads, the bits are the same on any number of
+    cores.
     """
     position = np.linspace(0, nodes - 1, count)
     lower = np.minimum(position.astype(int), nodes - 2)

@@ -1,4 +1,4 @@
-"""Simulate the phantom: draw its patients, render every frame with a generator of its own, note the latents."""
+"""Simulate the phantom: draw its patients, render every frame with a generator of its own, and record the latents."""
 
 from collections.abc import Iterator
 

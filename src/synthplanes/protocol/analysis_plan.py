@@ -1,7 +1,7 @@
-"""State the analysis plan: what is asked and how it is answered, written down before any test row is opened.
+"""Define the analysis plan: the question and the rules that answer it, written before any test image is predicted.
 
-It is made from the profile and the rules alone. The log of test access (statistics/test_access_log.py) holds the test
-rows to it.
+It depends on the profile and the rules alone. The log of test access (statistics/test_access_log.py) records under
+which plan test rows are scored.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from synthplanes.protocol.profiles import Profile, Run
 
 @dataclass(frozen=True)
 class Settings:
-    """What was fixed before any run, as far as a verdict depends on it."""
+    """The settings, fixed before any run, on which a verdict depends."""
 
     source: str
     simulated: bool             # the images come from a simulator: every verdict says so
@@ -24,7 +24,7 @@ class Settings:
     expected: frozenset[Run]    # every run that the protocol asks for, over all budgets
     root_seed: int              # of the bootstrap's draws
     folds: int = 0              # of a cross-validation, each with a generator of its own; 0: none
-    pretrained: frozenset[str] = frozenset()  # arms whose generator had learned from other images before
+    pretrained: frozenset[str] = frozenset()  # arms whose generator was pretrained on other images
 
 
 def settings_of(profile: Profile) -> Settings:
@@ -37,7 +37,7 @@ def settings_of(profile: Profile) -> Settings:
 
 
 def analysis_plan(profile: Profile) -> dict[str, Any]:
-    """Return all that decides a verdict and is not measured, as JSON values."""
+    """Return all that a verdict depends on besides measurements, as JSON values."""
     settings = settings_of(profile)
     numbers = Counter((arm, arch, budget) for arm, arch, budget, *_ in settings.expected)
     by_generator = profile.replication.generators > 1 and not settings.folds

@@ -1,7 +1,7 @@
-"""List the arms of the protocol, comparable by eye.
+"""List the arms of the protocol in one aligned table.
 
 P and T are recipe.stage_1_updates and recipe.stage_2_updates. A schedule (warm-up, then a half cosine to zero) spans
-each stage. Stage 2 has its own peak learning rate (recipe.stage_2_learning_rate_ratio) where a first stage went before;
+each stage. Stage 2 has its own peak learning rate (recipe.stage_2_learning_rate_ratio) where a first stage precedes it;
 the single stage of an arm of P+T updates has the peak at which the integral of the learning rate per update equals that
 of the two-stage arms.
 """
@@ -68,7 +68,7 @@ OPTIONS = tuple(dict.fromkeys(arm.option for arm in ARMS.values() if arm.option)
 
 
 def uses_synthetic(arm: str) -> bool:
-    """Tell whether an arm sees synthetic images, and so holds what their generator held."""
+    """Return whether an arm trains on synthetic images, and so holds the information of their generator."""
     return bool({ARMS[arm].stage_1, ARMS[arm].stage_2} & {"synthetic", "permuted_labels", "joint"})
 
 
@@ -94,7 +94,7 @@ def seeds_of(arm: Arm, recipe: Recipe, seeds: int) -> range:
 
 
 def updates_of(arm: Arm, recipe: Recipe) -> int:
-    """Return all updates that an arm spends."""
+    """Return the total number of updates of an arm."""
     p, t = recipe.stage_1_updates, recipe.stage_2_updates
     return {"P": p, "T": t, "P+T": p + t, "2(P+T)": 2 * (p + t)}[arm.updates]
 

@@ -2,7 +2,7 @@
 
 The stage `protocol` writes artifacts/protocol/<profile>/<stage>.json: the parameters that the stage reads, a digest of
 every module that it reaches, and one of the locked packages. A stage takes its parameters from that file alone, so it
-cannot read one that DVC does not know of.
+cannot read one that DVC does not track.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from synthplanes.protocol.profiles import PARAMS, Profile, from_subset, read_pro
 
 
 class Stage(NamedTuple):
-    """What a stage of dvc.yaml runs, writes and reads."""
+    """The script, output and parameters of a stage of dvc.yaml."""
 
     script: str               # stages/<script>.py
     writes: str               # the kind of artifact; '' where it writes result files only
@@ -51,7 +51,7 @@ ARTIFACTS = ("raw", *(stage.writes for stage in STAGES.values() if stage.writes)
 
 @dataclass(frozen=True)
 class Paths:
-    """Where everything of one profile lies, below the checkout's top folder."""
+    """The paths of one profile, below the checkout's top folder."""
 
     profile: str
     root: Path = Path()
@@ -64,22 +64,22 @@ class Paths:
 
     @property
     def prepared(self) -> Path:
-        """Packed images with their tables."""
+        """Return the folder of packed images with their tables."""
         return self.artifact("prepared")
 
     @property
     def metrics(self) -> Path:
-        """The result tables, under version control."""
+        """Return the folder of result tables, which is under version control."""
         return self.root / "metrics" / self.profile
 
     @property
     def analysis_plan(self) -> Path:
-        """What was fixed before test rows were opened."""
+        """Return the file of the analysis plan."""
         return self.metrics / "analysis_plan.json"
 
     @property
     def pretrained(self) -> Path:
-        """Weights that were trained elsewhere, by their digest; shared by all profiles."""
+        """Return the folder of pretrained weights, by their digest; all profiles share it."""
         return self.root / "artifacts" / "pretrained"
 
     def replicate(self, kind: str, budget: str, replicate: int) -> Path:
@@ -95,7 +95,7 @@ class Paths:
         return self.classifiers(stage, budget, arch) / f"r{replicate}" / f"{arm}-s{seed}.safetensors"
 
     def protocol_file(self, stage: str) -> Path:
-        """Return the file of what a stage depends on besides its inputs."""
+        """Return the file of the parameters and digests that a stage depends on besides its inputs."""
         return self.artifact("protocol") / f"{stage}.json"
 
 
@@ -108,17 +108,17 @@ class Cell:
     parameters: Profile
     code: str                        # SHA-256 of the code that the stage reaches, and of the locked packages
     paths: Paths = field(repr=False)
-    processes: int = 1               # runs in parallel on this machine; changes no output
+    processes: int = 1               # parallel processes on this machine; changes no output
     instructions: str = "avx2"       # the CPU's: avx2 or native
 
     @property
     def out(self) -> Path:
-        """The folder that the stage writes."""
+        """Return the folder that the stage writes."""
         return self.paths.artifact(STAGES[self.stage].writes)
 
     @property
     def checkpoints(self) -> Path:
-        """Where unfinished and finished pieces of the stage's work are kept."""
+        """Return the folder of the stage's checkpoints."""
         return self.paths.artifact("checkpoints") / self.stage
 
 

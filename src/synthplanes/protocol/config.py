@@ -1,6 +1,6 @@
-"""Define the sections of a profile in params.yaml, typed; each refuses values of its own that cannot work together.
+"""Define the typed sections of a profile in params.yaml; each one rejects values that cannot work together.
 
-Units and the meaning of null stand beside every parameter in params.yaml.
+Units and the meaning of null are stated beside every parameter in params.yaml.
 """
 
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ class Section(BaseModel):
 
 
 class Replication(Section):
-    """What is repeated, and the root of all randomness."""
+    """The numbers of repetitions, and the root of all randomness."""
 
     root_seed: Natural
     generators: Count
@@ -52,7 +52,7 @@ class Simulate(Section):
 
 
 class Guards(Section):
-    """What is done about faults of the data (src/synthplanes/data/preparation/guards.py)."""
+    """Policies for faults of the data (src/synthplanes/data/preparation/guards.py)."""
 
     missing: Literal["error", "use_what_is_there"]
     exact_across_roles: Policy
@@ -64,7 +64,7 @@ class Guards(Section):
 
 
 class Prepare(Section):
-    """From a source's files to packed arrays."""
+    """The source, its preparation and its splits."""
 
     source: Literal["phantom", "fetal_planes_db", "african_planes", "table"]
     image_size: Annotated[int, Field(ge=16, le=512)]
@@ -145,7 +145,7 @@ class TrainGuide(Section):
 
 
 class Sample(Section):
-    """How synthetic images are drawn."""
+    """Sampling of synthetic images."""
 
     images_per_class: Count
     guidance: Literal["none", "classifier", "classifier_free", "auto"]
@@ -178,7 +178,7 @@ class Architecture(Section):
 
 
 class Audit(Section):
-    """The look at the synthetic images before they are used."""
+    """The audit of the synthetic images before they are used."""
 
     label_classifier: Architecture
     updates: Count
@@ -186,7 +186,7 @@ class Audit(Section):
 
 
 class Recipe(Section):
-    """The one `fit` of all arms."""
+    """The training recipe of all arms."""
 
     stage_1_updates: Count
     stage_2_updates: Count
@@ -214,6 +214,6 @@ class Recipe(Section):
 
 
 class Evaluate(Section):
-    """What counts as a worthwhile difference."""
+    """The smallest difference that counts as worthwhile."""
 
     margin: Fraction

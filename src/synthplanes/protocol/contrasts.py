@@ -1,7 +1,7 @@
-"""List which arms are compared with which.
+"""List the contrasts: which arms are compared with which.
 
-All arms of a contrast hold the same information (the budget's labelled images), except that an oracle sees fresh
-patients: it is a ceiling and competes with nothing.
+All arms of a contrast hold the same information (the budget's labelled images), except that an oracle trains on fresh
+patients: it is an upper bound, not a competitor.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Contrast:
-    """The gain of `arm` over `reference`; one that needs convergence is refused where `real` has not converged."""
+    """The gain of `arm` over `reference`; with `needs_convergence` it is refused where `real` has not converged."""
 
     name: str
     arm: str
@@ -46,7 +46,7 @@ ROLES = ("naive", "confirmatory", "secondary", "baseline", "control")  # the ord
 
 CONFIRMATORY_ARM = "synthetic_then_real"
 REFERENCES = ("real", "real_two_stage")  # both must be beaten: more real training, and two stages of it
-# Controls with a known answer, judged as the confirmatory pair is: must they help?
+# Controls with a known answer, under the rules of the confirmatory pair: whether each must help.
 CONTROLS = {"oracle_then_real": True, "null_then_real": False, "permuted_labels_then_real": False}
-# Whose gain over `real` is a share of which ceiling's.
+# Arm: the upper bound; the gain of the arm over `real` is given as a share of that of the bound.
 CEILINGS = {"synthetic": "oracle", "synthetic_then_real": "oracle_then_real"}

@@ -4,10 +4,10 @@ A *training pass* is one image through forward and backward, a *forward pass* on
 forward pass counts 1 and a training pass 3 forward-equivalents: a backward pass takes about twice the multiplications
 of a forward pass (Kaplan et al. 2020, "Scaling laws for neural language models", section 2.1). A gradient of the guide
 counts as a training pass, though it needs none for the weights. Passes count images and not operations: one through a
-generator costs more than one through a small classifier, so the parts of a sum are always shown beside it.
+generator costs more than one through a small classifier, so a sum is always reported with its parts.
 
-Every stage that trains, samples or predicts leaves a `cost.json` (`records.write_cost`) in its output folder.
-`collect` adds them up for the report; `expected` forecasts them from a profile's parameters.
+Every stage that trains, samples or predicts writes a `cost.json` (`records.write_cost`) in its output folder. `collect`
+adds them up for the report; `expected` forecasts them from a profile's parameters.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ from synthplanes.protocol.profiles import Profile
 FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS = 3
 COST_FILE = "cost.json"
 KINDS = ("generator", "guide", "synthetic", "audit", *TRAINING_STAGES, "predictions")  # artifacts with a cost.json
-SYNTHESIS = ("generator", "guide", "sampling")  # what every arm on synthetic images needs first
+SYNTHESIS = ("generator", "guide", "sampling")  # needed by every arm on synthetic images
 ITEMS = (*SYNTHESIS, "audit", "prediction")  # besides these only arms
 _FIELDS = {"item": str, "budget": str, "arch": str, "runs": int, "training_image_passes": int,
            "forward_image_passes": int}
@@ -32,7 +32,7 @@ _FIELDS = {"item": str, "budget": str, "arch": str, "runs": int, "training_image
 
 @dataclass(frozen=True)
 class Work:
-    """Passes of some runs together."""
+    """The passes of several runs together."""
 
     runs: int = 0
     training_image_passes: int = 0
@@ -40,7 +40,7 @@ class Work:
 
     @property
     def forward_equivalents(self) -> int:
-        """All passes in forward-equivalents."""
+        """Return all passes in forward-equivalents."""
         return FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS * self.training_image_passes + self.forward_image_passes
 
     def __add__(self, other: "Work") -> "Work":
@@ -54,7 +54,7 @@ class Work:
 
 
 def total(works: Iterable[Work]) -> Work:
-    """Return the sum."""
+    """Return the sum of several amounts of work."""
     return sum(works, Work())
 
 
@@ -115,7 +115,7 @@ def _arm(items: Mapping[tuple[str, str, str], Work], budget: str, name: str) -> 
 
 
 def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
-    """Forecast what one `dvc repro` of a profile costs, from its parameters alone.
+    """Forecast the counted work of one `dvc repro` of a profile, from its parameters alone.
 
     One record per budget, stage and architecture: {"budget", "stage", "arch", "runs", ...passes}. With G generators, S
     seeds for each, P and T updates of stage 1 and 2, batches of B images and K classes:
@@ -125,13 +125,13 @@ def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
       the guide's input is the denoised estimate
     - sample: G x K x images_per_class images x `steps` forward passes, with Heun's method nearly twice as many; with
       guidance as many again at most (outside the guidance interval they are saved), forward through the generator or,
-      there and back, through the guide (and the generator, where the input is the denoised estimate)
+      forward and backward, through the guide (and the generator, where the input is the denoised estimate)
     - audit: G runs of updates x B training passes of its label classifier
     - baseline, pretrain, finetune, joint: for every arm trained there G x its seeds x its updates x B training passes;
       finetune trains T updates, because P were made by pretrain
 
-    Looks at held-out images (validation, test, the generator's held-out loss) depend on the data and are left out:
-    forward passes, few beside the training.
+    Passes over held-out images (validation, test, the generator's held-out loss) depend on the data and are left out.
+    They are forward passes, and few compared with training.
     """
     recipe, sample, diffusion, guide = profile.recipe, profile.sample, profile.train_diffusion, profile.train_guide
     generators, seeds = profile.replication.generators, profile.replication.seeds

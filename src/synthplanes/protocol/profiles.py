@@ -1,8 +1,8 @@
-"""Read params.yaml: the only code that does. A profile states what it changes and is resolved here.
+"""Read the profiles of params.yaml and resolve what they inherit; no other code reads that file.
 
 `based_on: OTHER` takes everything from another profile, and mappings are merged key by key. A role under `budgets`,
 `archs` or `optional_arms` is taken whole, and null removes an inherited one. Each profile is read on its own, so that a
-fault in one never touches another.
+fault in one never affects another.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _TAKEN_WHOLE = {"label_classifier", "source_options"}
 
 
 class Profile(Section):
-    """One experiment, whole."""
+    """One experiment with all its sections."""
 
     replication: Replication
     compute: Compute
@@ -83,12 +83,12 @@ class Profile(Section):
 
     @property
     def scarce_budget(self) -> str:
-        """The smallest budget, of which the verdict speaks."""
+        """Return the smallest budget, to which the verdict applies."""
         return min(self.budgets, key=lambda name: (self.budgets[name], name))
 
     @property
     def folds(self) -> int:
-        """The number of folds of a cross-validation, each with a generator of its own; 0 without one."""
+        """Return the number of folds of a cross-validation, each with a generator of its own; 0 without one."""
         return self.replication.generators if self.prepare.cross_validation != "none" else 0
 
     def budgets_by_size(self) -> list[str]:

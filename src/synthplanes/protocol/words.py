@@ -1,4 +1,4 @@
-"""The words of a verdict and when each is said; the rules that decide are in statistics/verdict.py, by the same names.
+"""Define the words of a verdict and when each applies; statistics/verdict.py has the rules under the same names.
 
 Refusals come first, then findings; the first that holds gives the word.
 """
@@ -8,9 +8,9 @@ EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % each (Schuirmann 198
 POWER = 0.80
 FAMILY_LEVEL = 0.05            # of the whole family of secondary contrasts
 PRIMARY_METRIC = "balanced_accuracy"
-MIN_REPETITIONS = 5            # below, the repetitions' part of the variance is too uncertain to build on
-MIN_EFFECTIVE_PATIENTS = 20    # below, the patients' part of the variance is too uncertain to build on
-MIN_PATIENTS_PER_CLASS = 3     # below, one patient decides a class, whose variance is hardly known
+MIN_REPETITIONS = 5            # with fewer, the repetitions' part of the variance is too uncertain
+MIN_EFFECTIVE_PATIENTS = 20    # with fewer, the patients' part of the variance is too uncertain
+MIN_PATIENTS_PER_CLASS = 3     # with fewer, one patient decides a class, whose variance is hardly known
 
 REFUSALS = {
     "other information":   "one arm rests on images that the other never had",
@@ -29,4 +29,4 @@ FINDINGS = {
     "no worthwhile gain":  "the 95 % interval ends below the margin",
 }
 OTHERWISE = ("inconclusive", "none of these holds: the data cannot tell")
-DIFFERENCES = ("hurts", "helps", "helps, negligibly")  # words that claim one
+DIFFERENCES = ("hurts", "helps", "helps, negligibly")  # words that claim a difference

@@ -19,12 +19,14 @@ def _calibration(table: pd.DataFrame) -> str:
 def _controls(content: dict[str, Any]) -> str:
     gains = (f"{escaped(name.replace('_', ' '))} {difference(entry['mean'], entry['low'], entry['high'])} over "
              f"{count(entry['populations'])} populations" for name, entry in content["gain"].items())
-    return f"Gains of arms with a known answer, in points: {'; '.join(gains)}."
+    return (f"Gains of controls over the better of `real` and `real_two_stage`, in points: {'; '.join(gains)}. The "
+            "oracle must help, the others must not. Against the better of two references, an arm without an effect "
+            "loses a little on average.")
 
 
 def _variants(content: dict[str, Any]) -> str:
-    return "Verdicts with one thing changed: " + "; ".join(
-        f"{escaped(name)}: {escaped(entry['word'])}" for name, entry in content.items()) + "."
+    return "Words of single runs, most with one thing changed (`tests/benchmarks/variants.py` explains the names): " + (
+        "; ".join(f"{escaped(name)}: {escaped(entry['word'])}" for name, entry in content.items()) + ".")
 
 
 def _generator_yardsticks(content: dict[str, Any]) -> str:
@@ -32,8 +34,9 @@ def _generator_yardsticks(content: dict[str, Any]) -> str:
         best = max(entry["ways"], key=lambda way: way["synthetic_then_real"]["mean"])
         return points(best["synthetic_then_real"]["mean"] - entry["real"]["mean"])
 
-    return "`synthetic_then_real` of the best of several generators against `real`, in points: " + "; ".join(
-        f"{escaped(name)}: {gain(entry)}" for name, entry in content.items()) + "."
+    listed = "; ".join(f"{escaped(name)}: {gain(entry)}" for name, entry in content.items())
+    return (f"`synthetic_then_real` against `real`, in points: {listed}. Each is the best of several generators, "
+            "without an interval and without a convergence check, so it is no evidence of a gain.")
 
 
 def _phantom_yardsticks(content: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Turn what went into the results into Markdown: images, arms, synthetic images and counted work."""
+"""Describe the inputs of the results in Markdown: images, arms, synthetic images and counted work."""
 
 from synthplanes.protocol.arms import ARMS
 from synthplanes.report import markdown as md
-from synthplanes.report.results import MEAN, Results
+from synthplanes.report.results import MEAN, TABLES, Results
 from synthplanes.report.tables import crossed
 
 SIDES = ("train", "test", "fresh")  # in this order
@@ -12,7 +12,7 @@ POOLS = {None: "", "real": "real images of the budget", "synthetic": "synthetic 
 
 
 def subject(r: Results) -> str:
-    """Say where the images come from, and what is repeated."""
+    """Describe the origin of the images, and what is repeated."""
     protocol, phantom = r.plan["protocol"], r.verdict["phantom"]
     described = [md.code(r.verdict["overall"]["source"]), *(
         f"{md.escaped(name.replace('_', ' '))} {md.escaped(str(phantom[name])[:12])}" for name in sorted(phantom)
@@ -40,7 +40,7 @@ def audited(r: Results) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def label_fidelity(r: Results) -> str:
-    """Show label fidelity by class, beside what the same classifier reaches on real images."""
+    """Show label fidelity by class, beside that of the same classifier on real images."""
     cells, headers = {}, {}
     for (budget, label), row in audited(r).items():
         for column in ("label_fidelity", "ceiling"):
@@ -48,6 +48,20 @@ def label_fidelity(r: Results) -> str:
             name = "mean over classes" if label == "all" else md.escaped(label)
             cells[name, (budget, column)] = md.percent(row[column])
     return crossed("class", cells, headers)
+
+
+def unknown_ceilings(r: Results) -> str:
+    """Explain why classes have no ceiling; '' where all have one."""
+    known = [md.known(row["ceiling"]) for (_, label), row in audited(r).items() if label != "all"]
+    if all(known):
+        return ""
+    return ("A class without validation images has no ceiling." if any(known) else
+            "The ceilings of single classes were not recorded with these results.")
+
+
+def absent(r: Results) -> list[str]:
+    """Return the names of result tables that a run writes today and that these results lack."""
+    return [schema.name for schema in TABLES.values() if not (r.folder / schema.name).exists()]
 
 
 def copies(r: Results) -> str:
@@ -76,7 +90,7 @@ def side_of(r: Results, budget: str, role: str) -> str:
 
 
 def budgets(r: Results) -> str:
-    """Show what each budget holds for training and for validation."""
+    """Show the numbers of training and validation images of each budget."""
     return md.table(["budget", "of the training patients", "training images (patients)",
                      "validation images (patients)"], [
         [md.escaped(budget), f"{100 * share:g} %", *(side_of(r, budget, role) for role in ("train", "validation"))]
@@ -84,7 +98,7 @@ def budgets(r: Results) -> str:
 
 
 def duplicates(r: Results) -> str:
-    """Count pairs of equal or nearly equal images, and show what is done about them."""
+    """Count pairs of equal or nearly equal images, and show the policy on them."""
     return md.table(["duplicates", "pairs", "policy"], [
         [_words(kind), md.count(entry["pairs"]), _words(r.data.get("policies", {}).get(kind, "keep"))]
         for kind, entry in sorted(r.data.get("duplicates", {}).items())])
@@ -101,7 +115,7 @@ def _words(name: str) -> str:
 
 
 def arms(r: Results) -> str:
-    """Show what each arm learned from, for how long, and what it answers."""
+    """Show the training images, the updates and the question of each arm."""
     present = set(r.tables["levels"]["arm"])
     return md.table(["arm", "updates", "first stage", "second stage", "question"], [
         [md.code(arm.name), arm.updates, POOLS[arm.stage_1], POOLS[arm.stage_2], arm.question]
@@ -109,7 +123,7 @@ def arms(r: Results) -> str:
 
 
 def pretrained(r: Results) -> str:
-    """Name the architectures that begin from trained weights, and what those had learned from."""
+    """Name the architectures with pretrained weights, and the images these were trained on."""
     return "; ".join(f"{md.escaped(arch)} (from {md.escaped(', '.join(names))})"
                      for arch, names in sorted(r.cost.get("pretrained_on", {}).items()) if names)
 
@@ -117,7 +131,7 @@ def pretrained(r: Results) -> str:
 def cost(r: Results) -> str:
     """Show counted work by arm at the verdict's budget, in forward-equivalents."""
     parts = {"classifier": "own training", "first_stage": "first stage", "synthesis": "generator, guide, sampling",
-             "total": "total"}
+             "total": "total, forward-equivalents"}
     return md.table(["arm", "runs", "architectures", *parts.values()], [
         [md.code(arm["arm"]), str(arm["classifier"]["runs"]), str(len(arm["archs"])),
          *(md.count(arm[part]["forward_equivalents"]) for part in parts)]

@@ -1,4 +1,4 @@
-"""Format numbers and tables as Markdown, and make foreign text (class names, identifiers) harmless in it."""
+"""Format numbers and tables as Markdown, and escape foreign text (class names, identifiers) in it."""
 
 import html
 import math
@@ -13,22 +13,22 @@ UNKNOWN = "unknown"
 
 
 def escaped(text: object) -> str:
-    """Show foreign text as itself: no HTML, Markdown or mathematics, on one line, without control characters."""
+    """Escape foreign text: no HTML, Markdown or mathematics, on one line, without control characters."""
     return _SPECIAL.sub(r"\\\1", html.escape(" ".join(_UNSEEN.sub("", str(text)).split()), quote=False))
 
 
 def prose(text: object) -> str:
-    """Keep the code spans of the project's own sentence and take out HTML."""
+    """Keep the code spans of a sentence of the project, and remove HTML."""
     return html.escape(" ".join(str(text).split()), quote=False)
 
 
 def code(name: str) -> str:
-    """Show one of the project's own names (an arm, a stage) as a code span."""
+    """Format a name of the project (an arm, a stage) as a code span."""
     return f"`{name.replace('`', '').replace('|', '').replace('<', '').strip()}`"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out cells that are already Markdown; columns of numbers are aligned right. No rows give no table."""
+    """Lay out a table of Markdown texts; columns of numbers are aligned right. Without rows the result is empty."""
     rows = list(rows)
     if not rows:
         return ""
@@ -38,7 +38,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def known(value: float | None) -> TypeGuard[float]:
-    """Tell whether there is a number: neither None nor NaN."""
+    """Return whether a value is a number, neither None nor NaN."""
     return value is not None and not math.isnan(value)
 
 
@@ -51,7 +51,7 @@ def accuracy(estimate: float | None, low: float | None, high: float | None) -> s
     """Write a score in per cent with its interval, where there is one: '82.1 (80.0 to 84.2)'."""
     if not (known(low) and known(high)):
         return percent(estimate)
-    # An accuracy lies between 0 and 100 %, whatever a symmetric interval says.
+    # An accuracy lies between 0 and 100 %, though a symmetric interval may exceed that.
     return f"{percent(estimate)} ({percent(max(0, low))} to {percent(min(1, high))})"
 
 

@@ -1,6 +1,6 @@
 """Render the report of a profile as Markdown, from its committed results alone.
 
-The page is the same on every machine: no date, host or absolute path. It links to committed pictures only.
+The page is the same on every machine: it has no date, host or absolute path, and links to committed pictures only.
 """
 
 import re
@@ -19,9 +19,9 @@ PICTURES = {"real_and_synthetic.png": "Real images beside synthetic ones", "cont
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill a template of this room; a name that it does not know raises `jinja2.UndefinedError`.
+    """Fill a template of this package; an undefined name raises `jinja2.UndefinedError`.
 
-    Nothing is escaped by itself: every foreign text passes a filter of `markdown.py`.
+    Nothing is escaped automatically: the templates pass every foreign text through a filter of `markdown.py`.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=False, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)

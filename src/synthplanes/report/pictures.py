@@ -100,7 +100,7 @@ def _first_of_each(pixels: np.ndarray, index: pd.DataFrame, group: str, classes:
 
 
 def draw_reliability(path: Path, paths: Paths, budget: str, archs: list[str]) -> None:
-    """Draw how far the probabilities of a budget's classifiers can be trusted, from their predictions."""
+    """Draw the reliability diagram of a budget's classifiers, from their predictions."""
     classes = read_classes(paths.prepared)
     predictions = read_predictions([(arch, paths.classifiers("predictions", budget, arch)) for arch in archs], classes)
     splits = records.read_table(paths.prepared / "splits.csv", records.SPLITS)

@@ -1,4 +1,4 @@
-"""Read the committed results of a profile: all that its pages are made from."""
+"""Read the committed results of a profile, from which its pages are generated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,39 +32,39 @@ class Results:
     tables: Mapping[str, pd.DataFrame]
     test_access: pd.DataFrame
     folder: Path
-    sha256: str  # of the tables and JSON files that a stage before `report` wrote
+    sha256: str  # of the tables and JSON files written by the stages before `report`
 
     @property
     def shares(self) -> dict[str, float]:
-        """Budget -> its share of the training patients, the smallest first."""
+        """Return budget -> its share of the training patients, the smallest first."""
         budgets = {name: share for name, share in self.plan["protocol"]["budgets"].items() if share is not None}
         return dict(sorted(budgets.items(), key=lambda item: (item[1], item[0])))
 
     @property
     def budget(self) -> str:
-        """The budget of which the verdict speaks."""
+        """Return the budget to which the verdict applies."""
         return self.verdict["overall"]["budget"]
 
     @property
     def folds(self) -> int:
-        """The number of folds of a cross-validation; 0 without one."""
+        """Return the number of folds of a cross-validation; 0 without one."""
         return self.plan["folds"]
 
     @property
     def contrasts(self) -> pd.DataFrame:
-        """The contrasts in balanced accuracy, each in its widest scope, in the order of the protocol."""
+        """Return the contrasts in balanced accuracy, each in its widest scope, in the order of the protocol."""
         table = self.primary("contrasts", "budget", "role", "contrast", "arch")
         return table[is_widest(table, "budget", "contrast")].reset_index(drop=True)
 
     @property
     def by_architecture(self) -> pd.DataFrame:
-        """The naive and confirmatory contrasts of each architecture, where `contrasts` has their mean."""
+        """Return the naive and confirmatory contrasts of each architecture, where `contrasts` has their mean."""
         table = self.primary("contrasts", "budget", "role", "contrast", "arch")
         return table[~is_widest(table, "budget", "contrast") & table["role"].isin(("naive", "confirmatory"))]
 
     @property
     def fair_and_naive(self) -> pd.DataFrame:
-        """The confirmatory contrasts at the verdict's budget, and after them the naive one."""
+        """Return the confirmatory contrasts at the verdict's budget, and after them the naive one."""
         table = self.contrasts[self.contrasts["budget"] == self.budget]
         return pd.concat([table[table["role"] == role] for role in ("confirmatory", "naive")])
 
@@ -78,7 +78,7 @@ class Results:
             list(by), key=lambda column: column.map(position[column.name]), kind="stable").reset_index(drop=True)
 
     def by_share(self, name: str) -> pd.DataFrame:
-        """Return a table sorted by budget, the smallest share first, and otherwise as it is."""
+        """Return a table sorted by budget, the smallest share first, and otherwise unchanged."""
         position = {budget: number for number, budget in enumerate(self.shares)}
         return self.tables[name].sort_values("budget", key=lambda column: column.map(position),
                                              kind="stable").reset_index(drop=True)
@@ -87,8 +87,8 @@ class Results:
 def read_results(folder: Path, complete: bool = False) -> Results:
     """Read metrics/<profile>/.
 
-    verdict.json and analysis_plan.json must be there; `complete` asks for every other file too, as the stage `report`
-    does. A missing or damaged file raises `UserError`.
+    verdict.json and analysis_plan.json must exist; with `complete` all other files must, too, as the stage `report`
+    requires. A missing or damaged file raises `UserError`.
     """
     folder = Path(folder)
 

@@ -2,21 +2,29 @@
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 from synthplanes import records
 from synthplanes.protocol.profiles import PARAMS, read_names
-from synthplanes.protocol.words import REFUSALS
+from synthplanes.protocol.words import CONFIDENCE, REFUSALS
 from synthplanes.report import tables
 from synthplanes.report.evidence import evidence
 from synthplanes.report.inputs import audited, platform, side_of
-from synthplanes.report.markdown import code, count, difference, escaped, percent, table
+from synthplanes.report.markdown import code, count, counted, difference, escaped, percent, table
 from synthplanes.report.pages import render, write_page
 from synthplanes.report.results import Results, read_results
 
 PAGE, README = Path("metrics/README.md"), Path("README.md")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 UNCOMMITTED, NO_GIT = "not committed yet", "no version control"
+CLAIMS = {word: (f"says that {claim}", f"say that {claim}") for word, claim in {
+    "hurts": "the images hurt", "helps": "the images help", "helps, negligibly": "the images help negligibly",
+    "equivalent": "the images make next to no difference", "no worthwhile gain": "the images bring no worthwhile gain",
+    "inconclusive": "the data cannot tell"}.items()} | {"refused": ("is refused", "are refused")}
+CAPTION = ("Differences are in percentage points of balanced accuracy on test patients, with "
+           f"{100 * CONFIDENCE:g} % intervals. Training images are those of the smallest budget without its validation "
+           "images. The numbers at equal updates beside a refused verdict are no effects: they cannot be judged.")
 
 
 def write_pages(root: Path) -> None:
@@ -30,8 +38,8 @@ def write_pages(root: Path) -> None:
 def check_pages(root: Path) -> list[str]:
     """Return the generated parts that differ from what the committed files give, by their paths.
 
-    A report.md is stale where other tables lie beside it than those that it names. Without the whole history of git
-    nothing tells which commit changed a result last, so the pages' commits are not compared then.
+    A report.md is stale if the tables beside it are not those that it names. The commits on the pages are compared only
+    where the whole history of git is available.
     """
     root = Path(root)
     pages = [(PAGE, results_page(root)), (README, _readme(root))]
@@ -43,7 +51,7 @@ def check_pages(root: Path) -> list[str]:
 
 
 def read_profiles(root: Path) -> list[Results]:
-    """Read every profile that has results, in the order of params.yaml; those it does not name come last."""
+    """Read every profile that has results, in the order of params.yaml; profiles that are not in it come last."""
     folders = {path.parent.name: path.parent for path in sorted((Path(root) / "metrics").glob("*/contrasts.csv"))}
     names = read_names(Path(root) / PARAMS)
     order = [*(name for name in names if name in folders), *(name for name in folders if name not in names)]
@@ -56,6 +64,25 @@ def results_table(profiles: list[Results]) -> str:
                   "naive, points", "test patients"], [
         [code(r.profile), "simulated" if r.plan["simulated"] else "real", side_of(r, r.budget, "train"),
          *_verdict(r), count(r.verdict["overall"]["n_patients"] or 0)] for r in profiles])
+
+
+def answer(verdicts: list[str]) -> str:
+    """Return the words of all verdicts in one sentence; '' without verdicts."""
+    counts = Counter("refused" if word in REFUSALS else word for word in verdicts)
+    if set(counts) <= {"refused"}:
+        return "So far every verdict is refused." if counts else ""
+    helps = counts["helps"]
+    gain = (f"{helps} of {counted(len(verdicts), 'profile')} {'shows' if helps == 1 else 'show'} a gain"
+            if helps else "no profile shows a worthwhile gain")
+    *first, last = [f"{counts[word]} {said[counts[word] > 1]}" for word, said in CLAIMS.items() if counts[word]]
+    return (f"So far {gain} from synthetic images at equal updates: of {counted(len(verdicts), 'verdict')} "
+            f"{', '.join(first)}{' and ' if first else ''}{last}.")
+
+
+def summary(profiles: list[Results]) -> str:
+    """Return the answer, the table of verdicts and its caption, as the README shows them."""
+    sentence = answer([r.verdict["overall"]["word"] for r in profiles]) or "No profile has results yet."
+    return "\n\n".join(part for part in (f"**{sentence}**", results_table(profiles), CAPTION) if part)
 
 
 def _verdict(r: Results) -> tuple[str, str, str]:
@@ -78,7 +105,7 @@ def results_page(root: Path) -> str:
         [code(r.profile), f"{code(r.verdict['overall']['source'])}, {r.data['size_px']} px", _commit(root, r),
          platform(r),
          f"[report.md]({r.profile}/report.md)"] for r in profiles])
-    return render("results.md.j2", profiles=profiles, verdicts=results_table(profiles), behind=behind, origins=origins,
+    return render("results.md.j2", profiles=profiles, summary=summary(profiles), behind=behind, origins=origins,
                   evidence=evidence(Path(root) / "metrics"))
 
 
@@ -89,12 +116,12 @@ def _audit(r: Results) -> tuple[str, str]:
 
 
 def _readme(root: Path) -> str | None:
-    """Return README.md with the present table; None without a README or its markers."""
+    """Return README.md with the up-to-date table; None without a README or its markers."""
     text = _text(root / README)
     if BEGIN not in text or END not in text:
         return None
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{results_table(read_profiles(root))}\n{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n{summary(read_profiles(root))}\n{END}{rest.partition(END)[2]}"
 
 
 def _text(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Turn frames into Markdown tables for the templates; no rows give no table.
+"""Turn data frames into Markdown tables for the templates; without rows the result is empty.
 
-A cell is a function of its row, or `column|filter` with a filter of markdown.py. Where a profile has several budgets,
-tables of details show the one that the verdict speaks of; the CSV files hold all.
+A column is a function of its row, or `column|filter` with a filter of markdown.py. Where a profile has several budgets,
+tables of details show the budget to which the verdict applies; the CSV files hold all budgets.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +23,12 @@ COMPONENTS = ("generator", "seed", "patient", "patient_x_generator", "patient_x_
 RULES = {"majority": "always the most frequent training class",
          "scanner": "the class of which the image's scanner holds the largest share in training",
          "operator": "the class of which the image's operator holds the largest share in training"}
+REMEDIES = {  # word of a refusal -> what to do
+    "other information": "train a generator on the profile's own images alone (`train_diffusion.pretrained: null`)",
+    "undertrained": "raise `recipe.stage_1_updates` and `recipe.stage_2_updates`",
+    "unpaired": "train both arms with the same seeds",
+    "too few repetitions": "raise `replication.seeds` or, where the generators are repeated, `replication.generators`",
+    "too few patients": "bring more test patients, or test all by `prepare.cross_validation: patients`"}
 # What the table of slices shows: two arms' scores, and differences to both references.
 SLICED = ((REFERENCES[0], ""), (CONFIRMATORY_ARM, ""), *((CONFIRMATORY_ARM, reference) for reference in REFERENCES))
 
@@ -45,7 +51,7 @@ def _cell(row: Row, cell: str | Callable[[Row], str]) -> str:
 
 
 def crossed(corner: str, cells: Mapping[tuple[str, Any], str], columns: Mapping[Any, str]) -> str:
-    """Show a matrix of (row, column) -> cell, rows as they first appear; `columns` maps a column to its header."""
+    """Show a matrix of (row, column) -> text, rows in order of appearance; `columns` maps a column to its header."""
     return md.table([corner, *columns.values()], [[row, *(cells.get((row, column), "") for column in columns)]
                                                   for row in dict.fromkeys(row for row, _ in cells)])
 
@@ -86,7 +92,7 @@ def images(row: Row) -> str:
 
 
 def rule(row: Row) -> str:
-    """Say what a rule on metadata answers."""
+    """Describe what a rule on metadata answers."""
     return RULES[row["rule"]]
 
 
@@ -127,7 +133,7 @@ def further_scores(r: Results) -> str:
 
 
 def baselines(r: Results) -> str:
-    """Show what else the same real images give at the same updates, and whether synthetic images beat it."""
+    """Show the gains of the real-data baselines, and whether synthetic images exceed them."""
     rows = r.contrasts.query("role == 'baseline'")
     against = {(row["budget"], row["reference"]): row for row in rows.to_dict("records")}
 
@@ -178,13 +184,13 @@ def _unless_unknown(row: Row) -> str:
 
 
 def slices_by_chance(r: Results) -> tuple[int, int, float]:
-    """Count the slices' intervals without 0 and all of them, and how many would lack 0 if nothing differed."""
+    """Return how many slices' intervals exclude 0, how many there are, and how many would exclude 0 by chance."""
     rows = [row for row in _sliced(r, r.budget) if row["reference"] and md.known(row["low"])]
     return sum(row["low"] > 0 or row["high"] < 0 for row in rows), len(rows), (1 - CONFIDENCE) * len(rows)
 
 
 def reasons(r: Results) -> list[str]:
-    """Say why slices have no number or no interval: one line per reason, with the slices that it holds for."""
+    """List why slices have no number or no interval: one line per reason, with its slices."""
     named: dict[str, dict[str, None]] = {}
     for row in _sliced(r, r.budget):
         if row["why_no_number"]:

@@ -22,9 +22,9 @@ from synthplanes.report.results_page import write_pages
 def write_report(cell: Cell) -> None:
     """Write report.md, cost.json and two pictures into metrics/<profile>/, further pictures into the cell's folder.
 
-    The runs are those of the profile, never what happens to be there: a missing file, or scores of other budgets and
-    architectures, raise `UserError`. At the end the pages of all profiles are brought up to date, and the verdict is
-    printed with the report's path.
+    The runs are those that the profile requires: a missing file, or scores of other budgets and architectures, raise
+    `UserError`. At the end the pages of all profiles are generated again, and the verdict is printed with the report's
+    path.
     """
     paths, profile = cell.paths, cell.parameters
     results = read_results(paths.metrics, complete=True)
@@ -48,7 +48,7 @@ def write_report(cell: Cell) -> None:
 def write_report_again(folder: Path) -> None:
     """Write report.md and contrasts.png of a published profile from metrics/<profile>/ alone.
 
-    Where its artifacts are absent, everything else of the report stays as it is committed.
+    This needs no artifacts; all other committed parts of the report stay as they are.
     """
     results = read_results(folder)
     draw_contrasts(results.folder / "contrasts.png", results, results.budget)
@@ -66,9 +66,9 @@ def _check_scores(scores: pd.DataFrame, profile: Profile, path: Path) -> None:
 
 
 def _training_facts(paths: Paths) -> dict[str, Any]:
-    """Return what the training stages noted: looks at validation images, and what starting weights had learned from.
+    """Return the evaluations on validation images, and the images of pretrained weights, as the stages recorded them.
 
-    Raises `UserError` where two stages looked at validation images a different number of times.
+    Raises `UserError` where two stages evaluated validation images a different number of times.
     """
     looks: dict[int, str] = {}
     pretrained: dict[str, list[str]] = {}

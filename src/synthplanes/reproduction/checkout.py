@@ -26,12 +26,12 @@ class LockedStage:
 
     @property
     def key(self) -> str:
-        """A hash of all fields: equal in every checkout where the stage ran in the same way with the same result."""
+        """Return a hash of all fields, equal in every checkout where the stage ran alike and with the same result."""
         return records.sha256(astuple(self))[:32]
 
     @property
     def protocol_file(self) -> str:
-        """The path of the stage's parameters and code digests, relative to the root."""
+        """Return the path of the stage's parameters and code digests, relative to the root."""
         return Paths(self.profile).protocol_file(self.stage).as_posix()
 
 
@@ -52,7 +52,7 @@ class Checkout:
         return [stage for stage in self.stages.values() if stage.profile == profile]
 
     def out(self, stage: LockedStage | None, path: str | Path) -> Path | None:
-        """Return the place of an output (or of a file inside one) if the whole output is what dvc.lock records."""
+        """Return the path of an output (or of a file inside one) if the whole output is as dvc.lock records it."""
         relative = Path(path).as_posix()
         out = next((out for out in stage.outs if inside(relative, out)), None) if stage else None
         if stage is None or out is None or self.state(stage, out) != "present":
@@ -79,7 +79,7 @@ class Checkout:
         return records.read_json(self.root / path)
 
     def parameters(self, stage: LockedStage) -> dict[str, Any]:
-        """Return the stage's parameters by their dotted names; empty where its protocol file is not at hand."""
+        """Return the stage's parameters by their dotted names; empty where its protocol file is not available."""
         return flat((self.protocol(stage) or {}).get("parameters", {}))
 
     def makers(self, stage: LockedStage) -> list[LockedStage]:
@@ -131,7 +131,7 @@ def _locked(name: str, entry: Mapping[str, Any]) -> LockedStage:
 
 
 def inside(path: str, folder: str) -> bool:
-    """Tell whether a path is a folder or lies inside it; both are relative to the root."""
+    """Return whether a path is a folder or lies inside it; both are relative to the root."""
     return path == folder or path.startswith(f"{folder}/")
 
 
@@ -145,7 +145,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def md5(path: Path) -> str:
     """Return the md5 that DVC gives a file or a folder, computed by DVC's own code."""
-    from dvc_data.hashfile.build import build  # a quarter of a second, which most commands need not spend
+    from dvc_data.hashfile.build import build  # takes a quarter of a second, and most commands do not need it
     from dvc_data.hashfile.db import HashFileDB
     from dvc_objects.fs.local import LocalFileSystem
     files = LocalFileSystem()

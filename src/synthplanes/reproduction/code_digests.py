@@ -1,7 +1,7 @@
-"""Digest the code of a stage: a SHA-256 per module that it reaches, blind to comments and docstrings.
+"""Digest the code of a stage: a SHA-256 per module that it reaches, without comments and docstrings.
 
-The stage `protocol` writes these digests, and every other stage depends on its own. A changed statement, anywhere in a
-stage's reach, makes the stage stale; a better comment costs no retraining.
+The stage `protocol` writes these digests, and every other stage depends on its own. A changed statement in any module
+that a stage reaches makes the stage stale; a changed comment does not.
 """
 
 import ast
@@ -37,7 +37,7 @@ def stage_digests(script: Path, source: Path) -> dict[str, str]:
 def reach(script: Path, source: Path) -> set[Path]:
     """Return the files of the package, and those beside the script, that running it may import.
 
-    They are followed by the text of each, wherever in it an import stands.
+    Imports are read from the text of each file, wherever they occur in it.
     """
     reached: set[Path] = set()
     waiting = [script]
@@ -77,8 +77,9 @@ def _imported_names(text: str, path: Path) -> list[str]:
 def statements(text: str) -> str:
     """Return Python source without its comments, docstrings and blank lines; strings keep all of theirs.
 
-    The result is the same for every Python that can parse the text, because characters are cut and nothing is printed
-    anew. Code that computes with docstrings would escape it; here only the help texts of commands read one.
+    The result is the same for every Python that can parse the text, because characters are removed and nothing is
+    reformatted. Code that computes with docstrings would go unnoticed; here only the help texts of commands read
+    docstrings.
     """
     lines = text.split("\n")
     cuts, blank = list(_docstrings(ast.parse(text), lines)), set()

@@ -20,7 +20,7 @@ from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, insid
 TOLERANCE = 0.005  # of a fraction: half a point; other platforms' floats move a balanced accuracy by less
 OUTCOMES = ("bit-exact", "within tolerance", "same conclusion", "different")
 UNKNOWN_CHANGE = "its parameters, code or packages"
-_DESCRIPTIONS = {"analysis_plan", "platform"}  # keys of verdict.json that say how it was made, not what resulted
+_DESCRIPTIONS = {"analysis_plan", "platform"}  # keys of verdict.json about how it was made, not about the result
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class ComparedStage:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All stages of a profile, and what its verdict says before and after."""
+    """All stages of a profile, and its verdict before and after."""
 
     stages: tuple[ComparedStage, ...]   # in the order of the pipeline
     word_before: str | None = None      # of the verdict, where there is one
     word_after: str | None = None
-    platform: tuple[str, ...] = ()      # in what the platforms of the two runs differ, such as `instructions`
+    platform: tuple[str, ...] = ()      # differences between the platforms of the two runs, such as `instructions`
 
     @property
     def first_that_differs(self) -> str | None:
@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """One of OUTCOMES."""
+        """Return one of OUTCOMES."""
         if self.first_that_differs is None:
             return "bit-exact"
         differences = [stage.largest_difference for stage in self.stages if stage.largest_difference is not None]
@@ -69,7 +69,7 @@ def compare(before: Checkout, after: Checkout, stages: list[LockedStage],
     """Compare the outputs of some stages of `before` with those of `after`.
 
     md5s come from both dvc.lock, the numbers under metrics/ from the files below both roots. `changes` names, by stage,
-    in what the second run's protocol files differ from the recorded ones.
+    the differences of the second run's protocol files from the recorded ones.
     """
     verdicts = [_verdict(checkout.root, stages[0].profile) for checkout in (before, after)]
     word_before, word_after = (verdict.get("overall", {}).get("word") for verdict in verdicts)
@@ -102,7 +102,7 @@ def _other_files(before: Checkout, stage: LockedStage, again: LockedStage) -> li
 
 
 def protocol_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return in what two contents of a protocol file differ: parameters by dotted name, modules by path, packages."""
+    """Return the differences of two protocol files' contents: parameters by dotted name, modules by path, packages."""
     if before is None:
         return (UNKNOWN_CHANGE,)
     changed = [name for part in ("parameters", "code") for name in _differing(flat(before[part]), flat(after[part]))]

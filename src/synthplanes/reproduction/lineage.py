@@ -29,7 +29,7 @@ _WIDTH = 118  # characters of a line
 
 @dataclass(frozen=True)
 class Number:
-    """A number of the results and what it is about."""
+    """A number of the results and what it describes."""
 
     name: str
     file: str                           # relative to the root
@@ -48,7 +48,7 @@ class Step:
     command: str
     inputs: dict[str, str]              # path -> md5, as in dvc.lock
     outputs: dict[str, str]
-    parameters: dict[str, Any]          # by dotted name; empty where the protocol file is not at hand
+    parameters: dict[str, Any]          # by dotted name; empty where the protocol file is not available
     code: dict[str, str]                # module -> SHA-256 of its statements
     state: str                          # present | absent | changed: the worst among its outputs
     mlflow_run: str | None              # in the local store
@@ -56,7 +56,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Lineage:
-    """A number with all that it rests on, from the first stage to the last."""
+    """A number with all stages that it depends on, from the first to the last."""
 
     number: Number
     revision: str                       # of this checkout
@@ -157,7 +157,7 @@ def numbers(root: Path, profile: str) -> dict[str, Number]:
 
 
 def _unrelated(number: Number) -> set[str]:
-    """Return the names of stages before `evaluate` that have no part in a number."""
+    """Return the names of stages before `evaluate` on which a number does not depend."""
     wanted = set(_with_needed(number.arms))
     unrelated = set(TRAINING_STAGES) - {ARMS[arm].stage for arm in wanted} | {"protocol"}
     if number.name != "overall":

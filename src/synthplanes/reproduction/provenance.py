@@ -1,4 +1,4 @@
-"""Read the git history of a checkout: which commit is checked out, and which one brought its results."""
+"""Read the git history of a checkout: which commit is checked out, and which one recorded its results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_repository(root: Path) -> Repo | None:
     except ImportError:  # what GitPython raises without the program git
         raise UserError("git is not installed: install it, or work from a copy without version control.") from None
     repository = git.Repo(root)
-    repository.git.update_environment(GIT_OPTIONAL_LOCKS="0")  # git commands of others go on undisturbed
+    repository.git.update_environment(GIT_OPTIONAL_LOCKS="0")  # does not lock out git commands of others
     return repository
 
 
@@ -45,13 +45,13 @@ class Commits:
 
     head: str = ""                                     # the commit that is checked out
     dirty: bool = False                                # whether files under version control have uncommitted changes
-    held: tuple[tuple[str, frozenset[str]], ...] = ()  # from the oldest: a commit, and today's entries that it has
+    held: tuple[tuple[str, frozenset[str]], ...] = ()  # from the oldest: a commit, and the present entries that it has
 
     def tags(self, *stages: LockedStage) -> dict[str, str]:
-        """Return the tags of a run that rests on some locked stages.
+        """Return the tags of a run that depends on the given locked stages.
 
-        `git_revision` is the first commit whose dvc.lock has these very entries, the version to which the numbers
-        belong; it is absent until they are committed. `tracked_at` and `dirty` describe the checkout at hand.
+        `git_revision` is the first commit whose dvc.lock has exactly these entries; it is absent until they are
+        committed. `tracked_at` and `dirty` describe the present checkout.
         """
         if not self.head:
             return {}
@@ -63,7 +63,7 @@ class Commits:
 
 
 def read_commits(root: Path) -> Commits:
-    """Read which commits have the entries of today's dvc.lock.
+    """Read which commits have the entries of the present dvc.lock.
 
     Entries are compared as text: parsing every version of dvc.lock takes twenty times as long.
     """

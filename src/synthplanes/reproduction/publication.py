@@ -1,7 +1,7 @@
-"""Send everything that a committed revision's results need to a DVC remote, and name it by a tag.
+"""Push everything that the results of a committed revision need to a DVC remote, and tag the revision.
 
-`dvc push` alone sends the outputs of the active profile; here all profiles with a committed verdict go, after their
-outputs were restored from the cache and found to be those of dvc.lock.
+`dvc push` alone pushes the outputs of the active profile. This module pushes those of all profiles with a committed
+verdict, after restoring them from the cache and comparing them with dvc.lock.
 """
 
 from pathlib import Path
@@ -16,11 +16,12 @@ from synthplanes.reproduction.verification import RESTORED, verify
 
 
 def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
-    """Push the outputs of all published profiles of HEAD to a DVC remote (default: the default one), then make the
-    annotated tag. Return the tag's message, line by line.
+    """Push the outputs of all published profiles of HEAD, create an annotated tag, and return its message by line.
+
+    `remote` is the name of a DVC remote; None takes the default one.
 
     Raises `UserError`, before anything is pushed, where files are not committed, the tag exists or is no valid name,
-    there is no remote, or an output is absent; and after it where the remote did not take everything.
+    there is no remote, or an output is absent; and afterwards where the remote did not accept everything.
     """
     from dvc.config import ConfigError
     from dvc.exceptions import DvcException

@@ -1,4 +1,4 @@
-"""Put a revision into a folder of its own and run its pipeline there."""
+"""Copy a revision into a separate folder and run its pipeline there."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ PARTS = (".dvc/config", ".dvc/plots", ".dvcignore", "dvc.yaml", "dvc.lock", "par
 
 
 def copy_revision(root: Path, revision: str | None, folder: Path) -> str:
-    """Put a revision of the checkout `root` into the empty `folder`; return its name.
+    """Copy a revision of the checkout `root` into the empty `folder`, and return its name.
 
     Without version control the files themselves are copied, and no other revision can be asked for.
     """
@@ -49,7 +49,7 @@ def copy_revision(root: Path, revision: str | None, folder: Path) -> str:
 
 
 def copy_files(root: Path, folder: Path, parts: Sequence[str] = PARTS) -> None:
-    """Copy what a clone would hold, as it stands in the working tree, into `folder`."""
+    """Copy the files that a clone would hold, as they are in the working tree, into `folder`."""
     for part in parts:
         source = root / part
         if source.is_dir():
@@ -60,7 +60,7 @@ def copy_files(root: Path, folder: Path, parts: Sequence[str] = PARTS) -> None:
 
 
 def activate(folder: Path, profile: str) -> None:
-    """Set `profile` in the params.yaml of `folder`; all else, comments included, stays as it is."""
+    """Set `profile` in the params.yaml of `folder`; everything else, comments included, is unchanged."""
     from dvc.utils.serialize import modify_yaml
     with modify_yaml(folder / "params.yaml") as parameters:
         if profile not in parameters.get("profiles", {}):
@@ -102,12 +102,12 @@ def cache_folder(root: Path) -> Path:
 
 
 def cached_file(cache: Path, md5: str) -> Path:
-    """Return the place of a file in the DVC cache `cache`, whether it is there or not."""
+    """Return the place of a file in the DVC cache `cache`, whether it exists or not."""
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def write_protocol(folder: Path, profile: str) -> None:
-    """Let the revision in `folder` write its protocol files: parameters, code digests and packages of every stage."""
+    """Write the protocol files of the revision in `folder` by its own code: parameters, code digests and packages."""
     script = Path("stages") / "protocol.py"
     with _revision_environment(folder):
         if subprocess.run([sys.executable, str(script), "--profile", profile], stdin=subprocess.DEVNULL).returncode:
@@ -138,7 +138,7 @@ def dvc_repository(folder: Path, cache: Path | None = None) -> Iterator[Any]:
 
 @contextmanager
 def _revision_environment(folder: Path) -> Iterator[None]:
-    """Start processes in `folder`, with its own sources and this interpreter; all that is printed goes to stderr."""
+    """Start processes in `folder`, with its own sources and this interpreter; all output goes to stderr."""
     before, stdout = dict(os.environ), os.dup(1)
     try:
         for name in ("DVC_ROOT", "OMP_NUM_THREADS", instructions.CHOICE, *instructions.PINS):

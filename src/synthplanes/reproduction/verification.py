@@ -1,4 +1,4 @@
-"""Run a revision again in a folder of its own, or restore its outputs, and say whether it reproduces."""
+"""Run a revision again in a separate folder, or restore its outputs, and report whether it reproduces."""
 
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from synthplanes.reproduction.provenance import last_change, open_repository
 
 RESTORED, ABSENT = "restored", "absent"
 EXIT = {RESTORED: 0, **dict(zip(OUTCOMES, (0, 3, 4, 5), strict=True)), ABSENT: 6}
-PROTOCOL = "protocol"  # the stage whose outputs are the others' parameters and code: inputs here, not results
+PROTOCOL = "protocol"  # its outputs are the parameters and code of the other stages: inputs here, not results
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Verification:
     outcome: str                   # a key of EXIT
     comparison: Comparison
     packages: tuple[str, ...]      # installed in other versions than requirements.lock names
-    recorded_by: str | None        # the commit that brought the profile's results; None without version control
+    recorded_by: str | None        # the commit that recorded the profile's results; None without version control
     out_of_step: str | None        # the first stage whose parameters, code or packages are not the recorded ones
 
     @property
     def status(self) -> int:
-        """The exit status."""
+        """Return the exit status."""
         return EXIT[self.outcome]
 
     def as_dict(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _chosen(before: Checkout, profile: str, order: Sequence[str], names: Sequenc
 
 
 def _changes(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStage]) -> dict[str, tuple[str, ...]]:
-    """Return, for every stage whose protocol file in `folder` is not the recorded one, in what they differ."""
+    """Return the differences, for every stage whose protocol file in `folder` is not the recorded one."""
     changes = {}
     for stage in stages:
         path = stage.protocol_file

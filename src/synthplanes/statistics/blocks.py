@@ -1,9 +1,9 @@
-"""Weigh images by stratum and count them by patient: the frame in which means are clustered.
+"""Weigh images by stratum and count them by patient, for means that are clustered by patient.
 
-The metrics of this room are means over strata of the mean over a stratum's images: balanced accuracy has the classes as
-strata, accuracy has one. A block is what one patient has in one stratum. Intervals and the bootstrap need sums over
-blocks and the blocks' sizes only, never single images. One frame serves every table over its images, and keeps what
-an interval needs of the frame alone.
+The metrics of this package are means over strata of the mean over a stratum's images: balanced accuracy has the classes
+as strata, accuracy has one. A block is the set of images of one patient in one stratum. Intervals and the bootstrap
+need sums over blocks and the blocks' sizes only, never single images. One frame serves every table over its images, and
+keeps what an interval needs of the frame alone.
 """
 
 from dataclasses import dataclass
@@ -51,27 +51,27 @@ class Blocks:
 
     @cached_property
     def images_in_stratum(self) -> np.ndarray:
-        """int [strata]: the images of each stratum."""
+        """Return the number of images of each stratum, int [strata]."""
         return np.bincount(self.stratum, weights=self.size, minlength=self.n_strata).astype(np.int64)
 
     @cached_property
     def patients_in_stratum(self) -> np.ndarray:
-        """int [strata]: the patients with an image in each stratum."""
+        """Return the number of patients with an image in each stratum, int [strata]."""
         return np.bincount(self.stratum, minlength=self.n_strata)
 
     @cached_property
     def image_weight(self) -> np.ndarray:
-        """float64 [blocks]: what each image of a block weighs, 1 / (strata x images in its stratum)."""
+        """Return the weight of each image of a block, 1 / (strata x images in its stratum): float64 [blocks]."""
         return (1 / (self.n_strata * self.images_in_stratum))[self.stratum]
 
     @cached_property
     def leverage(self) -> np.ndarray:
-        """float64 [blocks]: a block's share of the images of its stratum, in (0, 1]."""
+        """Return each block's share of the images of its stratum, in (0, 1]: float64 [blocks]."""
         return self.size / self.images_in_stratum[self.stratum]
 
     @cached_property
     def n_effective_patients(self) -> float:
-        """The number of patients of equal weight that would carry the same information.
+        """Return the number of patients of equal weight that would carry the same information.
 
         (sum_p v_p)^2 / sum_p v_p^2, with v_p the sum over the images of patient p of their squared weights.
         """
@@ -87,7 +87,7 @@ class Blocks:
         return sum_by(self.of_image, values, len(self.size))
 
 
-# Metric -> what makes its frame from the labels and patients of images.
+# Metric -> the function that builds its frame from the labels and patients of images.
 FRAMES = {"balanced_accuracy": Blocks.balanced, "accuracy": Blocks.uniform}
 
 

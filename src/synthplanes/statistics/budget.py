@@ -1,4 +1,4 @@
-"""Judge one budget: its contrasts, levels, controls and convergence check, all on the same test rows."""
+"""Judge a budget: its contrasts, levels, controls and convergence check, all on the same test rows."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 class BudgetVerdict:
-    """What the result tables hold of one budget; the rows that its methods yield have the columns of their schema."""
+    """The results of one budget; the rows that its methods yield have the columns of their schema."""
 
     def __init__(self, predictions: Predictions, settings: Settings, splits: pd.DataFrame | None):
         self.predictions, self.settings, self.budget = predictions, settings, predictions.budget
@@ -37,13 +37,13 @@ class BudgetVerdict:
 
     @property
     def has_confirmatory_pair(self) -> bool:
-        """Whether every architecture ran the arms of the confirmatory hypothesis."""
+        """Return whether every architecture ran the arms of the confirmatory hypothesis."""
         return archs_with(self.predictions, CONFIRMATORY_ARM, *REFERENCES) == self.all_archs
 
     def scopes(self, *arms: str) -> Iterator[tuple[str, list[str]]]:
         """Yield (name, architectures): the mean where every architecture ran the arms, and each that did.
 
-        One architecture alone is the mean: the same numbers twice would be the same hypothesis twice.
+        A single architecture is listed as the mean only, because the same hypothesis must not be tested twice.
         """
         archs = archs_with(self.predictions, *arms)
         if archs == self.all_archs:
@@ -58,12 +58,12 @@ class BudgetVerdict:
                 yield row, scope, archs, pair(self.predictions, row.arm, row.reference, archs, self.test)
 
     def decides(self, row: Contrast, scope: str, metric: str) -> bool:
-        """Tell whether a contrast is one of the confirmatory pair."""
+        """Return whether a contrast is one of the confirmatory pair."""
         return (row.role, scope, metric, self.budget) == (
             "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
 
     def contrasts(self) -> Iterator[Row]:
-        """Yield one row per contrast, scope and metric, of contrasts.csv but for what `uncertainty` and Holm add."""
+        """Yield one row per contrast, scope and metric, without the columns that Holm and `uncertainty` add."""
         for row, scope, _, pairing in self.pairings():
             for metric, blocks in self.blocks.items():
                 interval = self._interval(pairing, metric)
@@ -89,7 +89,10 @@ class BudgetVerdict:
                     yield {"budget": self.budget, "arm": arm, "arch": scope, "metric": metric, **numbers}
 
     def oracle_shares(self) -> Iterator[Row]:
-        """Yield what a generator gains over `real` as a share of what fresh patients gain (None unless they do)."""
+        """Yield the gain of synthetic images over `real` as a share of the gain of fresh patients.
+
+        The share is None where fresh patients gain nothing.
+        """
         for arm, ceiling in CEILINGS.items():
             for scope, archs in self.scopes(arm, ceiling, "real"):
                 pairings = [pair(self.predictions, each, "real", archs, self.test) for each in (arm, ceiling)]
@@ -103,7 +106,7 @@ class BudgetVerdict:
                     yield row
 
     def controls(self) -> Iterator[Row]:
-        """Yield the arms with a known answer, and whether the whole apparatus gives it."""
+        """Yield the arms with a known answer, and whether the word of each agrees with it."""
         for arm, must_help in CONTROLS.items():
             for scope, archs in self.scopes(arm, *REFERENCES):
                 judgement, _, _ = self._against_both(arm, archs, scope)

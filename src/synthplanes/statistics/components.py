@@ -26,8 +26,8 @@ one class). The parts then differ by the run levels: seed = third; generator = (
 (first - second) / runs. In a balanced table all this is analysis of variance. Q_patient is the patients' term of the
 interval, so the components add up to what the interval measures, but for its small-sample corrections and its floor.
 
-An estimate of moments may be negative where a component is small. It counts as 0 then and says so (`clipped`), and
-shares are of the sum of what remains; so an expected share of a small component lies above its true one.
+An estimate of moments may be negative where a component is small. It then counts as 0 and is marked (`clipped`). Shares
+are of the sum of the estimates that count, so the expected share of a small component exceeds its true share.
 """
 
 from collections.abc import Sequence
@@ -46,26 +46,26 @@ ROUNDING = 1e-12  # variances nearer to 0 than this are 0
 
 @dataclass(frozen=True)
 class Component:
-    """One source of variance; all but the name and the count are None where the table cannot tell it."""
+    """One source of variance; all but the name and the count are None where the table does not identify it."""
 
     component: str           # one of NAMES
     variance: float | None   # of one effect, a squared fraction, as estimated: it may be negative
-    factor: float            # what the estimate's variance takes of it, f x g
+    factor: float            # its factor in the variance of the estimate, f x g
     n: int                   # effects in the table
 
     @property
     def clipped(self) -> bool | None:
-        """Whether the estimate is negative and counts as 0."""
+        """Return whether the estimate is negative and counts as 0."""
         return None if self.variance is None else self.variance < 0
 
     @property
     def standard_deviation(self) -> float | None:
-        """The standard deviation of one effect, a fraction."""
+        """Return the standard deviation of one effect, a fraction."""
         return None if self.variance is None else float(np.sqrt(max(self.variance, 0.0)))
 
     @property
     def standard_error(self) -> float | None:
-        """The standard error of the estimate if nothing else varied, a fraction."""
+        """Return the standard error of the estimate if nothing else varied, a fraction."""
         return None if self.variance is None else float(self.standard_deviation * np.sqrt(self.factor))
 
 
@@ -82,11 +82,11 @@ def shares(components: Sequence[Component]) -> list[float | None]:
 def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> list[Component]:
     """Return the components of the weighted mean of `values` [runs, images] in `blocks`, in the order of NAMES.
 
-    `generators`, int [runs], names each run's generator; all must have as many runs.
-    None stands for what the table does not tell: everything of generators where there is one (its part is in the
-    estimate and not in V); seeds where each generator has one (the generator's then hold both); images where no
-    patient has two (the patients' then hold both); and everything where no class has two patients.
-    Raises `UserError` for a single run, or for generators with different numbers of runs.
+    `generators`, int [runs], names each run's generator; all must have as many runs. None marks what the table does not
+    identify: everything of generators where there is one (its part is in the estimate and not in V); seeds where each
+    generator has one (the generator's then hold both); images where no patient has two (the patients' then hold both);
+    and everything where no class has two patients. Raises `UserError` for a single run, or for generators with
+    different numbers of runs.
     """
     table = _by_generator(np.asarray(values, dtype=np.float64), generators)       # [generators, seeds, images]
     n_generators, n_seeds, n_images = table.shape

@@ -1,6 +1,6 @@
-"""Check the convergence of the real arm, so that no gain is an artefact of its training time.
+"""Check the convergence of the arm `real`, so that no gain is an artefact of its training time.
 
-`real_long` is `real` at twice the updates. What it gains on the validation images (balanced accuracy, mean over
+`real_long` is `real` at twice the updates. Its gain on the validation images (balanced accuracy, mean over
 architectures and over the seeds of `real_long`, which may be fewer than those of `real`) may be at most half the
 margin. Test images play no part.
 """
@@ -34,13 +34,13 @@ class ConvergenceCheck:
 
     @property
     def met(self) -> bool:
-        """Whether the gain stays within the limit."""
+        """Return whether the gain is within the limit."""
         return self.gain is not None and self.gain <= self.limit
 
     def why_undertrained(self, arch: str = "mean") -> str:
         """Return the reason for the refusal `undertrained`, '' where the check is met.
 
-        An architecture's own gain decides what is said of it alone, the mean what is said of the mean.
+        The verdict on one architecture depends on its own gain, that on the mean depends on the mean gain.
         """
         gain = self.gain if arch == "mean" else self.gain_by_arch.get(arch)
         of = "" if arch == "mean" else f" of the architecture {arch}"
@@ -62,12 +62,12 @@ class ConvergenceCheck:
 
 
 def check_convergence(predictions: Predictions, margin: float, splits: pd.DataFrame | None = None) -> ConvergenceCheck:
-    """Measure what twice the updates bring `real` at one budget.
+    """Measure the gain of `real` from twice the updates at one budget.
 
-    `splits` (records.SPLITS) says which images are validation in which replicate. It is required where there
-    are several replicates, because an image held out in one was trained on in another.
-    Raises `UserError` where the architectures ran `real_long` with different seeds or `real` lacks one of them, and
-    where the validation images of the predictions are not those of `splits`.
+    `splits` (records.SPLITS) says which images are validation in which replicate. It is required where there are
+    several replicates, because an image held out in one replicate is a training image in another. Raises `UserError`
+    where the architectures ran `real_long` with different seeds or `real` lacks one of them, and where the validation
+    images of the predictions are not those of `splits`.
     """
     archs = sorted(set(predictions.runs["arch"]))
     if not archs_with(predictions, "real_long"):

@@ -1,12 +1,13 @@
 """Pool the folds of a cross-validation into one set of test rows.
 
-Every image is predicted by the classifiers that never saw its patient. A replicate is a fold: it has test patients, a
-generator and classifiers of its own. Run s of an arm is then what the s-th classifiers of all folds predict together,
-each of its own test images; an image may be validation in several folds, so validation rows are named with their fold.
+Every image is predicted by classifiers that were never trained on its patient. A replicate is a fold: it has test
+patients, a generator and classifiers of its own. Run s of an arm then joins the predictions of the s-th classifiers of
+all folds, each on its own test images. An image may be a validation image in several folds, so validation rows are
+named with their fold.
 
-What that leaves out: patients of one fold share a generator and training images, and folds share training images with
-each other, so the interval, whose clusters are patients, takes the generators as given (Bengio & Grandvalet 2004: no
-estimator of that variance is unbiased). The verdict therefore speaks of this collection of synthetic sets.
+A limit of this: patients of one fold share a generator and training images, and folds share training images with each
+other, so the interval, whose clusters are patients, takes the generators as given (Bengio & Grandvalet 2004: no
+estimator of that variance is unbiased). The verdict therefore applies to this collection of synthetic sets.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from synthplanes.statistics.predictions import Predictions
 
 
 def is_crossed(splits: pd.DataFrame | None) -> bool:
-    """Tell whether splits.csv names test images of its own."""
+    """Return whether splits.csv names test images of its own."""
     return splits is not None and bool((splits["role"] == "test").any())
 
 

@@ -1,9 +1,9 @@
 """Turn predictions into the scores, intervals and words of one profile: every number of its result tables.
 
-Estimand: the mean difference in balanced accuracy (or accuracy) between two arms that share their seeds and see the
-same labelled images, in the population of which the test patients are a sample, for classifiers trained again with
-fresh seeds (and, where a profile has several, fresh generators). The arms of the confirmatory hypothesis spend equal
-updates; those of `naive`, `longer`, `synthetic_only` and `oracle_only` do not (protocol/arms.py).
+Estimand: the mean difference in balanced accuracy (or accuracy) between two arms that share their seeds and their
+labelled images, in the population of which the test patients are a sample, for classifiers trained again with fresh
+seeds (and, where a profile has several, fresh generators). The arms of the confirmatory hypothesis spend equal updates;
+those of `naive`, `longer`, `synthetic_only` and `oracle_only` do not (protocol/arms.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +41,8 @@ SCHEMAS = {schema.name.removesuffix(".csv"): schema for schema in (
 class Results:
     """The results of one profile."""
 
-    tables: Mapping[str, pd.DataFrame]  # by the stem of its file: one for each of SCHEMAS
-    verdict: Mapping[str, Any]          # the content of verdict.json: what was decided, and by which rule
+    tables: Mapping[str, pd.DataFrame]  # by the stem of its file, one for each of SCHEMAS
+    verdict: Mapping[str, Any]          # the content of verdict.json: the decision and its rule
     summary: Mapping[str, Any]          # the content of summary.json: the verdict in a few short values
 
 
@@ -52,12 +52,12 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     """Score and judge one profile.
 
     `budgets` holds one `Predictions` per budget; `splits` (records.SPLITS) is needed where there are several
-    replicates. With splits and `development` (records.INDEX) it is also said which scanners training saw and what the
-    metadata alone can tell. `audit` is the content of the scarce budget's audit.json; `identification` is copied into
-    the verdict. Folds of a cross-validation are pooled first (cross_validation.py).
-    Raises `UserError` where runs are missing or surplus, where test rows differ between budgets, where a class is
-    absent from the test rows, or an arm of the confirmatory hypothesis, and where `development` describes an image
-    otherwise than the predictions do.
+    replicates. With splits and `development` (records.INDEX) the results also state which scanners occur in training,
+    and score rules on the metadata alone. `audit` is the content of the scarcest budget's audit.json; `identification`
+    is copied into the verdict. Folds of a cross-validation are pooled first (cross_validation.py). Raises `UserError`
+    where runs are missing or surplus, where test rows differ between budgets, where a class is absent from the test
+    rows, or an arm of the confirmatory hypothesis, and where `development` describes an image otherwise than the
+    predictions do.
     """
     check_runs([run for predictions in budgets for run in predictions.identities], settings.expected)
     for predictions in budgets if development is not None else ():
@@ -177,7 +177,7 @@ def _summary(overall: Row, scarce: BudgetVerdict, audit: Mapping[str, Any] | Non
     def per_cent(*fractions: float | None) -> float | None:
         known = [fraction for fraction in fractions if fraction is not None]
         mean = round(sum(known) / len(known), DECIMALS) if known else None
-        return None if mean is None else round(100 * mean, 1) + 0.0                # no minus before a zero
+        return None if mean is None else round(100 * mean, 1) + 0.0                # avoids -0.0
 
     replicates = audit["replicates"] if audit else []
     copies = [replicate["copies"] for replicate in replicates]

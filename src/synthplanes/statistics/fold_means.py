@@ -1,9 +1,10 @@
-"""Give each fold's own difference, and what they say together when a fold counts as one observation.
+"""Estimate each fold's own difference, and their mean with a fold as one observation.
 
-In cross-validation the interval that decides clusters by patient and takes the folds' generators and training sets as
+In cross-validation the interval of the verdict clusters by patient and takes the folds' generators and training sets as
 given. Here the fold is the unit: its test patients, generator and classifiers vary together, and t has as many degrees
 of freedom as there are folds less one. Folds share training images, so these differences depend on each other by an
-amount that nothing estimates without bias (Bengio & Grandvalet 2004). It stands beside the interval and never decides.
+amount that nothing estimates without bias (Bengio & Grandvalet 2004). The result is reported beside the interval, and
+no verdict depends on it.
 """
 
 from collections.abc import Iterator

@@ -1,14 +1,14 @@
-"""Score rules that know only how an image was made: what a classifier could reach without looking at a pixel.
+"""Score rules on metadata alone: what a classifier could reach without any pixel.
 
-A rule is learned from the labels of the budget's training images and judged on the test patients of the verdict, with
+A rule is learned from the labels of the budget's training images and scored on the test patients of the verdict, with
 the same balanced accuracy and interval. `majority` always answers the most frequent training class. `scanner` and
-`operator` answer, for each scanner s (operator) of training, the class c with the largest share of ITS images there,
+`operator` answer, for each scanner s (operator) of training, the class c of whose images the largest share is from s,
 
     argmax over c of n[s, c] / n[c]
 
 which is Bayes' rule where all classes are equally likely, hence the rule of this kind with the largest balanced
-accuracy on the training images; answering the most frequent class of a scanner would say `Other` nearly always. A
-value that training has not seen, or that is unknown, gets the majority class. Of equal classes the first by name wins.
+accuracy on the training images; answering the most frequent class of a scanner would say `Other` nearly always. A value
+that is unknown or does not occur in training gets the majority class. Ties go to the first class by name.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ COLUMNS = ("scanner", "operator")
 def rule_rows(predictions: Predictions, training: TrainingSets) -> Iterator[dict[str, Any]]:
     """Yield the rows of metadata_rules.csv, one per rule.
 
-    `share_unseen` is the share of test images (mean over replicates) whose value training did not see.
+    `share_unseen` is the share of test images (mean over replicates) whose value does not occur in training.
     """
     test = predictions.rows("test")
     label = predictions.column("label")[test]
@@ -42,7 +42,7 @@ def rule_rows(predictions: Predictions, training: TrainingSets) -> Iterator[dict
             f"no training image has a known {rule}")
         unseen = training.answers(partial(_unseen, rule, column))
         right = training.answers(partial(_answers, rule, column)) == label
-        # A rule has no seed: over a single replicate it repeats itself, so only patients add variance.
+        # A rule has no seed: within a single replicate it is deterministic, so only patients add variance.
         units = right if len(right) > 1 else np.repeat(right, 2, axis=0)
         yield {"budget": predictions.budget, "rule": rule, "metric": PRIMARY_METRIC, "n_images": len(label),
                "n_patients": blocks.n_patients, "share_unseen": None if why else float(np.mean(unseen)),

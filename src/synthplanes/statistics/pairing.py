@@ -17,7 +17,7 @@ _EMPTY = np.empty((0, 0, 0))
 
 @dataclass(frozen=True)
 class Pairing:
-    """The runs of one contrast, or why they cannot be paired."""
+    """The runs of one contrast, or the reason why they cannot be paired."""
 
     arm: np.ndarray          # float64 [architectures, units, images], see `units`; empty where unpaired
     reference: np.ndarray    # of the same shape
@@ -77,7 +77,7 @@ def runs(predictions: Predictions, arm: str, archs: Sequence[str], pairs: Sequen
 
 def unit_gains(scores: np.ndarray, predictions: Predictions, arm: str, reference: str, archs: Sequence[str],
                pairs: Sequence[Pair]) -> np.ndarray:
-    """Return what `arm` gains over `reference`, mean over architectures, from `scores` [..., runs]: [..., units]."""
+    """Return the gain of `arm` over `reference`, mean over architectures, from `scores` [..., runs]: [..., units]."""
     of_arm, of_reference = (scores[..., run_rows(predictions, name, archs, pairs)] for name in (arm, reference))
     return by_unit((of_arm - of_reference).mean(axis=-2), pairs, -1)
 
@@ -85,8 +85,8 @@ def unit_gains(scores: np.ndarray, predictions: Predictions, arm: str, reference
 def pairs_of(predictions: Predictions, arm: str, archs: Sequence[str]) -> list[Pair]:
     """Return the runs of an arm that all of `archs` have in common, sorted.
 
-    Raises `UserError` where architectures ran other seeds, or generators different numbers of them: a mean over what
-    happens to be there would hide what is missing.
+    Raises `UserError` where architectures ran other seeds, or generators different numbers of them: a mean over the
+    runs that exist would hide those that are missing.
     """
     owned = [set(runs_of(predictions, arm, arch)) for arch in archs]
     if why := _why_uneven(arm, owned):
@@ -117,7 +117,7 @@ def pair(predictions: Predictions, arm: str, reference: str, archs: Sequence[str
 
 
 def _why_uneven(arm: str, owned: Sequence[set[Pair]]) -> str:
-    """Say why the runs of an arm, one set of pairs per architecture, are no full grid; '' where they are one."""
+    """Return why the runs of an arm, one set of pairs per architecture, are no full grid; '' where they are."""
     if any(pairs != owned[0] for pairs in owned):
         return f"the architectures ran `{arm}` with different seeds"
     if len(set(Counter(replicate for replicate, _ in owned[0]).values())) > 1:

@@ -1,7 +1,7 @@
 """Read and check predicted probabilities, and keep them beside their runs and images.
 
-One `Predictions` holds all architectures of one budget, because they share one `images.csv`. Nothing is averaged over
-what happens to be there: a run too many or too few, or a row that is no distribution, raises an error.
+One `Predictions` holds all architectures of one budget, because they share one `images.csv`. No mean is taken over an
+incomplete set: a surplus or missing run, or a row that is no distribution, raises an error.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ PLATFORM = {"instructions": str, "threads": int, "torch": str, "capability": str
 
 @dataclass(frozen=True)
 class Predictions:
-    """What every classifier of one budget predicts for every held-out image."""
+    """The predictions of every classifier of one budget for every held-out image."""
 
     runs: pd.DataFrame         # records.RUNS, one row per classifier
     images: pd.DataFrame       # records.PREDICTED, one row per image
@@ -33,23 +33,23 @@ class Predictions:
 
     @property
     def budget(self) -> str:
-        """The budget of all runs."""
+        """Return the budget of all runs."""
         return str(self.runs["budget"].iloc[0])
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """int [images]: the position of each image's label in `classes`."""
+        """Return the position of each image's label in `classes`, int [images]."""
         order = np.argsort(self.classes)
         return order[np.searchsorted(np.asarray(self.classes)[order], self.column("label"))]
 
     @cached_property
     def correct(self) -> np.ndarray:
-        """bool [runs, images]: whether the most probable class (the first of equals) is the label."""
+        """Return whether the most probable class (the first of equals) is the label, bool [runs, images]."""
         return self.probabilities.argmax(axis=2) == self.labels
 
     @cached_property
     def identities(self) -> list[Run]:
-        """One identity per run, in the order of `runs`."""
+        """Return one identity per run, in the order of `runs`."""
         return list(zip(*(self.runs[name].tolist() for name in RUNS.columns), strict=True))
 
     def column(self, name: str) -> np.ndarray:
@@ -62,7 +62,7 @@ class Predictions:
 
 
 def read_origin(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read from a profile's cell.json the SHA-256 of the plan that its predictions were made under, and the platform.
+    """Read from a profile's cell.json the SHA-256 of the analysis plan of its predictions, and the platform.
 
     A missing or ill-formed file raises `UserError`.
     """
@@ -76,7 +76,7 @@ def read_origin(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def read_predictions(folders: Sequence[tuple[str, Path]], classes: Sequence[str]) -> Predictions:
-    """Read the prediction folders of ONE budget, given as (architecture role, folder), into one table.
+    """Read the prediction folders of one budget, given as (architecture role, folder), into one table.
 
     Each folder holds `probabilities.npy` float32 [runs, images, classes], `runs.csv` and `images.csv`.
     Raises `UserError` where files are missing or disagree, where a label, a role or an architecture is unknown, where
@@ -144,7 +144,7 @@ def _check_probabilities(array: np.ndarray, shape: tuple[int, ...], runs: pd.Dat
         raise UserError(f"{folder / 'probabilities.npy'} holds {array.dtype} in the place of floats: "
                         "run predict again.")
     sums = array.sum(axis=2)
-    # A comparison with NaN is false, so NaN and infinities are caught by asking for what is right.
+    # A comparison with NaN is false, so a check for valid values also catches NaN and infinities.
     right = (np.abs(sums - 1) <= SUM_TOLERANCE) & (array.min(axis=2) >= 0)
     if not right.all():
         run, image = np.argwhere(~right)[0]

@@ -1,15 +1,15 @@
 """Resample a contrast without assuming a distribution: a bootstrap interval and an exact sign-flip test.
 
-Both are shown beside the interval of `clustered` and never decide:
+Both are reported beside the interval of `clustered`, and no verdict depends on them:
 
 - The bootstrap draws patients and units (seeds, or generators where there are several) with replacement, each side
   on its own, and a table entry weighs the product of its patient's and its unit's counts (the pigeonhole bootstrap,
-  Owen 2007, Annals of Applied Statistics 1, 386-411). Its percentiles know nothing of how few units there are: of
-  U units it sees (U - 1) / U of their variance and has no t tails, so with 6 seeds it covers too little where seeds
-  dominate (a nominal 95 % interval holds the truth in about 87 %); where neither side dominates it counts the
+  Owen 2007, Annals of Applied Statistics 1, 386-411). Its percentiles ignore how few units there are: of
+  U units they reflect (U - 1) / U of the variance and have no t tails, so with 6 seeds it covers too little where seeds
+  dominate (a nominal 95 % interval covers about 87 %); where neither side dominates it counts the
   interaction up to three times and covers too much.
-- The sign-flip test keeps the patients as they are: it asks whether the units' effects are symmetric about 0, and
-  so speaks of these test patients only. It needs no variance estimate, and its smallest p-value is 2 / 2^U.
+- The sign-flip test takes the patients as given: it tests whether the units' effects are symmetric about 0, and
+  so applies to these test patients only. It needs no variance estimate, and its smallest p-value is 2 / 2^U.
 
 For the family of secondary contrasts the sign-flip test is adjusted by the largest statistic (single-step maxT,
 Westfall and Young 1993): a unit's sign is common to all contrasts of the family, so their dependence is kept.

@@ -6,15 +6,15 @@ score has the statistic of the whole (clustered.py):
 - `class` and `sub_plane` hold images of one class: the score is that class's recall, so the levels of the classes
   average to balanced accuracy.
 - `scanner`, `scanner_in_training` and `operator` hold several classes: the score is balanced accuracy over ALL classes
-  of the profile. A slice that lacks a class gets no number instead of a mean over the classes it happens to have, which
+  of the profile. A slice that lacks a class has no number, because a mean over its other classes
   would compare slices of different difficulty under one name.
-- `scanner_in_training` joins the scanners that training saw, those it did not see, and, where generators were trained
-  on different patients, those that some of them saw. Only training images count, validation images do not.
+- `scanner_in_training` pools the scanners in the training images, the others and, where generators were trained
+  on different patients, those in the training images of some. Validation images do not count.
 
-Too few patients, by the constants of a verdict, leave a reason in place of a number (verdict.described). A recall near
-0 or 1 has few patients who show its spread, so there the interval is too narrow.
-Slices describe and do not judge: they were not planned to be large enough for a test, so they carry no word and no
-p-value, stand outside of Holm's family, and of many intervals one in twenty misses by chance.
+Where there are too few patients, by the constants of a verdict, a reason takes the place of the number
+(verdict.described). A recall near 0 or 1 has few patients who show its spread, so its interval is too narrow. Slices
+are descriptive. Their size is not planned for a test, so they have no word and no p-value and are not part of Holm's
+family. Of many intervals one in twenty misses its parameter by chance.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ SEEN, UNSEEN, PARTLY = "seen", "unseen", "seen by some generators"
 
 @dataclass(frozen=True)
 class Slice:
-    """Test images with something in common."""
+    """A subset of the test images with a common property."""
 
     kind: str                # class | scanner | scanner_in_training | operator | sub_plane
     value: str               # the class, scanner or operator; `<class>: <sub-plane>`; SEEN, UNSEEN or PARTLY
@@ -49,7 +49,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class _Measured:
-    """The test images of one arm, or of one arm beside its reference, of which every slice takes its part."""
+    """The test images of one arm, or of one arm and its reference, from which every slice is taken."""
 
     identity: dict[str, str]      # arm, reference ('' for a level), arch
     arm: np.ndarray               # float64 [architectures, units, test images], empty where unpaired
@@ -60,7 +60,7 @@ class _Measured:
 def slice_rows(predictions: Predictions, training: TrainingSets | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows of slices.csv: one per slice and contrast, and per slice and arm, in a fixed order.
 
-    Without `training` nothing is said about which scanners training saw. An arm appears as the mean over
+    Without `training` the rows do not state which scanners occur in training. An arm appears as the mean over
     architectures, or by architecture where some did not run it.
     """
     test = np.flatnonzero(predictions.rows("test"))
@@ -76,7 +76,7 @@ def slice_rows(predictions: Predictions, training: TrainingSets | None = None) -
 
 
 def slices(predictions: Predictions, training: TrainingSets | None = None) -> list[Slice]:
-    """Return the slices of the test images, by kind and value. An empty scanner, operator or sub-plane is none."""
+    """Return the slices of the test images, by kind and value. An empty scanner, operator or sub-plane is no slice."""
     test = predictions.rows("test")
     label, scanner, operator, sub_plane = (
         predictions.column(name)[test] for name in ("label", "scanner", "operator", "sub_plane"))

@@ -1,8 +1,8 @@
 """Log how often test rows are scored, and under which analysis plan.
 
-`predict` notes the digest of the plan beside its predictions; `evaluate` refuses predictions of another plan, and keeps
-a log of how often, and under how many plans, test rows are scored. A rule, margin or recipe that changes after a look
-shows there. The log stands under version control and no result depends on it.
+`predict` records the digest of the analysis plan with its predictions. `evaluate` refuses predictions of another plan,
+and logs how often, and under which plans, test rows are scored. A rule, margin or recipe that changes after test rows
+were scored is visible in that log. The log is under version control, and no result depends on it.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def file_sha256(path: Path) -> str:
 
 
 def check_plan(predicted_under: str, plan_sha256: str) -> None:
-    """Raise `UserError` where predictions were made under another plan than the present one, by their SHA-256."""
+    """Raise `UserError` where predictions belong to another analysis plan than the present one, by SHA-256."""
     if predicted_under != plan_sha256:
         raise UserError("Test rows were predicted under another analysis plan than the present one "
                         f"({predicted_under[:12]}, not {plan_sha256[:12]}): run predict again, which counts as another "
@@ -31,9 +31,9 @@ def check_plan(predicted_under: str, plan_sha256: str) -> None:
 
 
 def record(path: Path, plan_sha256: str, prediction_files: Sequence[Path]) -> None:
-    """Note in the log `path` that these predictions are scored under a plan.
+    """Record in the log `path` that the given predictions are scored under an analysis plan.
 
-    Scoring the same predictions under the same plan again is no new access and leaves the log as it is.
+    Scoring the same predictions under the same plan again is no new access and leaves the log unchanged.
     """
     seen = hashlib.sha256()
     for file in prediction_files:

@@ -1,4 +1,4 @@
-"""Collect what is known, besides the pixels, of the images that a budget trains on."""
+"""Collect the metadata of the images that a budget trains on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def training_sets(splits: pd.DataFrame, development: pd.DataFrame, budget: str) 
 
 
 def folds_of(test_images: np.ndarray, splits: pd.DataFrame, budget: str) -> np.ndarray:
-    """Return the replicate of which splits.csv says that it tests each image (by image_id): int [test images]."""
+    """Return the replicate that tests each image, according to splits.csv (by image_id): int [test images]."""
     own = splits[(splits["budget"] == budget) & (splits["role"] == "test")]
     fold = dict(zip(own["image_id"].tolist(), own["replicate"].tolist(), strict=True))
     return np.array([fold[image_id] for image_id in test_images.tolist()], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Describe the uncertainty of one budget by what never decides: variance components and resampling."""
+"""Describe the uncertainty of one budget by variance components and resampling; no verdict depends on them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,8 +19,8 @@ Place = tuple[str, str, str, str]
 def component_rows(verdict: BudgetVerdict) -> Iterator[dict[str, Any]]:
     """Yield the rows of components.csv: per component of every contrast that is paired and every arm with two runs.
 
-    A component that the table of runs and images cannot tell has None; of the generator's, only its own is listed where
-    there is one generator.
+    A component that the table of runs and images does not identify has None. With a single generator, only the
+    component `generator` itself is listed of those that involve it.
     """
     for identity, scope, values, pairs in _tables(verdict):
         generators = np.array([replicate for replicate, _ in pairs])

@@ -1,8 +1,8 @@
 """Decide on the word of an interval: refusals first, then findings, each one rule of two short tables.
 
-The margin is the smallest gain that is worth the trouble, fixed before any run. The first rule that holds gives the
-word. Every word stands for a claim about the test patients' population, so a claim that the data cannot carry is
-refused with its reason. The words and what they mean are in protocol/words.py.
+The margin is the smallest worthwhile gain, fixed before any run. The first rule that holds gives the word. Every word
+is a claim about the population of the test patients, so a claim that the data cannot support is refused with a reason.
+The words and what they mean are in protocol/words.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class Evidence:
 
     @property
     def measured(self) -> Interval:
-        """The interval, which only an unpaired contrast lacks."""
+        """Return the interval, which only an unpaired contrast lacks."""
         if self.interval is None:
             raise ValueError("evidence without an interval needs a reason why it is unpaired")
         return self.interval
@@ -42,11 +42,11 @@ class Judgement:
     """The word of a verdict."""
 
     word: str
-    reason: str                  # why nothing is said; empty for a finding
+    reason: str                  # why there is no finding; empty for a finding
 
     @property
     def refused(self) -> bool:
-        """Whether the word is a refusal."""
+        """Return whether the word is a refusal."""
         return bool(self.reason)
 
 
@@ -93,10 +93,10 @@ def judge(evidence: Evidence, may_differ: bool = True) -> Judgement:
 
 
 def described(interval: Interval | None, why_no_number: str = "") -> dict[str, Any]:
-    """Return `estimate`, `low`, `high` and `why_no_number`: what is said where no verdict is, never a p-value.
+    """Return `estimate`, `low`, `high` and `why_no_number`: the result of what has no verdict, without a p-value.
 
-    Too few patients (by the constants of a verdict) take the whole number away; a value that no patient and no
-    repetition changes keeps its estimate and loses its interval, whose width of 0 would claim certainty.
+    With too few patients (by the constants of a verdict) there is no number at all. A value that is the same for all
+    patients and repetitions has an estimate but no interval, whose width of 0 would claim certainty.
     """
     if interval is not None:
         why_no_number = why_no_number or _too_few_patients(interval)
@@ -110,17 +110,17 @@ def described(interval: Interval | None, why_no_number: str = "") -> dict[str, A
 
 
 def on_simulated(word: str, simulated: bool) -> str:
-    """Return the word, with the place where it holds if that is not the clinic."""
+    """Return the word, with the addition "on simulated images" where the images come from a simulator."""
     if not simulated:
         return word
     return f"{word}{',' if ',' in word else ''} on simulated images"
 
 
 def subject(n_generators: int, folds: int = 0) -> str:
-    """Return what the verdict speaks of.
+    """Return the subject of the verdict's sentence.
 
-    One generator's images say nothing about another generator's, nor do those of `folds` generators that were tested on
-    different patients.
+    A result on one generator's images does not carry over to another generator, nor does that of `folds` generators
+    tested on different patients.
     """
     if folds:
         return f"this collection of {folds} synthetic sets"
@@ -129,13 +129,13 @@ def subject(n_generators: int, folds: int = 0) -> str:
 
 def points(fraction: float, sign: bool = False, decimals: int = 1) -> str:
     """Return a fraction in percentage points: 0.0123 -> '1.2'."""
-    value = round(100 * fraction, decimals) + 0.0  # no minus before a zero
+    value = round(100 * fraction, decimals) + 0.0  # avoids -0.0
     return f"{value:+.{decimals}f}" if sign and value else f"{value:.{decimals}f}"
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a sentence says of how a gain was measured."""
+    """How a gain is measured, as the verdict's sentence states it."""
 
     metric: str
     references: Sequence[str]    # the arms against which the gain is taken

@@ -1,1 +1,1 @@
-"""Show results in MLflow: a projection of DVC's files, which can be made anew from a checkout at any time."""
+"""Show results in MLflow: a projection of DVC's files that can be rebuilt from a checkout at any time."""

@@ -1,4 +1,4 @@
-"""Choose the models that are worth registering, on validation images alone."""
+"""Choose the models to register, on validation images alone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,8 @@ class Candidate:
 def candidates(checkout: Checkout) -> tuple[list[Candidate], list[str]]:
     """Return the models to register, and for every other one a sentence that says why it is not.
 
-    Of every profile and architecture that is the classifier with the best balanced accuracy on validation images, and
-    of every profile and budget the generator with the lowest held-out loss.
+    For every profile and architecture this is the classifier with the best balanced accuracy on validation images, and
+    for every profile and budget the generator with the lowest held-out loss.
     """
     wanted, chosen, left_out = {}, [], []
     for stage in checkout.stages.values():
@@ -64,7 +64,7 @@ def _best_classifier(name: str, checkout: Checkout, paths: Paths, profile: Profi
         held_out = splits[(splits["budget"] == budget) & (splits["role"] == "validation")]
         for position, run in enumerate(predictions.identities):
             arm, _, _, replicate, seed = run
-            # Controls and the convergence check answer questions; nobody would use their classifiers.
+            # Classifiers of controls and of the convergence check are not meant for use.
             if ARMS[arm].kind != "control" and arm != "real_long":
                 # Budgets have different validation images: the larger set decides, then the score, then the name.
                 score = validation_score(predictions, position, held_out)

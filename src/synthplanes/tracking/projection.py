@@ -1,6 +1,6 @@
 """Decide which runs the store should hold: one per entry of dvc.lock, and one per trained classifier.
 
-Here files are read and runs are described; `store` brings them into MLflow.
+This module reads files and describes runs; `store` writes them to MLflow.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ class Run:
     curves: dict[str, Curve] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)  # path of a data set -> DVC's md5
     files: dict[Path, str] = field(default_factory=dict)  # file -> its folder among the run's artifacts
-    origin: dict[str, str] = field(default_factory=dict)  # tags: the commits that the run is known from
+    origin: dict[str, str] = field(default_factory=dict)  # tags: the commits that have the run
 
     @property
     def content(self) -> str:
-        """A hash of all that is shown, which changes when a file is pulled.
+        """Return a hash of all that is shown; it changes when a file is pulled.
 
         `origin` is left out: the same stage at another commit is the same run.
         """
@@ -63,7 +63,7 @@ class Projection:
 
 
 def project(checkout: Checkout) -> Projection:
-    """Describe all runs of the present dvc.lock, with whatever of their files is there and unchanged."""
+    """Describe all runs of the present dvc.lock, with those of their files that are present and unchanged."""
     runs, left_out, commits = [], [], read_commits(checkout.root)
     mends = {"absent": "is absent (`dvc pull` or `dvc repro` brings it)",
              "changed": "is not what dvc.lock records (`dvc checkout` or `dvc repro` mends it)"}
@@ -119,7 +119,7 @@ def _classifier_runs(checkout: Checkout, evaluate: LockedStage, commits: Commits
         params, tags = stage_parts(stage.name)
         yield Run(
             key=classifier_key(stage, evaluate, (arm, arch, budget, int(replicate), int(seed))),
-            name=f"{arm} s{seed} r{replicate} {arch} {budget} {evaluate.profile}",  # lists show the beginning only
+            name=f"{arm} s{seed} r{replicate} {arch} {budget} {evaluate.profile}",  # lists show only the beginning
             tags={**{name: value for name, value in tags.items() if name != "generator" or uses_synthetic(arm)},
                   "kind": "classifier", "arm": arm, "arch": arch, "budget": budget, "replicate": str(replicate),
                   "seed": str(seed), "stage_key": stage.key, **_outputs(stage, evaluate),
@@ -153,7 +153,7 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> Curve:
 def metric_name(name: str) -> str:
     """Return a name that MLflow takes: its letters, no path that leads elsewhere, 250 characters.
 
-    All else becomes `_` or is cut off, and a hash of the whole keeps such names apart.
+    Other characters become `_`, longer names are cut off, and a hash of the whole keeps such names distinct.
     """
     plain = re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
     if posixpath.normpath(plain) != plain or plain.startswith((".", "/")):
@@ -171,7 +171,7 @@ def _files(checkout: Checkout, stage: LockedStage) -> Iterator[Path]:
 
 
 def _tags(checkout: Checkout, stage: LockedStage) -> dict[str, str]:
-    """Return the tags of a stage: its place, its script, its outputs, and the md5 of the generator it rests on."""
+    """Return the tags of a stage: its place, its script, its outputs, and the md5 of the generator it depends on."""
     script = next((word for word in stage.cmd.split() if word.endswith(".py")), stage.stage)
     generators = sorted({md5 for maker in checkout.ancestors(stage) if maker.stage == "train_diffusion"
                          for path, md5 in maker.outs.items() if inside(path, "artifacts/generator")})

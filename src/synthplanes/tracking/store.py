@@ -48,7 +48,7 @@ def address(file: Path) -> str:
 
 
 class Store:
-    """Hold one run per key, as the checkout shows it."""
+    """The local MLflow store, with one run per key."""
 
     def __init__(self, root: Path):
         """Open the store of the checkout at `root`; the first time its tables are made, which takes seconds."""
@@ -61,7 +61,7 @@ class Store:
         with self.faults("it cannot be opened"):
             if not file.exists():
                 _make_database(file)
-            elif not _is_sqlite(file):  # MLflow would try for minutes
+            elif not _is_sqlite(file):  # MLflow would retry for minutes
                 raise MlflowException("file is not a database")
             self.client = MlflowClient(tracking_uri=address(file), registry_uri=address(file))
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
@@ -70,7 +70,7 @@ class Store:
 
     @contextmanager
     def faults(self, fault: str = "") -> Iterator[None]:
-        """Say in one sentence that the disk refuses, and, with `fault`, any other fault of the database."""
+        """Raise a fault of the disk as `UserError` and, with `fault`, any other fault of the database."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
         try:
@@ -87,7 +87,7 @@ class Store:
 
     @cached_property
     def known(self) -> dict[str, Any]:
-        """All runs (`mlflow.entities.Run`) by their key."""
+        """Return all runs (`mlflow.entities.Run`) by their key."""
         runs = self.client.search_runs([self.experiment], max_results=_RUNS_AT_MOST)
         return {run.data.tags[KEY]: run for run in runs if KEY in run.data.tags}
 
@@ -97,10 +97,10 @@ class Store:
         return runs[0].info.run_id if runs else None
 
     def put(self, run: Run) -> str:
-        """Make the store show `run`; return `new`, `updated` (made anew: it showed something else) or `same`."""
+        """Make the store show `run`; return `new`, `updated` (rewritten, because it differed) or `same`."""
         before = self.known.get(run.key)
         if before is not None and before.data.tags.get(CONTENT) == run.content:
-            # What was tracked before it was committed learns its commit here; all else stays as first written.
+            # A run tracked before it was committed gets its commit here; everything else stays as first written.
             tags = {**run.origin, **before.data.tags, IN_LOCK: "yes"}
             for name in tags.keys() - {name for name, value in before.data.tags.items() if tags[name] == value}:
                 self.client.set_tag(before.info.run_id, name, tags[name])
@@ -113,7 +113,7 @@ class Store:
             self.client.log_artifact(run_id, str(path), folder)
         if run.inputs:
             self.client.log_inputs(run_id, datasets=_datasets(run.inputs))
-        self.client.set_terminated(run_id, end_time=made.info.start_time)  # its duration would be that of writing
+        self.client.set_terminated(run_id, end_time=made.info.start_time)  # else it would show the time of writing
         self._log(run_id, run)
         self.known[run.key] = made
         return "new" if before is None else "updated"
@@ -133,7 +133,7 @@ class Store:
         tags = [RunTag(name, value) for name, value in {**run.origin, IN_LOCK: "yes", CONTENT: run.content}.items()]
         parts = max(1, -(-len(metrics) // _METRICS_AT_A_TIME), -(-len(params) // _PARAMS_AT_A_TIME))
         for part in range(parts):
-            # The tags come with the last part: a run that was cut off lacks them and is made anew the next time.
+            # The tags come with the last part, so an interrupted run lacks them and is written again the next time.
             self.client.log_batch(run_id, metrics[part * _METRICS_AT_A_TIME:(part + 1) * _METRICS_AT_A_TIME],
                                   params[part * _PARAMS_AT_A_TIME:(part + 1) * _PARAMS_AT_A_TIME],
                                   tags if part == parts - 1 else [])
@@ -152,7 +152,7 @@ def _is_sqlite(file: Path) -> bool:
 def _make_database(file: Path) -> None:
     """Make MLflow's tables beside the place of `file` and move them there whole.
 
-    MLflow makes them in many steps, and a file that was left between two of them can never be opened again.
+    MLflow makes them in many steps, and a file from an interrupted sequence cannot be opened again.
     """
     from mlflow.tracking import MlflowClient
     part = file.with_name(f".{file.name}.part")

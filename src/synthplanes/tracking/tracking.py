@@ -15,7 +15,7 @@ from synthplanes.tracking.store import Store, address, database, prepare_mlflow
 
 @dataclass
 class Tracked:
-    """What one call of `track` did."""
+    """The result of one call of `track`."""
 
     runs: dict[str, int] = field(default_factory=lambda: {"new": 0, "updated": 0, "same": 0})
     new_versions: int = 0
@@ -51,7 +51,7 @@ def track() -> Tracked:
 
 
 def serve(port: int) -> None:
-    """Become MLflow's user interface on 127.0.0.1; does not return."""
+    """Replace this process by MLflow's user interface on 127.0.0.1; this never returns."""
     root = find_root()
     if not database(root).is_file():
         raise UserError(f"{database(root).parent} holds no store yet: run `synthplanes track` first.")
@@ -59,10 +59,10 @@ def serve(port: int) -> None:
         raise UserError(f"{port} is no port: give a number from 1 to 65535 with --port.")
     prepare_mlflow()
     print(f"{runs_page(Store(root), port)} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    # One worker: every further one loads MLflow again, and one person looks.
+    # One worker: every further one loads MLflow again, and there is a single user.
     words = ["-m", "mlflow", "ui", "--backend-store-uri", address(database(root)), "--host", "127.0.0.1",
              "--port", str(port), "--workers", "1"]
-    # In the place of this process, so that a signal reaches the server itself.
+    # Replaces this process, so that a signal reaches the server itself.
     os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONWARNINGS": "ignore"})
 
 

@@ -1,4 +1,4 @@
-"""Draw a contact sheet: a few frames of every class at one glance, as a PNG."""
+"""Draw a contact sheet: a few frames of every class in one PNG file."""
 
 from collections.abc import Sequence
 from pathlib import Path

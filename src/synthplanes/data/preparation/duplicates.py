@@ -1,4 +1,4 @@
-"""Find the same image twice: exactly (decoded pixels) or nearly (perceptual hash, confirmed by correlation)."""
+"""Find duplicate images: exact ones (decoded pixels) and near ones (perceptual hash, confirmed by correlation)."""
 
 import hashlib
 from collections import defaultdict
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-# Chosen by looking at pairs of the 450 African images. Exact duplicates aside, 9 pairs of different patients have a
+# Chosen on pairs of the 450 African images. Exact duplicates aside, 9 pairs of different patients have a
 # distance of 8 or less and a correlation of 0.95 or more, and all 9 show one scan at another zoom, contrast or moment
 # (0.959 is the least alike of them). The next pair at that distance, 0.933, shows two different femurs. Distance alone
 # is no evidence: unlike femurs reach distance 6, since a dark sector fills both. Correlation alone needs all pairs.

@@ -1,4 +1,4 @@
-"""Divide the patients for cross-validation: each is tested by one replicate, whose networks never trained on them."""
+"""Divide the patients for cross-validation: each is tested by one replicate, whose networks never train on it."""
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,10 @@ DRAWS = 32  # random divisions, of which the most even is taken
 def folds(index: pd.DataFrame, profile: Profile, alike: np.ndarray) -> list[np.ndarray]:
     """Return the test patients (str [n]) of each of the profile's folds: every patient is in one.
 
-    With `prepare.cross_validation` by `patients` they are divided at random, by that of several draws whose folds hold
-    the most even shares of every class; patients with nearly identical images (`alike`, pairs of patient numbers, str
-    [n, 2]) stay together. By `scanners` a fold is a scanner, in the order of names. Raises `UserError` where there are
-    not as many scanners as folds, and where there are fewer groups of patients than folds.
+    With `prepare.cross_validation: patients` they are divided at random; of several draws the one is taken whose folds
+    hold the most even shares of every class. Patients with nearly identical images (`alike`, pairs of patient numbers,
+    str [n, 2]) stay together. With `scanners` each scanner is a fold, in the order of names. Raises `UserError` where
+    there are not as many scanners as folds, and where there are fewer groups of patients than folds.
     """
     if profile.prepare.cross_validation == "scanners":
         patients_of = {name: np.unique(rows["patient_id"]) for name, rows in index.groupby("scanner")}

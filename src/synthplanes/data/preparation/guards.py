@@ -1,4 +1,4 @@
-"""Check a set of images, and do about each finding what its declared policy says.
+"""Check a set of images, and apply the declared policy to each finding.
 
 A policy is `error` (stop), `drop_from_train` (take images out of training, never out of test) or `keep` (report only);
 `missing` is `error` or `use_what_is_there` (leave out files that are missing, damaged or empty). Findings that stop are
@@ -18,7 +18,7 @@ from synthplanes.data.preparation.scanning import Scan
 from synthplanes.data.sources.opening import Source
 from synthplanes.protocol.config import Guards
 
-# Of two rows on different roles that of the lower rank stays: no guard ever changes a test set.
+# Of two rows with different roles the one of lower rank stays, so that no guard ever changes a test set.
 ROLE_RANK = {"test": 0, "train": 1, "fresh": 2}
 # The kinds of duplicates that have a policy, in the order in which they are treated. Nearly identical frames of one
 # patient are natural and have none.
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass
 class GuardResult:
-    """What the guards decided for every row of a source's table."""
+    """The decision of the guards on every row of a source's table."""
 
     keep: np.ndarray                # bool [N]
     patient_id: np.ndarray          # str [N], linked patients under the number that comes first in the table
@@ -50,7 +50,7 @@ class GuardResult:
     dropped: dict[str, list[int]] = field(default_factory=dict)  # reason: rows; no row is dropped twice
 
     def drop(self, reason: str, rows: Iterable[int]) -> None:
-        """Take rows out, those that are still in."""
+        """Drop those of the rows that have not been dropped before."""
         for row in map(int, rows):
             if self.keep[row]:
                 self.keep[row] = False
@@ -146,18 +146,18 @@ def _treat_duplicates(result: GuardResult, table: pd.DataFrame, kind: str, polic
         f"{_number(len(pairs), 'pair')} of {DUPLICATES[kind]} ({unlike} with unlike labels), first {first}: "
         f"policy {kind} is {policy}."))
     if policy == "drop_from_train":
-        # A row goes only if the row that it repeats stays, or has gone itself because of a test image.
+        # A row is dropped only if its duplicate stays, or is itself dropped because of a test image.
         for original, repeat in pairs.tolist():
             if role[repeat] != "test" and (result.keep[original] or kind.endswith("across_roles")):
                 result.drop(kind, [repeat])
 
 
 def _link_patients(result: GuardResult, table: pd.DataFrame, policy: str) -> None:
-    """Make one patient of the patient numbers that share an exact image, for they are one person (unless `keep`).
+    """Merge patient numbers that share an identical image, since they are one person (unless the policy is `keep`).
 
-    Where that person is on two roles, the other training images of that person are dropped too.
+    Where that person has two roles, the other training images of that person are dropped too.
     """
-    number, patients = pd.factorize(table["patient_id"])  # numbered as they come in the table
+    number, patients = pd.factorize(table["patient_id"])  # numbered in the order of the table
     links = number[np.concatenate([result.pairs["exact_across_roles"], result.pairs["exact_within_role"]])]
     graph = coo_array((np.ones(len(links)), links.T), (len(patients), len(patients)))
     _, person = connected_components(graph, directed=False)

@@ -27,11 +27,11 @@ SETS = {"development": "train", "test": "test", "fresh": "fresh"}
 def prepare(source: Source, profile: Profile, folder: Path) -> dict:
     """Write the packs of a source into `folder` and return the content of `data.json`.
 
-    Written are development/, test/ and fresh/ (each images.npy and index.csv), classes.json, splits.csv (see
-    `splits.budget_splits`) and contact_sheet.png. In cross-validation all of the source's images are development, test/
-    stays empty, and every replicate tests a fold of its own (see folds.py). The returned dict is JSON: counts by role,
-    class and scanner, what was dropped and why, pairs of duplicates, native sizes, images of each budget. A finding
-    that stops under the profile's policies raises `UserError` before anything is written.
+    Writes development/, test/ and fresh/ (each images.npy and index.csv), classes.json, splits.csv (see
+    `splits.budget_splits`) and contact_sheet.png. In cross-validation all images of the source are development images,
+    test/ stays empty, and every replicate tests a fold of its own (see folds.py). The returned dict holds JSON values:
+    counts by role, class and scanner, what was dropped and why, pairs of duplicates, native sizes, images of each
+    budget. A finding that stops under the profile's policies raises `UserError` before anything is written.
     """
     folder, parameters, table = Path(folder), profile.prepare, source.table
     if profile.folds:
@@ -72,14 +72,14 @@ def prepare(source: Source, profile: Profile, folder: Path) -> dict:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the guards say about a source, as lines for people, and whether `prepare` would stop."""
+    """The findings of the guards on a source, as readable lines, and whether `prepare` would stop."""
 
     lines: list[str]
     stops: bool
 
 
 def inspect(source: Source, policies: Guards) -> Inspection:
-    """Apply the guards of `prepare` to whatever files are there; nothing is written."""
+    """Apply the guards of `prepare` to the files that are present, and write nothing."""
     scanned = scan(source)
     result = guards.apply_guards(source, scanned, policies)
     table = source.table
@@ -153,7 +153,7 @@ def _guard_counts(table: pd.DataFrame, result: GuardResult, policies: Guards) ->
     merged = result.patient_id != table["patient_id"].to_numpy()
     dropped = {}
     for reason, rows in result.dropped.items():
-        # A set with few of its files may lack thousands: of those only the first is named.
+        # An incomplete set may lack thousands of files, so only the first is named.
         named = rows[:1] if reason == "missing" else rows
         dropped[reason] = dict(images=len(rows), by_class=dict(Counter(label[rows].tolist())),
                                image_ids=image_id[named].tolist())
@@ -165,6 +165,6 @@ def _guard_counts(table: pd.DataFrame, result: GuardResult, policies: Guards) ->
         "dropped": dropped,
         "duplicates": {kind: dict(pairs=len(pairs), image_ids=image_id[pairs].tolist() if kind in DUPLICATES else None)
                        for kind, pairs in result.pairs.items()},
-        # patient number: the number of the same person under which the image stands in the index
+        # patient number: the number of the same person in the index
         "linked_patients": dict(zip(table["patient_id"][merged], result.patient_id[merged], strict=True)),
     }

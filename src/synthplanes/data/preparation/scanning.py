@@ -14,7 +14,7 @@ from synthplanes.progress import Progress
 
 @dataclass(frozen=True)
 class Scan:
-    """What decoding showed of every table row; rows that cannot be used hold '' and zeros."""
+    """The decoded properties of every table row; unusable rows hold '' and zeros."""
 
     sha256: np.ndarray          # str [N], of the native grey pixels
     hashes: np.ndarray          # uint64 [N], perceptual
@@ -25,15 +25,15 @@ class Scan:
 
     @property
     def usable(self) -> np.ndarray:
-        """Which rows have an image, bool [N]."""
+        """Return which rows have a usable image, bool [N]."""
         return self.sha256 != ""
 
 
 def scan(source: Source, frames: np.ndarray | None = None, text_boxes: Sequence[images.Box] = ()) -> Scan:
     """Decode every image of `source` once, in table order, and hold only one at a time in memory.
 
-    Each usable image is also written into its row of `frames` (uint8 [N, size, size], a memory map perhaps) where that
-    is given: masked, padded and reduced as by `images.frame`.
+    With `frames` (uint8 [N, size, size], possibly a memory map) each usable image is also written into its row: masked,
+    padded and reduced as by `images.frame`.
     """
     count = len(source.table)
     missing = np.zeros(count, dtype=bool)

@@ -19,7 +19,7 @@ _CUTS = 32  # random cuts, of which the best is taken
 
 @dataclass(frozen=True)
 class Holdings:
-    """How many images of which class each patient has."""
+    """The number of images of each patient and class."""
 
     patients: np.ndarray    # str [P], sorted
     labels: np.ndarray      # str [K], sorted
@@ -27,13 +27,13 @@ class Holdings:
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> "Holdings":
-        """Count any table with the columns patient_id and label."""
+        """Count the images of a table with the columns patient_id and label."""
         counts = table.groupby(["patient_id", "label"]).size().unstack(fill_value=0)
         return cls(counts.index.to_numpy(), counts.columns.to_numpy(), counts.to_numpy())
 
     @property
     def holds(self) -> np.ndarray:
-        """Whether a patient has images of a class, bool [P, K]."""
+        """Return whether each patient has images of each class, bool [P, K]."""
         return self.images > 0
 
 
@@ -41,11 +41,12 @@ def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.nda
     """Draw the training and validation images of every budget and replicate (`records.SPLITS`).
 
     `index` lists the development images. A budget is a fraction (0..1] of its patients. Per replicate the patients are
-    put in one random order, of which each budget is a prefix: so budgets are nested. Only if a class would have fewer
-    than two patients in the smallest budget are the next patients in that order who hold it drawn to the front (the
-    rarest class first); the order is otherwise untouched. From each budget's own patients `prepare.validation_fraction`
-    are cut for validation (see `cut`). Replicates are drawn independently. With `tested` (patients str [n] of every
-    replicate, see folds.py) those are the replicate's test patients, and its budgets are fractions of the others.
+    put in one random order, of which each budget is a prefix, so budgets are nested. If a class would have fewer than
+    two patients in the smallest budget, the next patients in that order who have it are moved to the front, the rarest
+    class first; the order is otherwise unchanged. Of each budget's own patients the fraction
+    `prepare.validation_fraction` is cut for validation (see `cut`). Replicates are drawn independently. With `tested`
+    (patients str [n] of every replicate, see folds.py) those are the replicate's test patients, and its budgets are
+    fractions of the others.
 
     A class with fewer than two patients, or a budget too small to hold two patients of each, raises `UserError`.
     """
@@ -73,7 +74,7 @@ def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.nda
 
 
 def check_two_patients(holdings: Holdings, where: str) -> None:
-    """Raise `UserError` for a class of a single patient, which cannot stand on two sides."""
+    """Raise `UserError` for a class with a single patient, who cannot be on both sides of a split."""
     for label, count in zip(holdings.labels.tolist(), holdings.holds.sum(axis=0).tolist(), strict=True):
         if count < 2:
             raise UserError(f"class '{label}' has images of a single patient in {where}: add patients or "
@@ -149,7 +150,7 @@ def _patient_order(holdings: Holdings, smallest: float, rng: np.random.Generator
         if len(front) >= size:
             raise UserError(f"the smallest budget is {size} patients, too few to hold two patients of class "
                             f"'{holdings.labels[lacking[0]]}' and of every other class: raise its fraction.")
-        # Those in the front stay; the next holder further back moves up and pushes the last of the prefix out.
+        # The front stays; the next patient with the class moves up, and the last of the prefix drops out.
         promoted = next(patient for patient in rest[size - len(front):] if holds[patient, lacking[0]])
         rest.remove(promoted)
         front.append(promoted)

@@ -1,4 +1,4 @@
-"""Unpack a zip of unknown origin without trusting a name or a number in it."""
+"""Unpack a zip of unknown origin without trusting any name or size in it."""
 
 import lzma
 import shutil
@@ -21,8 +21,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack the zip `archive` into the new folder `folder`, which appears only when everything is in place.
 
     Absolute names, names that lead out of the folder, links, devices, repeated or encrypted members and archives that
-    would exceed the limits above raise `UserError` before a byte is written. So does damage that shows on the way; what
-    was written is then removed.
+    would exceed the limits above raise `UserError` before a byte is written. So does damage detected while unpacking,
+    after what was written has been removed.
     """
     archive, folder = Path(archive), Path(folder)
     partial = folder.with_name(f".{folder.name}.part")
@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> None:
         partial.rename(folder)
     except FileNotFoundError:
         raise UserError(f"{archive} does not exist: give the path of the zip.") from None
-    # Damage shows as any of these, an unknown compression as NotImplementedError, encryption as RuntimeError.
+    # Damage raises any of these, an unknown compression as NotImplementedError, encryption as RuntimeError.
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
             UnicodeDecodeError) as error:
         raise UserError(f"{archive} is no sound zip ({error}): delete it and fetch it again.") from None

@@ -1,7 +1,7 @@
-"""Download one file over HTTP: resumed where it broke off, retried, and kept only if its MD5 is right.
+"""Download one file over HTTP: resume after interruptions, retry, and keep the file only if its MD5 is right.
 
-requests and urllib3 repeat a request but do not go on from the byte at which a body broke off, and pooch begins a file
-of two gigabytes anew: with any of them the ranges, the skipping and the loop would still be written here.
+requests and urllib3 repeat a request but do not resume an interrupted body, and pooch restarts a file of two gigabytes
+from its first byte. With any of them the ranges, the skipping and the loop would still be needed here.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ _RETRIED_STATUSES = (408, 416, 425, 429, 500, 502, 503, 504)
 def download(archive: Archive, target: Path, pause_s: float) -> None:
     """Download `archive` to `target`, which appears only when its size and MD5 are right.
 
-    The bytes that have come are in `<target>.part`; a later call goes on from there (a server without ranges sends them
-    again, and they are skipped). A complete `target` is left as it is; a file with another MD5 is deleted. Every
+    Received bytes are kept in `<target>.part`, and a later call resumes from there (a server without ranges sends them
+    again, and they are skipped). A complete `target` is left unchanged; a file with another MD5 is deleted. Every
     failure is a `UserError`.
     """
     url, size, md5 = archive.url, archive.bytes, archive.md5
@@ -45,7 +45,7 @@ def download(archive: Archive, target: Path, pause_s: float) -> None:
             raise UserError(f"{url} gave {size:,} bytes with md5 {actual} instead of {md5}: the download "
                             "is deleted; try again later, or get the file by other means and use --from.")
         partial.replace(target)
-    # urllib's errors are OSErrors and are dealt with in _complete; this is the disk.
+    # urllib's errors are OSErrors and are handled in _complete; this one comes from the disk.
     except OSError as error:
         raise UserError(f"{partial} could not be written ({error.strerror or error}): free or mend the disk, "
                         "then run the same command to go on.") from error

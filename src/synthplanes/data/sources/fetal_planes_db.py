@@ -29,7 +29,7 @@ BRAIN_COUNTS = {
     "Trans-ventricular": (295, 302),
     "Other": (77, 66),
 }
-S10 = "Voluson S10"  # the scanner that hardly occurs in training
+S10 = "Voluson S10"  # this scanner is rare in training
 S10_COUNTS = (11, 1071, 1, 90)
 S10_OTHER = (0, 542)  # its images of class Other
 
@@ -40,8 +40,8 @@ _NOT_BRAIN = "Not A Brain"
 def open_fetal_planes_db(raw: Path, official: bool = True) -> ListedFiles:
     """Open the data set in the folder `raw` (the unpacked zip); the table keeps its order, by patient and label.
 
-    With `official` the table must be the complete published one, every count of it; without, any table in the same
-    layout is taken (a simulated set written to disk, say).
+    With `official` the table must be the complete published one, with all published counts; otherwise any table in the
+    same layout is accepted, such as that of a simulated set.
     """
     root = find_root(raw, CSV_NAME, f"run `synthplanes fetch {NAME} --profile PROFILE`, or with --from where the files "
                                     "lie already")

@@ -1,4 +1,4 @@
-"""Fetch real images: download a published set, or link or unpack what is on this machine."""
+"""Fetch real images: download a published set, or link or unpack local files."""
 
 import shutil
 import sys
@@ -17,14 +17,14 @@ def fetch(source: str, raw: Path, from_path: Path | None = None) -> None:
     """Put the files of a kind of source into the folder `raw` (artifacts/raw/<profile>).
 
     `from_path` is a folder (it is linked, nothing is copied) or a zip (it is unpacked); without it the official archive
-    is downloaded. What already lies in `raw` is never overwritten: if it is this source, nothing happens, and otherwise
+    is downloaded. Existing files in `raw` are never overwritten: if they are this source's, nothing happens, otherwise
     `UserError` is raised. Every failure raises `UserError` and leaves no half-filled `raw` behind.
     """
     raw = Path(raw)
     if source == simulated.NAME:
         raise UserError("the phantom is simulated, not fetched: run `dvc repro`.")
     if raw.is_symlink() and not raw.exists():
-        raw.unlink()  # a link to a folder that has gone
+        raw.unlink()  # a link to a folder that no longer exists
     if raw.exists():
         _check_content(source, raw, f"{raw} holds something else: move it away, then fetch again")
         if from_path is not None and Path(from_path).resolve() != raw.resolve():
@@ -59,7 +59,7 @@ def _download(source: str, raw: Path) -> None:
 
 
 def _check_space(raw: Path, archive: Archive) -> None:
-    """Raise `UserError` where the archive and its content, which lie side by side for a while, do not fit."""
+    """Raise `UserError` where the disk has no room for the archive and its content at the same time."""
     raw.parent.mkdir(parents=True, exist_ok=True)
     needed, free = int(2.2 * archive.bytes), shutil.disk_usage(raw.parent).free
     if free < needed:

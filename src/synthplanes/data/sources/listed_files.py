@@ -14,7 +14,7 @@ import pandas as pd
 from synthplanes.data import images
 from synthplanes.errors import UserError
 
-MAX_LENGTH = 250  # characters; names stand in figures, tables and MLflow, paths in file systems
+MAX_LENGTH = 250  # characters; names appear in figures, tables and MLflow, paths in file systems
 _SEPARATORS = (",", ";", "\t")
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what spreadsheets calculate; the last four are their wide forms
 _JOINERS = "\u200c\u200d"  # invisible, but Persian and Indian words need them
@@ -59,13 +59,13 @@ def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
 
 
 def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    """Read the rows of a CSV made by others, tolerantly.
+    """Read the rows of a user's CSV file, tolerating variations of the format.
 
-    Accepted are comma, semicolon or tab as separator (whichever yields the required columns), any line ending, a byte
-    order mark, blanks around names and values, blank lines and surplus columns. Every row has the required columns and
-    those optional ones that the header has. A required value that is empty, a row with fewer or more values than the
-    header, or a missing column raises `UserError` with the line's number. So does a value that would do harm where it
-    is shown later (see `_harm`).
+    Accepts comma, semicolon or tab as separator (whichever yields the required columns), any line ending, a byte order
+    mark, blanks around names and values, blank lines and surplus columns. Every row has the required columns and those
+    optional ones that the header has. A required value that is empty, a row with fewer or more values than the header,
+    or a missing column raises `UserError` with the line's number. So does a value that would be harmful where it is
+    displayed (see `_harm`).
     """
     path = Path(path)
     try:
@@ -128,10 +128,10 @@ def _best_header(path: Path, lines: list[str]) -> set[str]:
 
 
 def _harm(value: str) -> str:
-    """Say why a value may not go on into tables, pages and terminals; '' where it may.
+    """Return why a value must not reach tables, pages and terminals; '' if it may.
 
-    HTML, Markdown and mathematics are escaped where they are shown. A formula cannot be: whoever opens one of our CSV
-    files in a spreadsheet runs it.
+    HTML, Markdown and mathematics are escaped where they are displayed. A formula cannot be escaped: a spreadsheet that
+    opens a CSV file of this project would run it.
     """
     invisible = [letter for letter in value if letter not in _JOINERS
                  and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]

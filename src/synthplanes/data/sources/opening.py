@@ -14,21 +14,24 @@ from synthplanes.protocol.config import Prepare
 
 
 class Source(Protocol):
-    """A dataclass of images with their table. A new source is a module with such a class, and a line in OPENERS."""
+    """The interface of a source: a dataclass of images with their table.
+
+    A new source is a module with such a class, and a line in OPENERS.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str:
-        """The kind of source, as in params.yaml."""
+        """Return the kind of source, as in params.yaml."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of all probability columns."""
+        """Return the class names, in the order of all probability columns."""
 
     @property
     def table(self) -> pd.DataFrame:
-        """The images, one row each (`records.SOURCE`)."""
+        """Return the table of images, one row each (`records.SOURCE`)."""
 
     def decode(self, row: int) -> np.ndarray:
         """Return the image of a table row, uint8 [H, W], grey at native size; raise `UserError` if it is unreadable."""

@@ -1,4 +1,4 @@
-"""State the official facts of the published data sets, once each."""
+"""Facts about the published data sets: publisher, licence, archive, size and MD5."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Open the phantom's frames, which the stage `simulate` left on disk."""
+"""Open the phantom's frames, which the stage `simulate` wrote to disk."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class Simulated:
         return np.array(self.frames[row])
 
     def missing(self) -> np.ndarray:
-        """Return no row: the array and the table are as long as each other."""
+        """Return no rows: the array and the table have the same length."""
         return np.zeros(0, dtype=np.int64)
 
 

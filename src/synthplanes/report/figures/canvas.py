@@ -56,7 +56,7 @@ def _with_palette(pixels: np.ndarray) -> bytes:
 
 
 def without_frame(axes: Axes) -> None:
-    """Leave the left and the lower edge of the frame."""
+    """Hide the upper and the right edge of the frame."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 

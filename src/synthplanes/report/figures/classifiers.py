@@ -1,4 +1,4 @@
-"""Draw what the classifiers of an arm do on test images: confusion, reliability and the scores of each seed."""
+"""Draw the performance of an arm's classifiers on test images: confusion, reliability and the scores of each seed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Show images beside each other."""
+"""Draw images in a grid."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ def images_per_class(n_classes: int) -> int:
 
 
 def real_beside_synthetic(path: Path, real: Mapping[str, np.ndarray], synthetic: Mapping[str, np.ndarray]) -> None:
-    """Show real images beside synthetic ones, a row per class: two mappings from class to uint8 [N, H, W]."""
+    """Draw real images beside synthetic ones, a row per class: two mappings from class to uint8 [N, H, W]."""
     classes = list(real)
     n_real = max([len(images) for images in real.values()], default=1) or 1
     n_synthetic = max([len(synthetic.get(name, ())) for name in classes], default=1) or 1

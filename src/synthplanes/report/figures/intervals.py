@@ -1,4 +1,4 @@
-"""Draw estimates with their intervals: a line each, or curves."""
+"""Draw estimates with their intervals, as lines or curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from synthplanes.report.figures.canvas import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, drawing, plain, without_frame
 
-# Role of a comparison -> its colour, marker and name in the legend; shapes tell roles apart without colour.
+# Role of a comparison -> its colour, marker and name in the legend; shapes distinguish roles without colour.
 ROLES = {"confirmatory": (BLUE, "D", "decides"), "naive": (ORANGE, "^", "naive: the reference has less training"),
          "secondary": (GREEN, "o", "secondary"), "baseline": (PURPLE, "s", "with a real-data baseline"),
          "control": (GREY, "v", "control")}
@@ -36,7 +36,7 @@ class Comparison(Interval):
 
 @dataclass(frozen=True)
 class Panel:
-    """Comparisons that share their sides: what a negative and what a positive difference favours."""
+    """Comparisons that share the meaning of a negative and of a positive difference."""
 
     negative: str
     positive: str
@@ -108,7 +108,7 @@ def curves(path: Path, arms: Mapping[str, Mapping[float, Interval]], chance: flo
         axes.axhline(100 * chance, color=GREY, linewidth=0.8, linestyle=":")
         shares = sorted({share for curve in arms.values() for share in curve})
         for position, (name, curve) in enumerate(arms.items()):
-            # Moved apart, so that intervals at one share can be told from each other.
+            # Shifted, so that intervals at the same share do not overlap.
             places = {share: 100 * share * 1.02 ** (position - (len(arms) - 1) / 2) for share in sorted(curve)}
             colour, dashed = COLOURS[position % len(COLOURS)], position >= len(COLOURS)
             axes.plot(list(places.values()), [100 * curve[share].estimate for share in places],
