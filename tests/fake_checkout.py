@@ -32,7 +32,7 @@ RIGHT_ON_TEST = {"synthetic_then_real": 0.95, "real_short": 0.6, "oracle": 0.99,
 def tiny_parameters() -> dict:
     """Return the profile's parameters as params.yaml holds them."""
     parameters = small_profile_parameters(
-        archs=(ARCH,), optional=("oracle", "null", "permuted_labels", "augmented", "distilled"))
+        archs=(ARCH,), optional=("oracle", "resampled", "permuted_labels", "augmented", "distilled"))
     parameters["replication"]["seeds"] = 2
     return parameters
 

@@ -32,7 +32,7 @@ from diffusers import UNet2DModel  # noqa: E402, F401
 
 def resumable_profile() -> Profile:
     """A tiny profile with everything that a kill must not change: both averages, patience, a noisy solver."""
-    profile = tiny_profile(optional=("distilled", "null"))
+    profile = tiny_profile(optional=("distilled", "resampled"))
     diffusion = profile.train_diffusion.model_copy(update=dict(
         images_seen=96, held_out_every_images=32, early_average_fraction=0.3, patience_images=90))
     return profile.model_copy(update=dict(

@@ -53,10 +53,9 @@ def place_and_room(smoke: Path, stage: str) -> tuple[str, str, str]:
     """Where a stage writes, what brings its inputs there, and the size that these fill."""
     if STAGE_TABLE[stage].writes and stage != "report":
         return f"artifacts/{STAGE_TABLE[stage].writes}/smoke", "true", "4k"
-    files = [path for path in (smoke / "metrics" / "smoke").iterdir() if path.is_file()]
-    pages = sum(-(-path.stat().st_size // 4096) for path in files) + 8
-    kept = "cp $KEPT/* metrics/smoke"
-    return "metrics/smoke", kept, f"{4 * pages}k"
+    files = [path for path in (smoke / "metrics" / "smoke").iterdir() if path.suffix in (".csv", ".json")]
+    pages = sum(-(-path.stat().st_size // 4096) for path in files) + 2
+    return "metrics/smoke", "cp $KEPT/*.csv $KEPT/*.json metrics/smoke", f"{4 * pages}k"
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_succeeds_with_room(smo
     result = on_a_disk(smoke, place, f"-o size={small}",
                        f"{bring} && {{ {command}; echo status $?; mount -o remount,size=100m {place} && {command}; }}")
     said = [line for line in result.stderr.splitlines() if line.startswith("synthplanes: ")]
-    assert "status 1" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
+    assert "status 1\n" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
     assert len(said) == 1 and "could not be written" in said[0] and "free" in said[0]
     assert result.returncode == 0, result.stderr[-2000:]
 
@@ -101,7 +100,7 @@ def test_tracking_on_a_full_disk_is_one_sentence_and_goes_on_with_room(tmp_path)
     result = on_a_disk(root, "disk", "-o size=64k",
                        f"{track}; echo status $?; mount -o remount,size=20m disk && {track}")
     said = result.stderr.strip().splitlines()
-    assert "status 1" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
+    assert "status 1\n" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
     assert [line for line in said if line.startswith("synthplanes: ") and "disk is full" in line]
     assert result.returncode == 0 and "5 new" in result.stdout, result.stderr[-2000:]
 

@@ -237,6 +237,7 @@ def test_the_lock_agrees_with_the_direct_dependencies():
     pins = dict(re.findall(r'"([\w.-]+)==([\w.]+)"', project))
     lock = dict(re.findall(r"(?m)^([\w.-]+)==([\w.]+)$", (ROOT / "requirements.lock").read_text(encoding="utf-8")))
     lock = {name.lower().replace("_", "-"): version for name, version in lock.items()}
+    pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
     assert pins and {name: lock.get(name) for name in pins} == pins
     assert "://" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
 

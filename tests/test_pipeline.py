@@ -10,6 +10,7 @@ import pytest
 
 from synthplanes import records
 from synthplanes.protocol.cells import STAGES
+from synthplanes.protocol.profiles import active_profile
 from synthplanes.reproduction.checkout import read_checkout
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -45,7 +46,7 @@ def test_results_are_tidy_tables_that_pandas_reads_alone(smoke):
     for name, schema in TABLES.items():
         assert list(pd.read_csv(folder / f"{name}.csv").columns) == list(schema.columns), name
     contrasts = pd.read_csv(folder / "contrasts.csv")
-    assert {"fair", "naive", "joint", "oracle", "null"} <= set(contrasts["contrast"])
+    assert {"fair", "naive", "joint", "oracle", "resampled"} <= set(contrasts["contrast"])
     assert contrasts["confirmatory"].any()
     audit = json.loads((smoke / "artifacts" / "audit" / "smoke" / "scarce" / "audit.json").read_text(encoding="utf-8"))
     whole = pd.read_csv(folder / "audit.csv").query("label == 'all'")
@@ -98,7 +99,7 @@ def test_a_broken_parameter_stops_with_one_sentence(tmp_path):
 
 def test_the_committed_lock_fits_code_and_parameters(tmp_path):
     """For the active profile nothing is left to run: the committed results come from this code."""
-    folder = copy_project(tmp_path, None)
+    folder = copy_project(tmp_path, active_profile(ROOT / "params.yaml"))
     result = dvc(folder, "repro", "--dry", "--allow-missing")
     assert result.returncode == 0, result.stderr[-2000:]
     assert "Running stage" not in result.stdout, result.stdout[:2000]

@@ -16,7 +16,7 @@ PER_CLASS = 12  # images of development, per class; half as many in the other se
 
 
 def tiny_profile(budgets: tuple[str, ...] = ("scarce",), archs: tuple[str, ...] = ("residual",),
-                 optional: tuple[str, ...] = ("oracle", "null", "permuted_labels"), **recipe) -> Profile:
+                 optional: tuple[str, ...] = ("oracle", "resampled", "permuted_labels"), **recipe) -> Profile:
     """A profile whose trainings take a few updates; `recipe` changes values of that section."""
     parameters = small_profile_parameters(archs, budgets, "classifier", optional)
     parameters["replication"] |= {"seeds": 2}

@@ -5,9 +5,9 @@
 Every repetition is a phantom population of its own (root seeds from 1001, so the profile's test rows stay unopened),
 with its own patients, budget and classifiers. The profile's first architecture trains `real`, `real_two_stage` and each
 control by the profile's recipe; the profile's statistic and words judge a control against both others on the
-population's test patients, as the confirmatory arm is judged. First stages: `null`, a resample of the real images;
+population's test patients, as the confirmatory arm is judged. First stages: `resampled`, a resample of the real images;
 `oracle`, as many fresh patients' images as the profile draws synthetic ones; `permuted_labels`, the same with permuted
-labels. The convergence check is left out: with `null` both sides see the same real images for equally long.
+labels. The convergence check is left out: with `resampled` both sides see the same real images for equally long.
 Beside the words stands each control's mean gain over the populations, a population being one observation.
 metrics/controls.json holds each result as soon as it is known, and the same command, also with other controls, goes on
 where it was stopped: about 2 minutes for each repetition of the first control on two CPU cores, 1 for each other.
@@ -42,7 +42,7 @@ from synthplanes.statistics.verdict import Evidence, judge
 
 OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "controls.json"
 FIRST_ROOT = 1001
-CONTROLS = ("null", "oracle", "permuted_labels")
+CONTROLS = ("resampled", "oracle", "permuted_labels")
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> 
         classes = read_classes(folder / "population")
         test = read_all(folder / "population" / "test", classes)
         fresh = read_all(folder / "population" / "fresh", classes).first(profile.sample.images_per_class * len(classes))
-        # `null` is as large as the synthetic set, and `permuted_labels` permutes its labels: fresh images stand in.
+        # `resampled` is as large as the synthetic set, `permuted_labels` permutes its labels: fresh images stand in.
         pools = {"real": read_budget(folder / "population", profile.scarce_budget, 0, "train"), "fresh": fresh,
                  "synthetic": fresh}
         runs = {arm: trained(profile, arm, pools, root, seeds, folder)

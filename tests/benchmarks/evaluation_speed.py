@@ -27,7 +27,7 @@ from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import read_predictions
 
 ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "joint")
-CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "permuted_labels_then_real")
+CONTROLS = ("oracle", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real")
 ARCHS = ("convolutional", "residual", "transformer")
 CLASSES = tuple("abcdef")
 N_SEEDS, N_IMAGES, N_VALIDATION, N_PATIENTS = 6, 7000, 300, 2000

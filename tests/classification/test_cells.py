@@ -113,7 +113,7 @@ def test_a_change_retrains_what_it_touches(root, trained):
     assert not trained and len(list(kept.iterdir())) == 4 * 2
     write_synthetic(root, ("full", "scarce"))  # other images
     train_classifiers(cell(root, "pretrain"))
-    assert {arm for *_, arm in trained} == {"synthetic", "null", "permuted_labels"}  # not the oracle
+    assert {arm for *_, arm in trained} == {"synthetic", "resampled", "permuted_labels"}  # not the oracle
     trained.clear()
     train_classifiers(cell(root, "pretrain", tiny_profile(weight_decay=0.1)))
     assert len(trained) == 4 * 2

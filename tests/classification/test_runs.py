@@ -48,8 +48,9 @@ def same(a: Path, b: Path) -> bool:
 
 
 def test_pools_of_the_controls(task):
-    null, permuted_labels = images_of(task("null"), "null"), images_of(task("permuted_labels"), "permuted_labels")
-    assert len(null) == len(POOLS["synthetic"]) and set(null.image_ids) <= set(POOLS["real"].image_ids)
+    resampled = images_of(task("resampled"), "resampled")
+    permuted_labels = images_of(task("permuted_labels"), "permuted_labels")
+    assert len(resampled) == len(POOLS["synthetic"]) and set(resampled.image_ids) <= set(POOLS["real"].image_ids)
     assert np.array_equal(permuted_labels.images, POOLS["synthetic"].images)
     assert sorted(permuted_labels.labels) == sorted(POOLS["synthetic"].labels)
     assert not np.array_equal(permuted_labels.labels, POOLS["synthetic"].labels)
@@ -59,7 +60,7 @@ def test_pools_of_the_controls(task):
 def test_the_null_control_draws_classes_alike(task):
     few = replace(POOLS["real"], labels=np.array([0] * 28 + [1, 2]))
     many = labelled(3000, 1)
-    counts = np.bincount(images_of(task("null", pools={"real": few, "synthetic": many}), "null").labels)
+    counts = np.bincount(images_of(task("resampled", pools={"real": few, "synthetic": many}), "resampled").labels)
     assert np.all(np.abs(counts - 1000) < 100)
 
 

@@ -55,4 +55,4 @@ def test_only_arms_on_synthetic_images_rest_on_a_pretrained_generator():
     assert not settings_of(changed()).pretrained
     pretrained = settings_of(changed(train_diffusion__pretrained=16 * "a")).pretrained
     assert {"synthetic", "synthetic_then_real", "joint"} <= pretrained
-    assert not {"real", "real_two_stage", "oracle_then_real", "null_then_real"} & pretrained
+    assert not {"real", "real_two_stage", "oracle_then_real", "resampled_then_real"} & pretrained

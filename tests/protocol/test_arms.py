@@ -19,7 +19,7 @@ def with_arms(profile, **optional):
 def test_all_full_arms_spend_the_same_updates(phantom):
     whole = phantom.recipe.stage_1_updates + phantom.recipe.stage_2_updates
     for name in ("real", "real_augmented", "real_by_patient", "real_distilled", "real_two_stage", "synthetic_then_real",
-                 "joint", "oracle_then_real", "null_then_real", "permuted_labels_then_real"):
+                 "joint", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real"):
         assert updates_of(ARMS[name], phantom.recipe) == whole
     assert updates_of(ARMS["real_long"], phantom.recipe) == 2 * whole
 

@@ -23,9 +23,9 @@ def write_costs(root, archs=BOTH) -> Paths:
                "synthetic": [item("sampling", forward=200)], "audit": [item("audit", training=7)], "joint": [],
                "baseline": [item("real", arch, 50, runs=2) for arch in archs],
                "pretrain": [row for arch in archs for row in (item("synthetic", arch, 30, runs=2),
-                                                              item("null", arch, 30))],
+                                                              item("resampled", arch, 30))],
                "finetune": [row for arch in archs for row in (item("synthetic_then_real", arch, 20, runs=2),
-                                                              item("null_then_real", arch, 20))],
+                                                              item("resampled_then_real", arch, 20))],
                "predictions": [item("prediction", arch, forward=5, runs=2) for arch in archs]}
     paths = Paths("tiny", root)
     for kind, items in written.items():
@@ -36,13 +36,13 @@ def write_costs(root, archs=BOTH) -> Paths:
 def test_an_arm_on_synthetic_images_pays_for_their_making(tmp_path):
     cost = counted_work.collect(small_profile(archs=BOTH), write_costs(tmp_path))
     arms = {arm["arm"]: arm for arm in cost["arms"]}
-    assert list(arms) == ["real", "synthetic", "null", "synthetic_then_real", "null_then_real"]
+    assert list(arms) == ["real", "synthetic", "resampled", "synthetic_then_real", "resampled_then_real"]
     assert arms["real"]["total"]["forward_equivalents"] == 2 * 3 * 50
     assert arms["real"]["total"]["runs"] == 2 * 2
     assert arms["real"]["synthesis"]["forward_equivalents"] == 0
     assert arms["synthetic"]["total"]["forward_equivalents"] == 2 * 3 * 30 + (3 * 1000 + 10 + 200)
     assert arms["synthetic_then_real"]["total"]["forward_equivalents"] == 2 * 3 * (30 + 20) + (3 * 1000 + 10 + 200)
-    assert arms["null_then_real"]["total"]["training_image_passes"] == 2 * (30 + 20)
+    assert arms["resampled_then_real"]["total"]["training_image_passes"] == 2 * (30 + 20)
     assert cost["total"]["training_image_passes"] == 1000 + 7 + 2 * (50 + 30 + 30 + 20 + 20)
     assert cost["total"]["forward_image_passes"] == 10 + 200 + 2 * 5
 
@@ -65,7 +65,7 @@ def test_ill_formed_costs_are_refused(tmp_path, content):
 
 
 def test_the_forecast_follows_its_formula():
-    profile = small_profile(archs=("residual",), guidance="classifier", optional=("oracle", "null"))
+    profile = small_profile(archs=("residual",), guidance="classifier", optional=("oracle", "resampled"))
     rows = {row["stage"]: row for row in counted_work.expected(profile, n_classes=6)}
     # small_profile: G 1, S 6, P 40, T 20, B 8, convergence seeds 2; 512 images seen; 3 per class, 5 steps; guide 10 x 4
     assert rows["train_diffusion"]["training_image_passes"] == 512

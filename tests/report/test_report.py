@@ -323,7 +323,7 @@ def test_rules_without_pixels_stand_beside_their_share_of_unseen_images(metrics)
 def test_a_control_that_fails_stands_out(metrics):
     metrics.change("controls", lambda rows: rows.assign(as_expected="no"))
     part = metrics.part("Controls")
-    assert "| `null_then_real` | no | too few repetitions | **no** |" in part
+    assert "| `resampled_then_real` | no | too few repetitions | **no** |" in part
     assert "**no** in a row that must help: " in part and "**no** in a row that must not help: " in part
     metrics.change("controls", lambda rows: rows.assign(as_expected=np.where(rows["must_help"], "yes", "no")))
     assert "row that must help: " not in metrics.part("Controls")

@@ -9,7 +9,7 @@ from synthplanes.statistics.predictions import Predictions
 CLASSES = ("abdomen", "brain", "femur")
 SKILL = {"real_short": 0.2, "real": 1.0, "real_two_stage": 1.0, "real_long": 1.0, "synthetic": 0.6,
          "synthetic_then_real": 1.6, "joint": 1.0, "oracle": 1.8, "oracle_then_real": 2.0,
-         "null_then_real": 1.0, "permuted_labels_then_real": 0.7}
+         "resampled_then_real": 1.0, "permuted_labels_then_real": 0.7}
 ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "joint")
 
 

@@ -15,12 +15,12 @@ def controls(repository, monkeypatch):
 
 def test_the_mean_gain_over_populations_has_a_t_interval(controls):
     gains = [.031, -.002, .018, .044]
-    rows = [dict(control="oracle", estimate=gain) for gain in gains] + [dict(control="null", estimate=.01)]
+    rows = [dict(control="oracle", estimate=gain) for gain in gains] + [dict(control="resampled", estimate=.01)]
     found = controls.gains(rows)
     mean, error = np.mean(gains), np.std(gains, ddof=1) / 2                 # of four values
     expected = (mean, mean - 3.182446 * error, mean + 3.182446 * error)     # 97.5 % quantile of t with 3 degrees
     assert [found["oracle"][name] for name in ("mean", "low", "high")] == pytest.approx(expected, abs=1e-6)
-    assert found["null"] == dict(mean=.01, low=None, high=None, populations=1) and "permuted_labels" not in found
+    assert found["resampled"] == dict(mean=.01, low=None, high=None, populations=1) and "permuted_labels" not in found
 
 
 def test_the_committed_table_sums_up_its_own_rows(controls, repository):

@@ -14,7 +14,7 @@ from synthplanes.records import INDEX, SPLITS, read_table
 from synthplanes.statistics.evaluation import SCHEMAS, evaluate, holm, write_results
 from tests.statistics.selecting import find, keep_runs, only, with_columns
 
-CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "permuted_labels_then_real")
+CONTROLS = ("oracle", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real")
 AUDIT = {"replicates": [{"label_fidelity": {"mean_over_classes": fidelity}, "copies": {"nearer_than_threshold": copies,
                                                                                        "images": 100}}
                         for fidelity, copies in ((.5, 1), (.75, 4))]}
@@ -221,8 +221,8 @@ def test_controls_give_their_known_answers(world):
     assert {(row["control"], row["arch"]): row["as_expected"] for row in find(tables["controls"])} == {
         (arm, "residual"): "yes" for arm in CONTROLS[1:]}
     assert not find(tables["contrasts"], contrast="oracle", arch="mean")
-    wrong = judge(world({"real_long": .9, "null_then_real": 2.6}, controls=CONTROLS, seeds=range(5))).tables
-    null = only(wrong["controls"], control="null_then_real")
+    wrong = judge(world({"real_long": .9, "resampled_then_real": 2.6}, controls=CONTROLS, seeds=range(5))).tables
+    null = only(wrong["controls"], control="resampled_then_real")
     assert null["as_expected"] == "no" and null["word"] == "helps"
     refused = judge(world({"real_long": 2.}, controls=CONTROLS, seeds=range(5))).tables["controls"]
     assert set(refused["as_expected"]) == {"refused"} and set(refused["word"]) == {"undertrained"}

@@ -87,7 +87,7 @@ def test_an_arm_with_fewer_seeds_than_its_reference_is_paired_on_its_own(world):
 
 
 def test_archs_with(world):
-    predictions = drop(world(arms=("real", "joint", "null_then_real")), arm="joint", arch="convolutional")
+    predictions = drop(world(arms=("real", "joint", "resampled_then_real")), arm="joint", arch="convolutional")
     assert archs_with(predictions, "real") == ["convolutional", "residual"]
     assert archs_with(predictions, "real", "joint") == ["residual"]
     assert archs_with(predictions, "real", "oracle") == []

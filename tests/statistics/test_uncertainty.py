@@ -14,7 +14,7 @@ from synthplanes.statistics.resampling import bootstrap_interval, family_wise_p,
 from synthplanes.statistics.uncertainty import component_rows, resampling
 from tests.statistics.selecting import find, keep_runs, only
 
-CONTROLS = ("oracle", "oracle_then_real", "null_then_real", "permuted_labels_then_real")
+CONTROLS = ("oracle", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real")
 RESAMPLED = ["bootstrap_low", "bootstrap_high", "sign_flip_p", "sign_flip_p_family"]
 PLACE = ["budget", "arch", "metric", "contrast"]
 

@@ -28,7 +28,7 @@ def label_classifiers(cell: Cell) -> Iterator[Callable[..., list[np.ndarray]]]:
     checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(compute.instructions, compute.threads))
 
     def predict(train_set: LabelledImages, replicate: int, *others: np.ndarray) -> list[np.ndarray]:
-        torch.manual_seed(seeds.derive(root_seed, "judge initialisation", replicate))
+        torch.manual_seed(seeds.derive(root_seed, "label classifier initialisation", replicate))
         network = build(parameters.label_classifier, len(train_set.classes), train_set.images.shape[1],
                         *mean_and_deviation(train_set.images))
         piece = checkpoints.piece(images_sha256(train_set), parameters.model_dump(), recipe.model_dump(), root_seed,
@@ -39,7 +39,7 @@ def label_classifiers(cell: Cell) -> Iterator[Callable[..., list[np.ndarray]]]:
         else:
             stage = TrainingStage([Portion(train_set, parameters.batch_size, True)], parameters.updates,
                                   parameters.label_classifier.learning_rate,
-                                  seeds.derive(root_seed, "judge batches", replicate))
+                                  seeds.derive(root_seed, "label classifier batches", replicate))
             fit(network, stage, recipe, device)
             piece.write(0, network.state_dict(), {})
         return [probabilities(network, images, device) for images in others]

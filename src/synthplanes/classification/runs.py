@@ -21,8 +21,8 @@ from synthplanes.protocol.config import Architecture, Recipe
 
 THREADS_PER_RUN = 1  # runs are trained in parallel; one thread each is efficient and reproducible
 # The image sets that a pool needs besides the real one.
-_MADE_OF = {"synthetic": "synthetic", "permuted_labels": "synthetic", "joint": "synthetic", "null": "synthetic",
-            "fresh": "fresh"}
+_MADE_OF = {"synthetic": "synthetic", "permuted_labels": "synthetic", "joint": "synthetic",
+            "resampled": "synthetic", "fresh": "fresh"}
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def second_stage(task: Task) -> list[Portion]:
 
 
 def images_of(task: Task, pool: str | None) -> LabelledImages:
-    """Return a pool's images: `null` resamples the real ones, `permuted_labels` permutes the synthetic ones' labels."""
-    if pool == "null":
+    """Return a pool's images: `resampled` draws from the real ones, `permuted_labels` permutes the synthetic labels."""
+    if pool == "resampled":
         real = task.pools["real"]
-        draw = seeds.generator(task.root_seed, "null control", task.replicate)
+        draw = seeds.generator(task.root_seed, "resampled control", task.replicate)
         return real.select(draw.choice(len(real), size=len(task.pools["synthetic"]), p=class_balanced(real.labels)))
     if pool == "permuted_labels":
         synthetic = task.pools["synthetic"]

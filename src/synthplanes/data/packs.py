@@ -4,11 +4,13 @@ DVC checks out one `images.npy` ten times faster than thousands of small files, 
 decoding anything.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -62,6 +64,8 @@ def open_frames(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
                 np.save(file, frames, allow_pickle=False)
         else:
             frames = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            with temporary.open("r+b") as file:
+                _reserve(file)
         yield frames
         if isinstance(frames, np.memmap):
             frames.flush()
@@ -72,10 +76,17 @@ def temporary_frames(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            return np.memmap(file, np.uint8, "w+", shape=shape)
+            frames = np.memmap(file, np.uint8, "w+", shape=shape)
+            _reserve(file)
+            return frames
     except OSError as error:
         raise UserError(f"{folder} could not be written ({error.strerror or error}): free or mend the disk, "
                         "then run the same command again.") from error
+
+
+def _reserve(file: IO[bytes]) -> None:
+    """Take the disk space of a whole file, since a mapped write to a full disk kills the process; raises `OSError`."""
+    os.posix_fallocate(file.fileno(), 0, max(os.fstat(file.fileno()).st_size, 1))
 
 
 def read_pack(folder: Path, schema: records.Schema = records.INDEX) -> Pack:

@@ -12,8 +12,9 @@ from typing import Literal
 
 from synthplanes.protocol.config import Recipe
 
-# Where a stage's images come from: `null` is a resample of the real ones, `joint` are real and synthetic ones together.
-Pool = Literal["real", "synthetic", "fresh", "null", "permuted_labels", "joint"]
+# Where a stage's images come from: `resampled` is a resample of the real ones, `joint` are real and synthetic ones in
+# one batch.
+Pool = Literal["real", "synthetic", "fresh", "resampled", "permuted_labels", "joint"]
 TRAINING_STAGES = ("baseline", "pretrain", "finetune", "joint")
 
 
@@ -50,14 +51,14 @@ ARMS = {arm.name: arm for arm in (
         "train on synthetic, test on real"),
     Arm("oracle",                    "pretrain", "fresh",           None,    "P",      "oracle",
         "as many images of fresh phantom patients", "control"),
-    Arm("null",                      "pretrain", "null",            None,    "P",      "null",
+    Arm("resampled",                 "pretrain", "resampled",       None,    "P",      "resampled",
         "a resample of the arm's own real images", "control"),
     Arm("permuted_labels",           "pretrain", "permuted_labels", None,    "P",      "permuted_labels",
         "synthetic images with permuted labels", "control"),
     Arm("synthetic_then_real",       "finetune", "synthetic",       "real",  "P+T",    "", "the paper's method"),
     Arm("oracle_then_real",          "finetune", "fresh",           "real",  "P+T",    "oracle",
         "must help: the ceiling", "control"),
-    Arm("null_then_real",            "finetune", "null",            "real",  "P+T",    "null",
+    Arm("resampled_then_real",       "finetune", "resampled",       "real",  "P+T",    "resampled",
         "must not help", "control"),
     Arm("permuted_labels_then_real", "finetune", "permuted_labels", "real",  "P+T",    "permuted_labels",
         "must not help", "control"),

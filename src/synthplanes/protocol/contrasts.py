@@ -37,8 +37,8 @@ CONTRASTS = tuple(Contrast(*row) for row in (
     ("oracle_only",               "oracle",                    "real",            "control",      True),
     ("oracle",                    "oracle_then_real",          "real",            "control",      True),
     ("oracle_two_stage",          "oracle_then_real",          "real_two_stage",  "control",      True),
-    ("null",                      "null_then_real",            "real",            "control",      True),
-    ("null_two_stage",            "null_then_real",            "real_two_stage",  "control",      True),
+    ("resampled",                 "resampled_then_real",       "real",            "control",      True),
+    ("resampled_two_stage",       "resampled_then_real",       "real_two_stage",  "control",      True),
     ("permuted_labels",           "permuted_labels_then_real", "real",            "control",      True),
     ("permuted_labels_two_stage", "permuted_labels_then_real", "real_two_stage",  "control",      True),
 ))
@@ -47,6 +47,6 @@ ROLES = ("naive", "confirmatory", "secondary", "baseline", "control")  # the ord
 CONFIRMATORY_ARM = "synthetic_then_real"
 REFERENCES = ("real", "real_two_stage")  # both must be beaten: more real training, and two stages of it
 # Controls with a known answer, under the rules of the confirmatory pair: whether each must help.
-CONTROLS = {"oracle_then_real": True, "null_then_real": False, "permuted_labels_then_real": False}
+CONTROLS = {"oracle_then_real": True, "resampled_then_real": False, "permuted_labels_then_real": False}
 # Arm: the upper bound; the gain of the arm over `real` is given as a share of that of the bound.
 CEILINGS = {"synthetic": "oracle", "synthetic_then_real": "oracle_then_real"}

@@ -7,7 +7,8 @@ from synthplanes.report.tables import crossed
 
 SIDES = ("train", "test", "fresh")  # in this order
 POOLS = {None: "", "real": "real images of the budget", "synthetic": "synthetic images",
-         "fresh": "images of fresh phantom patients", "null": "a class-balanced resample of the budget's real images",
+         "fresh": "images of fresh phantom patients",
+         "resampled": "a class-balanced resample of the budget's real images",
          "permuted_labels": "synthetic images with permuted labels", "joint": "real and synthetic images together"}
 
 
