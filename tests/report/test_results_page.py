@@ -7,6 +7,7 @@ import pytest
 from synthplanes import records
 from synthplanes.protocol import words
 from synthplanes.report import tables
+from synthplanes.report.markdown import points
 from synthplanes.report.results_page import (
     CLAIMS,
     answer,
@@ -47,11 +48,13 @@ def test_it_tells_what_stands_behind_each_profile(root):
     verdict = records.read_json(root / "metrics" / NAME / "verdict.json")["overall"]
     assert "**So far every verdict is refused.**" in page and "with 95 % intervals" in page
     assert f"- `{NAME}`: {verdict['sentence']} To get a verdict, raise `replication.seeds`" in page
-    assert f"| `{NAME}` | simulated | 36 (18) | refused: too few repetitions | +15.0 (" in page
+    assert f"| `{NAME}` | simulated | 36 (18) | refused: too few repetitions | {points(verdict['estimate'])} (" in page
     assert f"| `{NAME}` | 1 | 2 | yes | 50.0 | 16.7 | 1 |" in page
     assert (f"| `{NAME}` | `phantom`, 16 px | no version control | avx2 instructions, 2 threads, torch 2.0.0 | "
             f"[report.md]({NAME}/report.md) |") in page
-    assert "| `real_long` | 74.2 (" in page
+    levels = records.read_table(root / "metrics" / NAME / "levels.csv", records.LEVELS)
+    level, = levels.query("arm == 'real_long' and metric == 'balanced_accuracy' and arch == 'mean'")["estimate"]
+    assert f"| `real_long` | {100 * level:.1f} (" in page
 
 
 @pytest.mark.parametrize("verdicts, sentence", [
