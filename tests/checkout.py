@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from synthplanes.protocol.profiles import active_profile
 from synthplanes.reproduction.rerun import PARTS, activate, copy_files, dvc_repository
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,7 +18,8 @@ def copy_project(target: Path, profile: str) -> Path:
     """Copy what a clone would hold (no artifacts) and make `profile` the active one."""
     copy_files(ROOT, target, (*PARTS, ".gitignore", ".dvc/.gitignore", *NOTES))
     (target / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-    activate(target, profile)
+    if active_profile(target / "params.yaml") != profile:  # else the file keeps its bytes
+        activate(target, profile)
     return target
 
 

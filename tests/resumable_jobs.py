@@ -121,7 +121,8 @@ def shown(root: Path) -> list:
         def of(run: str, query: str) -> list:
             return [list(row) for row in database.execute(query, (run,))]
         runs = []
-        for run, name, status in database.execute("SELECT run_uuid, name, status FROM runs").fetchall():
+        for run, name, status in database.execute("SELECT run_uuid, name, status FROM runs "
+                                                  "WHERE lifecycle_stage = 'active'").fetchall():
             tags = {key: value for key, value in of(run, "SELECT key, value FROM tags WHERE run_uuid = ?")
                     if not key.startswith("mlflow.") and key not in ("tracked_at", "git_revision", "dirty")}
             files = {path.relative_to(folder / "files" / run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

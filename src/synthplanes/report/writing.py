@@ -37,7 +37,8 @@ def write_report(cell: Cell) -> None:
     draw_from_tables(cell.out, results)
     for name in PICTURES:
         drawn = cell.out / f"{Path(name).stem}_{results.budget}.png"
-        (paths.metrics / name).write_bytes(drawn.read_bytes())
+        with records.replacing(paths.metrics / name) as temporary:
+            temporary.write_bytes(drawn.read_bytes())
 
     records.write_json(paths.metrics / "cost.json", cost)
     write_page(paths.metrics / "report.md", report(replace(results, cost=cost)))
