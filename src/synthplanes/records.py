@@ -81,13 +81,14 @@ SLICES = Schema("slices.csv", dict(
 COMPONENTS = Schema("components.csv", dict(
     budget=str, contrast=str, arm=str, arch=str, metric=str, component=str, standard_deviation=float,
     standard_error=float, share=float, clipped=bool, n=int))
-# One row per budget and architecture: what `real` gains from twice the updates on validation images.
+# One row per budget, reference and architecture: what the reference gains from twice the updates on validation images,
+# and the one-sided upper 95 % limit of it, which may be at most the margin.
 CONVERGENCE = Schema("convergence.csv", dict(
-    budget=str, arch=str, gain=float, standard_error=float, limit=float, met=bool, n_seeds=int, n_images=int,
-    n_patients=int, absent_classes=str))
+    budget=str, reference=str, arch=str, gain=float, upper=float, margin=float, standard_error=float, met=bool,
+    n_seeds=int, n_images=int, n_patients=int, absent_classes=str))
 # `oracle_gain` and `share` are NaN where there is no oracle; `as_expected` is yes, no or refused.
 CONTROLS = Schema("controls.csv", dict(
-    budget=str, control=str, arch=str, must_help=bool, word=str, as_expected=str, reason=str))
+    budget=str, control=str, arch=str, must_gain=bool, word=str, as_expected=str, reason=str))
 ORACLE_SHARES = Schema("oracle_shares.csv", dict(
     budget=str, arm=str, oracle=str, arch=str, metric=str, gain=float, oracle_gain=float, share=float))
 METADATA_RULES = Schema("metadata_rules.csv", dict(

@@ -1,32 +1,38 @@
 """Define the words of a verdict and when each applies; statistics/verdict.py has the rules under the same names.
 
-Refusals come first, then findings; the first that holds gives the word.
+Refusals come first, then findings; the first that holds gives the word. A finding in favour of an arm needs references
+that have converged; without them the word is *undertrained*.
 """
 
 CONFIDENCE = 0.95
 EQUIVALENCE_CONFIDENCE = 0.90  # two one-sided tests at 5 % each (Schuirmann 1987)
+CONVERGENCE_CONFIDENCE = 0.95  # one-sided
 POWER = 0.80
-FAMILY_LEVEL = 0.05            # of the whole family of secondary contrasts
+FAMILY_LEVEL = 0.05            # two-sided, of the family of secondary contrasts
+HYPOTHESES_LEVEL = 0.025       # one-sided, of the family of hypotheses
 PRIMARY_METRIC = "balanced_accuracy"
 MIN_REPETITIONS = 5            # with fewer, the repetitions' part of the variance is too uncertain
 MIN_EFFECTIVE_PATIENTS = 20    # with fewer, the patients' part of the variance is too uncertain
-MIN_PATIENTS_PER_CLASS = 3     # with fewer, one patient decides a class, whose variance is hardly known
+MIN_PATIENTS_PER_CLASS = 10    # with fewer, the interval covers too little (metrics/calibration.csv)
 
 REFUSALS = {
     "other information":   "one arm rests on images that the other never had",
-    "undertrained":        "`real` still gains from more updates, so any difference may be one of training time",
     "unpaired":            "the two arms were not trained with the same seeds",
     "too few repetitions": f"there are fewer than {MIN_REPETITIONS} generators or, with one generator or one for each "
                            "fold, classifier seeds",
-    "too few patients":    f"the test patients weigh as much as fewer than {MIN_EFFECTIVE_PATIENTS} equal ones, or a "
-                           f"class has fewer than {MIN_PATIENTS_PER_CLASS}",
+    "too few patients":    f"there are fewer than {MIN_EFFECTIVE_PATIENTS} effective test patients, or fewer than "
+                           f"{MIN_PATIENTS_PER_CLASS} of a class",
+    "undertrained":        "a finding would favour the arm, and nothing shows that its references have converged",
 }
 FINDINGS = {
-    "hurts":               "the 95 % interval lies below 0",
-    "helps":               "the 95 % interval lies above 0 and reaches above the margin",
-    "helps, negligibly":   "the 95 % interval lies above 0 and ends below the margin",
-    "equivalent":          "the 90 % interval lies within the margin on both sides of 0",
-    "no worthwhile gain":  "the 95 % interval ends below the margin",
+    "worthwhile gain":        "the lower limit is above the margin",
+    "gain, size open":        "the lower limit is above 0 and the upper limit above the margin",
+    "gain, below the margin": "the lower limit is above 0 and the upper limit at or below the margin",
+    "harm":                   "the upper limit is below 0",
+    "equivalent":             "the 90 % interval is within the margin on both sides of 0",
+    "no worthwhile gain":     "the upper limit is at or below the margin",
 }
 OTHERWISE = ("inconclusive", "none of these holds: the data cannot tell")
-DIFFERENCES = ("hurts", "helps", "helps, negligibly")  # words that claim a difference
+GAINS = ("worthwhile gain", "gain, size open", "gain, below the margin")
+FAVOURABLE = (*GAINS, "equivalent")  # words that need converged references
+DIFFERENCES = (*GAINS, "harm")       # words that claim a difference

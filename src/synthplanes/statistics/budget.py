@@ -1,22 +1,32 @@
 """Judge a budget: its contrasts, levels, controls and convergence check, all on the same test rows."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from synthplanes.protocol.analysis_plan import Settings
-from synthplanes.protocol.contrasts import CEILINGS, CONFIRMATORY_ARM, CONTRASTS, CONTROLS, REFERENCES, Contrast
-from synthplanes.protocol.words import PRIMARY_METRIC
+from synthplanes.protocol.contrasts import (
+    CEILINGS,
+    CONTRASTS,
+    CONTROLS,
+    LONGER,
+    PAPER,
+    REFERENCES,
+    Contrast,
+    Hypothesis,
+)
+from synthplanes.protocol.words import GAINS, PRIMARY_METRIC
 from synthplanes.statistics import scores
 from synthplanes.statistics.blocks import FRAMES
-from synthplanes.statistics.clustered import Interval, contrast, level, weaker
+from synthplanes.statistics.clustered import Interval, contrast, level
 from synthplanes.statistics.convergence import check_convergence
+from synthplanes.statistics.hypotheses import Case, Design, decide, sentences
 from synthplanes.statistics.pairing import Pairing, archs_with, pair, pairs_of, units
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.verdict import Design, Evidence, Judgement, judge, on_simulated, sentence, subject
+from synthplanes.statistics.verdict import Evidence, judge, on_simulated
 
 Row = dict[str, Any]
 
@@ -26,6 +36,7 @@ class BudgetVerdict:
 
     def __init__(self, predictions: Predictions, settings: Settings, splits: pd.DataFrame | None):
         self.predictions, self.settings, self.budget = predictions, settings, predictions.budget
+        self.shared = settings.shared.get(self.budget, 0.0)
         self.convergence = check_convergence(predictions, settings.margin, splits)
         self.test = np.flatnonzero(predictions.rows("test"))
         labels = predictions.labels[self.test]
@@ -35,10 +46,9 @@ class BudgetVerdict:
         self.all_archs = sorted(set(predictions.runs["arch"]))
         self.arms = sorted(set(predictions.runs["arm"]))
 
-    @property
-    def has_confirmatory_pair(self) -> bool:
-        """Return whether every architecture ran the arms of the confirmatory hypothesis."""
-        return archs_with(self.predictions, CONFIRMATORY_ARM, *REFERENCES) == self.all_archs
+    def archs_of(self, hypothesis: Hypothesis) -> list[str]:
+        """Return the architectures that ran all arms of a hypothesis; its verdict is in the mean over them."""
+        return archs_with(self.predictions, hypothesis.arm, *hypothesis.references, *hypothesis.harm_also)
 
     def scopes(self, *arms: str) -> Iterator[tuple[str, list[str]]]:
         """Yield (name, architectures): the mean where every architecture ran the arms, and each that did.
@@ -57,21 +67,21 @@ class BudgetVerdict:
             for scope, archs in self.scopes(row.arm, row.reference):
                 yield row, scope, archs, pair(self.predictions, row.arm, row.reference, archs, self.test)
 
-    def decides(self, row: Contrast, scope: str, metric: str) -> bool:
-        """Return whether a contrast is one of the confirmatory pair."""
-        return (row.role, scope, metric, self.budget) == (
-            "confirmatory", "mean", PRIMARY_METRIC, self.settings.scarce_budget)
+    def decides(self, row: Contrast, archs: list[str], metric: str) -> bool:
+        """Return whether a contrast is part of a hypothesis."""
+        return (row.role, metric, self.budget) == ("confirmatory", PRIMARY_METRIC, self.settings.scarce_budget) and any(
+            row.arm == each.arm and archs == self.archs_of(each) for each in self.settings.hypotheses)
 
     def contrasts(self) -> Iterator[Row]:
         """Yield one row per contrast, scope and metric, without the columns that Holm and `uncertainty` add."""
-        for row, scope, _, pairing in self.pairings():
+        for row, scope, archs, pairing in self.pairings():
             for metric, blocks in self.blocks.items():
                 interval = self._interval(pairing, metric)
-                judgement = self._judge(interval, row.needs_convergence, pairing.why_unpaired, scope,
-                                        (row.arm, row.reference))
+                judgement = judge(self._evidence(row.arm, row.reference, scope, pairing, interval,
+                                                 row.needs_convergence))
                 yield {"budget": self.budget, "contrast": row.name, "role": row.role, "arm": row.arm,
                        "reference": row.reference, "arch": scope, "metric": metric,
-                       "confirmatory": self.decides(row, scope, metric), "word": judgement.word,
+                       "confirmatory": self.decides(row, archs, metric), "word": judgement.word,
                        "reason": judgement.reason, **_numbers(interval), "n_generators": self._generators(pairing),
                        "n_seeds": pairing.n_seeds, "n_images": len(self.test), "n_patients": blocks.n_patients,
                        "n_effective_patients": blocks.n_effective_patients,
@@ -85,7 +95,7 @@ class BudgetVerdict:
                 pairs = pairs_of(self.predictions, arm, archs)
                 correct = units(self.predictions, arm, archs, pairs, self.test)
                 for metric, blocks in self.blocks.items():
-                    numbers = _numbers(level(correct, blocks) if correct.shape[1] > 1 else None)
+                    numbers = _numbers(level(correct, blocks, self.shared) if correct.shape[1] > 1 else None)
                     yield {"budget": self.budget, "arm": arm, "arch": scope, "metric": metric, **numbers}
 
     def oracle_shares(self) -> Iterator[Row]:
@@ -107,34 +117,41 @@ class BudgetVerdict:
 
     def controls(self) -> Iterator[Row]:
         """Yield the arms with a known answer, and whether the word of each agrees with it."""
-        for arm, must_help in CONTROLS.items():
+        for arm, must_gain in CONTROLS.items():
             for scope, archs in self.scopes(arm, *REFERENCES):
-                judgement, _, _ = self._against_both(arm, archs, scope)
-                as_expected = "yes" if judgement.word.startswith("helps") == must_help else "no"
-                yield {"budget": self.budget, "control": arm, "arch": scope, "must_help": must_help,
+                judgement = decide([self._case(replace(PAPER, arm=arm), archs, scope)])[0].judgement
+                as_expected = "yes" if (judgement.word in GAINS) == must_gain else "no"
+                yield {"budget": self.budget, "control": arm, "arch": scope, "must_gain": must_gain,
                        "word": judgement.word, "as_expected": "refused" if judgement.refused else as_expected,
                        "reason": judgement.reason}
 
-    def overall(self) -> Row:
-        """Return the verdict of the profile: the confirmatory arm against the better of both references."""
-        judgement, interval, pairing = self._against_both(CONFIRMATORY_ARM, self.all_archs)
-        design = Design(PRIMARY_METRIC, REFERENCES, self.settings.margin, self.settings.simulated,
-                        self._generators(pairing), pairing.n_seeds, self.settings.folds)
-        return {"source": self.settings.source, "budget": self.budget, "arch": "mean", "archs": self.all_archs,
-                "metric": PRIMARY_METRIC, "arm": CONFIRMATORY_ARM, "reference_arms": list(REFERENCES),
-                "margin": design.margin, "subject": subject(pairing.n_generators, design.folds), **_numbers(interval),
-                "n_generators": design.n_generators, "n_seeds": design.n_seeds, "n_images": len(self.test),
-                "word": judgement.word, "verdict": on_simulated(judgement.word, design.simulated),
-                "reason": judgement.reason, "sentence": sentence(judgement, interval, design)}
+    def hypotheses(self) -> Iterator[Row]:
+        """Yield the verdict on each hypothesis of the profile, judged together."""
+        asked = self.settings.hypotheses
+        cases = [self._case(each, self.archs_of(each)) for each in asked]
+        for hypothesis, case, decision in zip(asked, cases, decide(cases), strict=True):
+            archs, judgement = self.archs_of(hypothesis), decision.judgement
+            pairing = pair(self.predictions, hypothesis.arm, hypothesis.bound_reference, archs, self.test)
+            design = Design(PRIMARY_METRIC, self.settings.margin, self.settings.simulated, self._generators(pairing),
+                            pairing.n_seeds, self.settings.folds, self.shared == 1)
+            against = {name: case.evidence[name].interval for name in hypothesis.references}
+            yield {"name": hypothesis.name, "arm": hypothesis.arm, "bound_reference": hypothesis.bound_reference,
+                   "archs": archs, "word": judgement.word, "verdict": on_simulated(judgement.word, design.simulated),
+                   "reason": judgement.reason, "p_value": decision.p_value, "p_value_holm": decision.p_value_holm,
+                   "against": {name: None if each is None else {
+                       "estimate": each.estimate, "low": each.low, "high": each.high} for name, each in against.items()},
+                   "subject": design.subject, "n_generators": design.n_generators, "n_seeds": design.n_seeds,
+                   "sentence": sentences(hypothesis, judgement, against, design)}
 
-    def _against_both(self, arm: str, archs: list[str],
-                      scope: str = "mean") -> tuple[Judgement, Interval | None, Pairing]:
-        """Judge `arm` by the smaller of its gains over both references, with the primary metric."""
-        pairings = [pair(self.predictions, arm, reference, archs, self.test) for reference in REFERENCES]
-        why = next((pairing.why_unpaired for pairing in pairings if pairing.why_unpaired), "")
-        one, other = (self._interval(pairing, PRIMARY_METRIC) for pairing in pairings)
-        interval = None if one is None or other is None else weaker(one, other)
-        return self._judge(interval, True, why, scope, (arm, REFERENCES[0])), interval, pairings[0]
+    def _case(self, hypothesis: Hypothesis, archs: list[str], scope: str = "") -> Case:
+        """Collect the evidence on a hypothesis; without a `scope` it is that of its architectures."""
+        scope = scope or ("mean" if archs == self.all_archs or len(archs) > 1 else archs[0])
+        evidence = {}
+        for name in (*hypothesis.references, *hypothesis.harm_also):
+            pairing = pair(self.predictions, hypothesis.arm, name, archs, self.test)
+            evidence[name] = self._evidence(hypothesis.arm, name, scope, pairing,
+                                            self._interval(pairing, PRIMARY_METRIC), name in hypothesis.references)
+        return Case(hypothesis, evidence)
 
     def _generators(self, pairing: Pairing) -> int:
         return self.settings.folds or pairing.n_generators
@@ -142,15 +159,16 @@ class BudgetVerdict:
     def _interval(self, pairing: Pairing, metric: str) -> Interval | None:
         if pairing.why_unpaired:
             return None
-        return contrast(pairing.arm, pairing.reference, self.blocks[metric])
+        return contrast(pairing.arm, pairing.reference, self.blocks[metric], self.shared)
 
-    def _judge(self, interval: Interval | None, needs_convergence: bool, why_unpaired: str, scope: str,
-               arms: tuple[str, str]) -> Judgement:
-        why_undertrained = self.convergence.why_undertrained(scope) if needs_convergence else ""
-        pretrained = set(arms) & self.settings.pretrained
+    def _evidence(self, arm: str, reference: str, scope: str, pairing: Pairing, interval: Interval | None,
+                  needs_convergence: bool) -> Evidence:
+        checked = reference if reference in LONGER else "real"
+        why_undertrained = self.convergence.why_undertrained(checked, scope) if needs_convergence else ""
+        pretrained = {arm, reference} & self.settings.pretrained
         why_other = (f"the generator behind `{min(pretrained)}` had learned from other images before"
                      if len(pretrained) == 1 else "")
-        return judge(Evidence(interval, self.settings.margin, why_other, why_undertrained, why_unpaired))
+        return Evidence(interval, self.settings.margin, why_other, why_undertrained, pairing.why_unpaired)
 
 
 def _numbers(interval: Interval | None) -> Row:

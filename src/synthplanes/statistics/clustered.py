@@ -20,7 +20,7 @@ The floor makes intervals too wide (97 to 98 % coverage) where neither units nor
 their own.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -49,8 +49,13 @@ class Interval:
     smallest_visible_effect: float  # seen with 80 % power by a two-sided test at 5 %
 
 
-def interval(values: np.ndarray, blocks: Blocks) -> Interval:
+def interval(values: np.ndarray, blocks: Blocks, shared: float = 0.0) -> Interval:
     """Return the interval of the weighted mean of `values`, float [units, images], in the frame `blocks`.
+
+    `shared` is the share f of one pool of training patients that each unit drew, 0 where units have patients of their
+    own. Units that share patients resemble each other: their correlation is at most f, so V_unit is multiplied by
+    1 + U f / (1 - f) (Nadeau and Bengio 2003). At f = 1 all units have the same patients, no factor is known, and the
+    result is one on this training set.
 
     With m[u, g] the mean of stratum g in unit u, w_g = 1 / (K n[g]) the weight of its images, h[p, g] = n[p, g] / n[g]
     the leverage of patient p, and
@@ -59,7 +64,7 @@ def interval(values: np.ndarray, blocks: Blocks) -> Interval:
 
     the terms are
 
-        V_unit    = sum_u (theta_u - theta)^2 / (U (U - 1))
+        V_unit    = (1 + U f / (1 - f))  sum_u (theta_u - theta)^2 / (U (U - 1))
         V_patient = sum_p (sum_u r[u, p])^2
         V_both    = U / (U - 1)  sum_u,p (r[u, p] - mean_u r[u, p])^2
         V         = max(V_unit + V_patient - V_both, V_unit, V_patient)
@@ -84,6 +89,8 @@ def interval(values: np.ndarray, blocks: Blocks) -> Interval:
     r = sum_by(blocks.patient, residuals, blocks.n_patients) / n_units                 # [units, patients]
 
     v_unit = float(unit_estimates.var(ddof=1) / n_units)
+    if shared < 1:
+        v_unit *= 1 + n_units * shared / (1 - shared)
     v_patient = float(np.square(r.sum(axis=0)).sum())
     v_both = float(n_units / (n_units - 1) * np.square(r - r.mean(axis=0)).sum())
     variance = max(v_unit + v_patient - v_both, v_unit, v_patient)
@@ -94,47 +101,30 @@ def interval(values: np.ndarray, blocks: Blocks) -> Interval:
                         n_patients_scarcest=int(blocks.patients_in_stratum.min()))
 
 
-def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks) -> Interval:
+def contrast(correct_a: np.ndarray, correct_b: np.ndarray, blocks: Blocks, shared: float = 0.0) -> Interval:
     """Return the interval of a's gain over b, both [architectures, units, images] in [0, 1] and paired in all three.
 
     Architectures are chosen, not sampled: they are averaged and add no variance of their own.
     """
-    return interval(np.subtract(correct_a, correct_b, dtype=np.float64).mean(axis=0), blocks)
+    return interval(np.subtract(correct_a, correct_b, dtype=np.float64).mean(axis=0), blocks, shared)
 
 
-def level(correct: np.ndarray, blocks: Blocks) -> Interval:
+def level(correct: np.ndarray, blocks: Blocks, shared: float = 0.0) -> Interval:
     """Return the interval of one arm's own score, from `correct` [architectures, units, images]."""
-    return interval(np.asarray(correct).mean(axis=0, dtype=np.float64), blocks)
+    return interval(np.asarray(correct).mean(axis=0, dtype=np.float64), blocks, shared)
 
 
-def weaker(one: Interval, other: Interval) -> Interval:
-    """Return the interval of the smaller of two effects: what an arm gains over the better of two references.
-
-    Below, it is the smaller lower limit: the smaller effect exceeds a bound only if both do
-    (intersection-union, Berger 1982). Above, either effect may prove it small, so each gets half the error
-    (Bonferroni). The p-value belongs to those limits: it is below .05 exactly where the interval excludes 0.
-    """
-    first, second = asdict(one), asdict(other)
-    least = {name: min(value, second[name]) for name, value in first.items()}
-    worst = {name: max(first[name], second[name]) for name in ("standard_error", "smallest_visible_effect")}
-    tails = [_tails(each) for each in (one, other)]
-    worst["p_value"] = min(1.0, 2 * max(above for above, _ in tails), 4 * min(below for _, below in tails))
-    upper = {name: min(_upper(each, 1 - (1 - confidence) / 4) for each in (one, other))
-             for name, confidence in (("high", CONFIDENCE), ("equivalence_high", EQUIVALENCE_CONFIDENCE))}
-    return Interval(**{**least, **worst, **upper})
-
-
-def _tails(of: Interval) -> tuple[float, float]:
-    """Return one-sided p-values: of no effect against an effect above 0, and against one below 0."""
+def p_above(of: Interval, bound: float = 0.0) -> float:
+    """Return the one-sided p-value of an effect of at most `bound` against one above it."""
     if of.standard_error > 0:
-        t = of.estimate / of.standard_error
-        return float(special.stdtr(of.degrees_of_freedom, -t)), float(special.stdtr(of.degrees_of_freedom, t))
-    return (0.0 if of.estimate > 0 else 1.0), (0.0 if of.estimate < 0 else 1.0)
+        return float(special.stdtr(of.degrees_of_freedom, (bound - of.estimate) / of.standard_error))
+    return 0.0 if of.estimate > bound else 1.0
 
 
-def _upper(of: Interval, confidence: float) -> float:
-    """Return the one-sided upper confidence limit."""
-    return float(of.estimate + special.stdtrit(of.degrees_of_freedom, confidence) * of.standard_error)
+def limits(of: Interval, level: float) -> tuple[float, float]:
+    """Return the lower and the upper confidence limit, each with the one-sided error `level`."""
+    half = float(special.stdtrit(of.degrees_of_freedom, 1 - level)) * of.standard_error
+    return of.estimate - half, of.estimate + half
 
 
 def _degrees_of_freedom(*parts: tuple[float, float]) -> float:

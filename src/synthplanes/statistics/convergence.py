@@ -1,101 +1,130 @@
-"""Check the convergence of the arm `real`, so that no gain is an artefact of its training time.
+"""Check the convergence of the references, so that no gain is an artefact of their training time.
 
-`real_long` is `real` at twice the updates. Its gain on the validation images (balanced accuracy, mean over
-architectures and over the seeds of `real_long`, which may be fewer than those of `real`) may be at most half the
-margin. Test images play no part.
+A reference's longer arm, such as `real_long` of `real`, is the same arm at twice the updates. The check is met where
+the one-sided upper 95 % limit of what that gains on the validation images is at most the margin: not an absence of
+evidence, but evidence of absence. The limit is clustered by patient and seed, like the interval of a verdict. Test
+images play no part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from synthplanes.errors import UserError
-from synthplanes.statistics.pairing import Pair, archs_with, pairs_of, runs_of
+from synthplanes.protocol.contrasts import LONGER
+from synthplanes.protocol.words import CONVERGENCE_CONFIDENCE
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import Interval, contrast
+from synthplanes.statistics.pairing import archs_with, pair
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.scores import balanced_accuracy_of
 from synthplanes.statistics.verdict import points
 
 
 @dataclass(frozen=True)
-class ConvergenceCheck:
-    """The check of one budget; gains are fractions. `gain` is None where `real_long` was not run."""
+class Gain:
+    """What a reference gains from twice the updates, on validation images; fractions."""
 
-    gain: float | None
-    standard_error: float | None            # over the paired seeds; None with fewer than two
-    limit: float                            # half the margin
-    gain_by_arch: dict[str, float]
-    n_seeds: int                            # pairs (replicate, seed)
+    estimate: float
+    upper: float             # one-sided 95 % limit; infinite where one seed leaves it unknown
+    standard_error: float
+    n_seeds: int             # pairs (replicate, seed)
+
+
+@dataclass(frozen=True)
+class ConvergenceCheck:
+    """The check of one budget, for every reference whose longer arm was run."""
+
+    gains: dict[tuple[str, str], Gain]      # (reference, architecture or `mean`)
+    margin: float
     n_images: int                           # distinct validation images
     n_patients: int
     absent_classes: tuple[str, ...]         # without a validation image in some replicate, and left out there
 
-    @property
-    def met(self) -> bool:
-        """Return whether the gain is within the limit."""
-        return self.gain is not None and self.gain <= self.limit
+    def met(self, reference: str, arch: str = "mean") -> bool:
+        """Return whether a reference is shown to have converged."""
+        gain = self.gains.get((reference, arch))
+        return gain is not None and gain.upper <= self.margin
 
-    def why_undertrained(self, arch: str = "mean") -> str:
+    def why_undertrained(self, reference: str, arch: str = "mean") -> str:
         """Return the reason for the refusal `undertrained`, '' where the check is met.
 
         The verdict on one architecture depends on its own gain, that on the mean depends on the mean gain.
         """
-        gain = self.gain if arch == "mean" else self.gain_by_arch.get(arch)
-        of = "" if arch == "mean" else f" of the architecture {arch}"
+        if self.met(reference, arch):
+            return ""
+        of = f"`{reference}`" + ("" if arch == "mean" else f" of the architecture {arch}")
+        gain = self.gains.get((reference, arch))
         if gain is None:
-            return f"`real`{of} was not run at twice the updates, so nothing shows that its training converged"
-        if gain > self.limit:
-            return (f"`real`{of} at twice the updates gains {points(gain, decimals=2)} points on "
-                    f"validation, more than half the margin ({points(self.limit, decimals=2)} points)")
-        return ""
+            return f"{of} was not run at twice the updates, so nothing shows that its training converged"
+        return (f"{of} at twice the updates gains {points(gain.estimate, sign=True, decimals=2)} points on validation, "
+                f"and up to {points(gain.upper, sign=True, decimals=2)} are not excluded, which is more than the "
+                f"margin ({points(self.margin, decimals=2)} points)")
 
     def rows(self, budget: str) -> Iterator[dict[str, Any]]:
-        """Yield the rows of convergence.csv: the mean and, where there are several, each architecture."""
-        scopes = {"mean": self.gain, **(self.gain_by_arch if len(self.gain_by_arch) > 1 else {})}
-        for arch, gain in scopes.items():
-            yield {"budget": budget, "arch": arch, "gain": gain, "limit": self.limit,
-                   "standard_error": self.standard_error if arch == "mean" else None,
-                   "met": gain is not None and gain <= self.limit, "n_seeds": self.n_seeds, "n_images": self.n_images,
-                   "n_patients": self.n_patients, "absent_classes": "; ".join(self.absent_classes)}
+        """Yield the rows of convergence.csv: of each reference the mean and, where there are several, each architecture."""
+        for (reference, arch), gain in self.gains.items():
+            several = sum(other == reference for other, _ in self.gains) > 2
+            if arch == "mean" or several:
+                yield {"budget": budget, "reference": reference, "arch": arch, "gain": gain.estimate,
+                       "upper": gain.upper if np.isfinite(gain.upper) else None, "margin": self.margin,
+                       "standard_error": gain.standard_error if np.isfinite(gain.upper) else None,
+                       "met": gain.upper <= self.margin, "n_seeds": gain.n_seeds, "n_images": self.n_images,
+                       "n_patients": self.n_patients, "absent_classes": "; ".join(self.absent_classes)}
 
 
 def check_convergence(predictions: Predictions, margin: float, splits: pd.DataFrame | None = None) -> ConvergenceCheck:
-    """Measure the gain of `real` from twice the updates at one budget.
+    """Measure what the references of one budget gain from twice the updates.
 
     `splits` (records.SPLITS) says which images are validation in which replicate. It is required where there are
     several replicates, because an image held out in one replicate is a training image in another. Raises `UserError`
-    where the architectures ran `real_long` with different seeds or `real` lacks one of them, and where the validation
-    images of the predictions are not those of `splits`.
+    where the architectures ran a longer arm with different seeds or its reference lacks one of them, and where the
+    validation images of the predictions are not those of `splits`.
     """
-    archs = sorted(set(predictions.runs["arch"]))
-    if not archs_with(predictions, "real_long"):
-        return ConvergenceCheck(None, None, margin / 2, {}, 0, 0, 0, ())
-    pairs = pairs_of(predictions, "real_long", archs)
-    for arch in archs:
-        if alone := set(pairs) - set(runs_of(predictions, "real", arch)):
-            raise UserError(f"At budget {predictions.budget} and architecture {arch} `real` lacks {len(alone)} of the "
-                            f"{len(pairs)} seeds of `real_long`: run the stages that train and predict them.")
     if splits is not None:
         _check_validation_images(predictions, splits)
-    held_out = {replicate: _validation(predictions, replicate, splits) for replicate in {r for r, _ in pairs}}
-
-    def score(arm: str, arch: str, pair: Pair) -> float:
-        run, rows = runs_of(predictions, arm, arch)[pair], held_out[pair[0]]
-        return balanced_accuracy_of(predictions.correct[run, rows], predictions.labels[rows])
-
-    gains = np.array([[score("real_long", arch, pair) - score("real", arch, pair) for pair in pairs]
-                      for arch in archs])                                          # [architectures, pairs]
+    held_out = {replicate: _validation(predictions, replicate, splits)
+                for replicate in sorted(set(predictions.runs["replicate"].tolist()))}
+    gains = {}
+    for reference, longer in LONGER.items():
+        archs = archs_with(predictions, reference, longer)
+        for scope, own in (("mean", archs), *((arch, [arch]) for arch in archs)) if archs else ():
+            gains[reference, scope] = _gain(predictions, reference, longer, own, held_out)
     used = np.any(list(held_out.values()), axis=0)
     absent = {name for c, name in enumerate(predictions.classes) for rows in held_out.values()
               if not np.any(predictions.labels[rows] == c)}
-    error = float(gains.mean(axis=0).std(ddof=1) / np.sqrt(len(pairs))) if len(pairs) > 1 else None
-    return ConvergenceCheck(
-        gain=float(gains.mean()), standard_error=error, limit=margin / 2,
-        gain_by_arch=dict(zip(archs, gains.mean(axis=1).tolist(), strict=True)), n_seeds=len(pairs),
-        n_images=int(used.sum()), n_patients=predictions.images["patient_id"][used].nunique(),
-        absent_classes=tuple(sorted(absent)))
+    return ConvergenceCheck(gains, margin, int(used.sum()), predictions.images["patient_id"][used].nunique(),
+                            tuple(sorted(absent)))
+
+
+def _gain(predictions: Predictions, reference: str, longer: str, archs: Sequence[str],
+          held_out: dict[int, np.ndarray]) -> Gain:
+    """Average the gains of all replicates, each on its own validation images.
+
+    Replicates may share validation patients, so their errors are taken as fully correlated: the standard error of the
+    mean is the mean of the standard errors.
+    """
+    parts: list[Interval] = []
+    estimates, n_seeds = [], 0
+    for replicate, rows in held_out.items():
+        images = np.flatnonzero(rows)
+        pairing = pair(predictions.of_replicate(replicate), longer, reference, archs, images)
+        if pairing.why_unpaired and pairing.n_seeds > 1:
+            raise UserError(f"At budget {predictions.budget} {pairing.why_unpaired}: run the stages that train and "
+                            "predict them.")
+        blocks = Blocks.balanced(predictions.labels[images], predictions.column("patient_id")[images])
+        n_seeds += pairing.n_seeds
+        if not pairing.why_unpaired:
+            parts.append(contrast(pairing.arm, pairing.reference, blocks))
+            estimates.append(parts[-1].estimate)
+    if not parts:
+        return Gain(float("nan"), float("inf"), float("nan"), n_seeds)
+    estimate, error = float(np.mean(estimates)), float(np.mean([part.standard_error for part in parts]))
+    degrees = min(part.degrees_of_freedom for part in parts)
+    return Gain(estimate, estimate + float(special.stdtrit(degrees, CONVERGENCE_CONFIDENCE)) * error, error, n_seeds)
 
 
 def _check_validation_images(predictions: Predictions, splits: pd.DataFrame) -> None:

@@ -17,13 +17,14 @@ import pandas as pd
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
-from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, REFERENCES
-from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL
+from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, HYPOTHESES, LONGER, PAPER
+from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL, PRIMARY_METRIC, REFUSALS
 from synthplanes.statistics import scores
 from synthplanes.statistics.budget import BudgetVerdict, Row
 from synthplanes.statistics.clustered import Interval
 from synthplanes.statistics.cross_validation import all_pooled, is_crossed
 from synthplanes.statistics.fold_means import fold_rows
+from synthplanes.statistics.hypotheses import holm
 from synthplanes.statistics.metadata_rules import rule_rows
 from synthplanes.statistics.predictions import Predictions, check_runs
 from synthplanes.statistics.slices import slice_rows
@@ -56,7 +57,7 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     and score rules on the metadata alone. `audit` is the content of the scarcest budget's audit.json; `identification`
     is copied into the verdict. Folds of a cross-validation are pooled first (cross_validation.py). Raises `UserError`
     where runs are missing or surplus, where test rows differ between budgets, where a class is absent from the test
-    rows, or an arm of the confirmatory hypothesis, and where `development` describes an image otherwise than the
+    rows, or an arm of a hypothesis, and where `development` describes an image otherwise than the
     predictions do.
     """
     check_runs([run for predictions in budgets for run in predictions.identities], settings.expected)
@@ -70,9 +71,12 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     training = {} if development is None else {
         each.budget: _training(each, every_fold, development, crossed) for each in budgets}
     scarce = next((verdict for verdict in verdicts if verdict.budget == settings.scarce_budget), None)
-    if scarce is None or not scarce.has_confirmatory_pair:
-        raise UserError(f"The confirmatory hypothesis needs the arms {CONFIRMATORY_ARM}, {' and '.join(REFERENCES)} "
-                        f"of every architecture at budget {settings.scarce_budget}: run those stages.")
+    for hypothesis in settings.hypotheses:
+        if scarce is None or not scarce.archs_of(hypothesis) or (
+                hypothesis == PAPER and scarce.archs_of(hypothesis) != scarce.all_archs):
+            raise UserError(f"The hypothesis {hypothesis.name} needs the arms {hypothesis.arm}, "
+                            f"{' and '.join(hypothesis.references)} at budget {settings.scarce_budget}: run those "
+                            "stages.")
     rows: dict[str, list[Row]] = {
         "scores": sorted(_score_rows(budgets), key=lambda row: tuple(row.values())),
         "contrasts": _contrast_rows(verdicts, settings),
@@ -88,12 +92,17 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
                   for row in fold_rows(verdict, training[verdict.budget].fold)],
         "confusion": [row for each in budgets for row in _confusion_rows(each)],
     }
-    overall = scarce.overall()
-    verdict = {**(identification or {}), "overall": overall, "convergence": {
-        each.budget: {"gain": each.convergence.gain, "standard_error": each.convergence.standard_error,
-                      "limit": each.convergence.limit, "met": each.convergence.met} for each in verdicts}}
+    assert scarce is not None  # every profile has a hypothesis
+    judged = list(scarce.hypotheses())
+    blocks = scarce.blocks[PRIMARY_METRIC]
+    verdict = {
+        **(identification or {}), "hypotheses": {row["name"]: row for row in judged}, "source": settings.source,
+        "budget": settings.scarce_budget, "metric": PRIMARY_METRIC, "margin": settings.margin,
+        "simulated": settings.simulated, "n_images": len(scarce.test), "n_patients": blocks.n_patients,
+        "converged": {reference: scarce.convergence.met(reference) for reference, scope in scarce.convergence.gains
+                      if scope == "mean"}}
     return Results({name: schema.frame(_rounded(rows[name])) for name, schema in SCHEMAS.items()}, _rounded(verdict),
-                   _summary(overall, scarce, audit))
+                   _summary(verdict, audit))
 
 
 def write_results(folder: Path, results: Results) -> None:
@@ -102,15 +111,6 @@ def write_results(folder: Path, results: Results) -> None:
         records.write_table(folder / f"{name}.csv", results.tables[name], schema)
     records.write_json(folder / "verdict.json", results.verdict)
     records.write_json(folder / "summary.json", results.summary)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjustment: with p_(0) <= p_(1) ..., max over j <= i of min(1, (m - j) p_(j))."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(np.minimum(1, (len(p) - np.arange(len(p))) * p[order]))
-    return adjusted.tolist()
 
 
 def _contrast_rows(verdicts: list[BudgetVerdict], settings: Settings) -> list[Row]:
@@ -122,16 +122,18 @@ def _contrast_rows(verdicts: list[BudgetVerdict], settings: Settings) -> list[Ro
 
 
 def _adjust(rows: list[Row], settings: Settings) -> None:
-    """Add `p_value_holm`: over all but the confirmatory pair, which is one hypothesis and keeps its own p.
+    """Add `p_value_holm`: over all contrasts that are part of no hypothesis; those keep their own p.
 
-    A word that claims a difference needs the adjusted p as well; without it the first of the other rules that holds
-    gives the word.
+    A refused row stays in the family with p = 1. A word that claims a difference needs the adjusted p as well; without
+    it the first of the other rules that holds gives the word.
     """
-    family = [row for row in rows if not row["confirmatory"] and row["p_value"] is not None]
     for row in rows:
         row["p_value_holm"] = row["p_value"]
-    for row, adjusted in zip(family, holm([row["p_value"] for row in family]), strict=True):
-        row["p_value_holm"] = adjusted
+    family = [row for row in rows if not row["confirmatory"]]
+    p_values = [1.0 if row["word"] in REFUSALS else row["p_value"] for row in family]
+    for row, adjusted in zip(family, holm(p_values), strict=True):
+        if row["p_value"] is not None:
+            row["p_value_holm"] = adjusted
         if adjusted > FAMILY_LEVEL and row["word"] in DIFFERENCES:
             interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
             row["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
@@ -168,11 +170,12 @@ def _confusion_rows(predictions: Predictions) -> Iterator[Row]:
                         for column, predicted in enumerate(predictions.classes))
 
 
-def _summary(overall: Row, scarce: BudgetVerdict, audit: Mapping[str, Any] | None) -> dict[str, Any]:
+def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the verdict in values and names short enough for a line of `dvc metrics show`.
 
-    `points`, `low` and `high` are in points and `p` belongs to them; `n` counts test patients; `conv` says whether
-    `real` has converged; `label` is the label fidelity and `copy` the share of possible copies, both in per cent.
+    `word`, `points`, `low`, `high` (in points) and `p` (one-sided) are those of the paper's hypothesis against the
+    reference that it names, `joint` is the word on joint training; `n` counts test patients; `conv` says whether all
+    references have converged; `label` is the label fidelity and `copy` the share of possible copies, in per cent.
     """
     def per_cent(*fractions: float | None) -> float | None:
         known = [fraction for fraction in fractions if fraction is not None]
@@ -181,10 +184,15 @@ def _summary(overall: Row, scarce: BudgetVerdict, audit: Mapping[str, Any] | Non
 
     replicates = audit["replicates"] if audit else []
     copies = [replicate["copies"] for replicate in replicates]
+    paper, joint = (verdict["hypotheses"].get(each.name) for each in HYPOTHESES)
+    bound = paper["against"][paper["bound_reference"]] or {}
+    references = {name for each in (paper, joint) if each for name in each["against"]} & set(LONGER)
+    converged = all(verdict["converged"].get(name, False) for name in references)
     return {
-        "word": overall["word"], "points": per_cent(overall["estimate"]), "low": per_cent(overall["low"]),
-        "high": per_cent(overall["high"]), "p": None if overall["p_value"] is None else round(overall["p_value"], 3),
-        "n": scarce.blocks[overall["metric"]].n_patients, "conv": "yes" if scarce.convergence.met else "no",
+        "word": paper["word"], **{name: per_cent(bound.get(key)) for name, key in (
+            ("points", "estimate"), ("low", "low"), ("high", "high"))},
+        "p": round(paper["p_value"], 3), "joint": joint["word"] if joint else "-", "n": verdict["n_patients"],
+        "conv": "yes" if converged else "no",
         "label": per_cent(*(replicate["label_fidelity"]["mean_over_classes"] for replicate in replicates)),
         "copy": per_cent(*(each["nearer_than_threshold"] / each["images"] for each in copies))}
 

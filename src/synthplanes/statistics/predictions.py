@@ -52,6 +52,11 @@ class Predictions:
         """Return one identity per run, in the order of `runs`."""
         return list(zip(*(self.runs[name].tolist() for name in RUNS.columns), strict=True))
 
+    def of_replicate(self, replicate: int) -> "Predictions":
+        """Return the runs of one replicate."""
+        own = (self.runs["replicate"] == replicate).to_numpy()
+        return Predictions(self.runs[own].reset_index(drop=True), self.images, self.probabilities[own], self.classes)
+
     def column(self, name: str) -> np.ndarray:
         """Return a column of `images` as an array of str [images]."""
         return np.asarray(self.images[name].tolist(), dtype=np.str_)
