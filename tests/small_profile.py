@@ -31,7 +31,7 @@ def small_profile_parameters(archs: Sequence[str] = ("residual",), budgets: Sequ
     whole["sample"] |= {"images_per_class": 3, "steps": 5, "guidance": guidance}
     whole["audit"] |= {"updates": 10, "batch_size": 8}
     whole["recipe"] |= {
-        "stage_1_updates": 40, "stage_2_updates": 20, "batch_size": 8, "convergence_seeds": 2,
+        "stage_1_updates": 40, "stage_2_updates": 20, "batch_size": 8,
         "optional_arms": {"joint": list(archs), **{option: [archs[0]] for option in optional}}}
     whole["evaluate"]["margin"] = 0.02
     return whole

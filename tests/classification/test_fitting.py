@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 RECIPE = Recipe.model_validate(dict(
     stage_1_updates=30, stage_2_updates=20, batch_size=16, stage_2_learning_rate_ratio=0.5,
     weight_decay=0.05, label_smoothing=0.0, warmup_fraction=0.1, ema_halflife_updates=4, augmentation=0.3,
-    rehearsal_fraction=0.0, joint_synthetic_fraction=0.5, convergence_seeds=1, optional_arms={}))
+    rehearsal_fraction=0.0, joint_synthetic_fraction=0.5, optional_arms={}))
 
 
 def squares(n: int = 48, brightness: int = 200) -> LabelledImages:

@@ -12,7 +12,7 @@ from synthplanes.compute.devices import platform
 from synthplanes.compute.parallel import run_parallel
 from synthplanes.data.selection import LabelledImages, read_budget, read_pools
 from synthplanes.progress import Progress
-from synthplanes.protocol.arms import Arm, arms_of, needed_by, seeds_of, updates_of
+from synthplanes.protocol.arms import Arm, arms_of, needed_by, updates_of
 from synthplanes.protocol.cells import Cell
 
 VALIDATION_LOOKS = 1  # evaluations on validation images per classifier of any arm: after training, selecting nothing
@@ -72,7 +72,7 @@ def _tasks(cell: Cell, budget: str, pools: list[dict[str, LabelledImages]], chec
     for arch, architecture in profile.archs.items():
         for replicate in range(len(pools)):
             for arm in arms_of(cell.stage, arch, profile.recipe):
-                for seed in seeds_of(arm, profile.recipe, profile.replication.seeds):
+                for seed in range(profile.replication.seeds):
                     def weights(stage: str, name: str) -> Any:
                         return paths.weights(stage, budget, arch, replicate, name, seed).resolve()  # noqa: B023
                     task = Task(
@@ -90,7 +90,7 @@ def _cost(cell: Cell, budget: str, arch: str, arm: Arm) -> dict[str, Any]:
     """Return the counted work of an arm's own training; a stage 1 of another pipeline stage is counted there."""
     recipe, replication = cell.parameters.recipe, cell.parameters.replication
     updates = recipe.stage_2_updates if arm.stage == "finetune" else updates_of(arm, recipe)
-    runs = replication.generators * len(seeds_of(arm, recipe, replication.seeds))
+    runs = replication.generators * replication.seeds
     passes = runs * updates * recipe.batch_size
     return records.cost_item(arm.name, budget=budget, arch=arch, runs=runs, trained=passes,
                              forward=passes if arm.teacher else 0)

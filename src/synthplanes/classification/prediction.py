@@ -13,7 +13,7 @@ from synthplanes.compute.weights import read_weights
 from synthplanes.data.packs import read_pack
 from synthplanes.data.selection import read_classes
 from synthplanes.progress import Progress
-from synthplanes.protocol.arms import TRAINING_STAGES, arms_of, seeds_of
+from synthplanes.protocol.arms import TRAINING_STAGES, arms_of
 from synthplanes.protocol.cells import Cell
 
 
@@ -56,7 +56,7 @@ def _runs(cell: Cell, budget: str, arch: str) -> tuple[pd.DataFrame, list[Path]]
     for stage in TRAINING_STAGES:
         for arm in arms_of(stage, arch, profile.recipe):
             for replicate in range(profile.replication.generators):
-                for seed in seeds_of(arm, profile.recipe, profile.replication.seeds):
+                for seed in range(profile.replication.seeds):
                     rows.append(dict(arm=arm.name, arch=arch, budget=budget, replicate=replicate, seed=seed))
                     files.append(cell.paths.weights(stage, budget, arch, replicate, arm.name, seed))
     return records.RUNS.frame(rows), files

@@ -50,7 +50,7 @@ class Task:
         """
         pools = ["real", *(_MADE_OF[pool] for pool in (self.arm.stage_1, self.arm.stage_2) if pool in _MADE_OF)]
         # A run does not depend on which other runs there are.
-        recipe = self.recipe.model_dump(exclude={"optional_arms", "convergence_seeds"})
+        recipe = self.recipe.model_dump(exclude={"optional_arms"})
         return [self.arm.name, self.arch, self.architecture.model_dump(), recipe, self.replicate, self.seed,
                 self.root_seed, [sha256_of[pool] for pool in pools],
                 self.first_stage and records.sha256(self.first_stage)]

@@ -12,9 +12,9 @@ from typing import Literal
 
 from synthplanes.protocol.config import Recipe
 
-# Where a stage's images come from: `resampled` is a resample of the real ones, `joint` are real and synthetic ones in
-# one batch.
-Pool = Literal["real", "synthetic", "fresh", "resampled", "permuted_labels", "joint"]
+# Where a stage's images come from: `resampled` is a resample of the real ones; the last three are real ones and, in the
+# same batch, synthetic ones, fresh ones or real ones once more.
+Pool = Literal["real", "synthetic", "fresh", "resampled", "permuted_labels", "joint", "joint_fresh", "joint_real"]
 TRAINING_STAGES = ("baseline", "pretrain", "finetune", "joint")
 
 
@@ -26,7 +26,7 @@ class Arm:
     stage: str                # the pipeline stage that trains it, one of TRAINING_STAGES
     stage_1: Pool | None
     stage_2: Pool | None
-    updates: Literal["P", "T", "P+T", "2(P+T)"]
+    updates: Literal["P", "T", "P+T", "2(P+T)", "(1-s)(P+T)"]  # s: recipe.joint_synthetic_fraction
     option: str               # the key of recipe.optional_arms that switches it on; '' for an arm of every profile
     question: str             # what the arm answers
     kind: Literal["arm", "control", "baseline"] = "arm"  # baseline: more from the same real images
@@ -40,7 +40,16 @@ ARMS = {arm.name: arm for arm in (
         "the strong simple baseline"),
     Arm("real_two_stage",            "baseline", "real",            "real",  "P+T",    "",
         "two stages without synthetic images"),
-    Arm("real_long",                 "baseline", "real",            None,    "2(P+T)", "", "the convergence check"),
+    Arm("real_long",                 "baseline", "real",            None,    "2(P+T)", "",
+        "the convergence check of `real`"),
+    Arm("real_two_stage_long",       "baseline", "real",            "real",  "2(P+T)", "",
+        "the convergence check of `real_two_stage`"),
+    Arm("duplicate_joint",           "baseline", "joint_real",      None,    "P+T",    "joint",
+        "real images in place of `joint`'s synthetic ones"),
+    Arm("duplicate_joint_long",      "baseline", "joint_real",      None,    "2(P+T)", "joint",
+        "the convergence check of `duplicate_joint`"),
+    Arm("real_equal_exposure",       "baseline", "real",            None,    "(1-s)(P+T)", "joint",
+        "as many real images as `joint` sees"),
     Arm("real_augmented",            "baseline", "real",            None,    "P+T",    "augmented",
         "a strong augmentation policy", "baseline"),
     Arm("real_by_patient",           "baseline", "real",            None,    "P+T",    "by_patient",
@@ -64,6 +73,8 @@ ARMS = {arm.name: arm for arm in (
         "must not help", "control"),
     Arm("joint",                     "joint",    "joint",           None,    "P+T",    "joint",
         "real and synthetic images in every batch"),
+    Arm("oracle_joint",              "joint",    "joint_fresh",     None,    "P+T",    "oracle_joint",
+        "must help: the ceiling of `joint`", "control"),
 )}
 OPTIONS = tuple(dict.fromkeys(arm.option for arm in ARMS.values() if arm.option))
 
@@ -89,15 +100,11 @@ def needed_by(arm: Arm) -> str | None:
     return arm.name.removesuffix("_then_real") if arm.stage == "finetune" else arm.teacher or None
 
 
-def seeds_of(arm: Arm, recipe: Recipe, seeds: int) -> range:
-    """Return the classifier seeds of an arm; the convergence check may have fewer than the others."""
-    return range(recipe.convergence_seeds if arm.name == "real_long" else seeds)
-
-
 def updates_of(arm: Arm, recipe: Recipe) -> int:
     """Return the total number of updates of an arm."""
-    p, t = recipe.stage_1_updates, recipe.stage_2_updates
-    return {"P": p, "T": t, "P+T": p + t, "2(P+T)": 2 * (p + t)}[arm.updates]
+    p, t, synthetic = recipe.stage_1_updates, recipe.stage_2_updates, recipe.joint_synthetic_fraction
+    return {"P": p, "T": t, "P+T": p + t, "2(P+T)": 2 * (p + t),
+            "(1-s)(P+T)": max(1, round((1 - synthetic) * (p + t)))}[arm.updates]
 
 
 def single_stage_ratio(recipe: Recipe) -> float:

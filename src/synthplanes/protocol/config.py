@@ -30,6 +30,7 @@ class Replication(Section):
     root_seed: Natural
     generators: Count
     seeds: Count
+    disjoint_patients: bool
 
 
 class Compute(Section):
@@ -199,7 +200,6 @@ class Recipe(Section):
     augmentation: Share
     rehearsal_fraction: Share
     joint_synthetic_fraction: Share
-    convergence_seeds: Count
     optional_arms: dict[str, list[str]]
 
     @model_validator(mode="after")

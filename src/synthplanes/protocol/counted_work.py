@@ -17,7 +17,7 @@ from typing import Any
 
 from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, arms_of, needed_by, seeds_of, updates_of, uses_synthetic
+from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, arms_of, needed_by, updates_of, uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import Profile
 
@@ -153,7 +153,7 @@ def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
             for arch in profile.archs:
                 work = Work()
                 for arm in arms_of(stage, arch, recipe):
-                    runs = generators * len(seeds_of(arm, recipe, seeds))
+                    runs = generators * seeds
                     updates = recipe.stage_2_updates if stage == "finetune" else updates_of(arm, recipe)
                     passes = runs * updates * recipe.batch_size
                     work += Work(runs, passes, passes if arm.teacher else 0)

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from synthplanes.errors import UserError
-from synthplanes.protocol.arms import ARMS, OPTIONS, TRAINING_STAGES, arms_of, seeds_of
+from synthplanes.protocol.arms import ARMS, OPTIONS, TRAINING_STAGES, arms_of
 from synthplanes.protocol.config import (
     Architecture,
     Audit,
@@ -77,8 +77,6 @@ class Profile(Section):
         for option, roles in optional.items():
             if unknown := sorted(set(roles) - set(self.archs)):
                 raise ValueError(f"recipe.optional_arms.{option} names {unknown}, which archs does not have")
-        if self.recipe.convergence_seeds > self.replication.seeds:
-            raise ValueError("recipe.convergence_seeds is larger than replication.seeds")
         return self
 
     @property
@@ -101,7 +99,7 @@ class Profile(Section):
             (arm.name, arch, budget, replicate, seed)
             for budget in self.budgets for arch in self.archs for stage in TRAINING_STAGES
             for arm in arms_of(stage, arch, self.recipe) for replicate in range(self.replication.generators)
-            for seed in seeds_of(arm, self.recipe, self.replication.seeds))
+            for seed in range(self.replication.seeds))
 
     def arms(self) -> list[str]:
         """Return the arms that run on one architecture at least, in the order of ARMS."""

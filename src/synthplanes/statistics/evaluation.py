@@ -2,8 +2,8 @@
 
 Estimand: the mean difference in balanced accuracy (or accuracy) between two arms that share their seeds and their
 labelled images, in the population of which the test patients are a sample, for classifiers trained again with fresh
-seeds (and, where a profile has several, fresh generators). The arms of the confirmatory hypothesis spend equal updates;
-those of `naive`, `longer`, `synthetic_only` and `oracle_only` do not (protocol/arms.py).
+seeds (and, where a profile has several, fresh generators). The arms of a hypothesis spend equal updates; those
+of `naive`, `longer`, `joint_exposure`, `synthetic_only` and `oracle_only` do not (protocol/arms.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,7 +159,7 @@ def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
 
 
 def _confusion_rows(predictions: Predictions) -> Iterator[Row]:
-    """Yield the mean confusion matrix of `real` and of the confirmatory arm over their runs and architectures."""
+    """Yield the mean confusion matrix of `real` and of the paper's arm over their runs and architectures."""
     test = predictions.rows("test")
     for arm in ("real", CONFIRMATORY_ARM):
         runs = (predictions.runs["arm"] == arm).to_numpy()

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from synthplanes.protocol.contrasts import Contrast
 from synthplanes.protocol.words import PRIMARY_METRIC
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.components import components, shares
@@ -53,15 +52,15 @@ def _tables(verdict: BudgetVerdict) -> Iterator[tuple[dict[str, str], str, np.nd
 def resampling(verdicts: list[BudgetVerdict]) -> dict[Place, dict[str, Any]]:
     """Return the resampling columns of contrasts.csv by row; a contrast that is not paired has None and no draws.
 
-    The family of `sign_flip_p_family` is Holm's: all contrasts, scopes, metrics and budgets but the confirmatory
-    pair at the scarce budget, which is one hypothesis and keeps its own p-value.
+    The family of `sign_flip_p_family` is Holm's: all contrasts, scopes, metrics and budgets but those that are part of
+    a hypothesis, which keep their own p-values.
     """
     columns: dict[Place, dict[str, Any]] = {}
     family: dict[Place, dict[tuple[int, ...], float]] = {}
     for verdict in verdicts:
-        for row, place, effects, resampled in _resampled(verdict):
+        for decides, place, effects, resampled in _resampled(verdict):
             columns[place] = resampled
-            if verdict.decides(row, *place[1:3]):
+            if decides:
                 resampled["sign_flip_p_family"] = resampled["sign_flip_p"]
             elif effects:
                 family[place] = effects
@@ -71,22 +70,22 @@ def resampling(verdicts: list[BudgetVerdict]) -> dict[Place, dict[str, Any]]:
 
 
 def _resampled(verdict: BudgetVerdict
-               ) -> Iterator[tuple[Contrast, Place, dict[tuple[int, ...], float], dict[str, Any]]]:
-    """Yield (contrast, place, unit -> its gain, columns); no gains where unpaired."""
+               ) -> Iterator[tuple[bool, Place, dict[tuple[int, ...], float], dict[str, Any]]]:
+    """Yield (whether it is part of a hypothesis, place, unit -> its gain, columns); no gains where unpaired."""
     predictions, root_seed = verdict.predictions, verdict.settings.root_seed
     correct = predictions.correct[:, verdict.test]
     observed = {metric: blocks.mean(correct) for metric, blocks in verdict.blocks.items()}
     drawn = {metric: resampled_scores(correct, blocks, root_seed) for metric, blocks in verdict.blocks.items()}
     for row, scope, archs, pairing in verdict.pairings():
         for metric in verdict.blocks:
-            place = (verdict.budget, scope, metric, row.name)
+            place, decides = (verdict.budget, scope, metric, row.name), verdict.decides(row, archs, metric)
             if pairing.why_unpaired:
-                yield row, place, {}, {"bootstrap_low": None, "bootstrap_high": None, "n_bootstrap": 0,
+                yield decides, place, {}, {"bootstrap_low": None, "bootstrap_high": None, "n_bootstrap": 0,
                                        "sign_flip_p": None, "sign_flip_p_family": None}
                 continue
             gains, gains_drawn = (unit_gains(scores[metric], predictions, row.arm, row.reference, archs, pairing.pairs)
                                   for scores in (observed, drawn))
             low, high, n = bootstrap_interval(gains_drawn, root_seed)
-            yield (row, place, dict(zip(unit_of(pairing.pairs)[0], gains.tolist(), strict=True)),
+            yield (decides, place, dict(zip(unit_of(pairing.pairs)[0], gains.tolist(), strict=True)),
                    {"bootstrap_low": low, "bootstrap_high": high, "n_bootstrap": n,
                     "sign_flip_p": sign_flip_p(gains), "sign_flip_p_family": None})
