@@ -19,7 +19,7 @@ from synthplanes.protocol.profiles import Profile
 from synthplanes.report.figures import classifiers, images, intervals
 from synthplanes.report.figures.intervals import Comparison, Interval, Panel
 from synthplanes.report.markdown import escaped
-from synthplanes.report.results_page import results_page
+from synthplanes.report.results_page import PAGE, generated
 from synthplanes.report.writing import write_report
 from synthplanes.reproduction.checkout import flat
 from synthplanes.tracking import projection
@@ -62,7 +62,7 @@ def test_the_page_shows_names_and_follows_none(hostile):
     text = "\n".join("".join(child.content for child in token.children) for token in tokens if token.type == "inline")
     for name in (*classes, NAMES[1], NAMES[7]):
         assert name in text and name not in page, name
-    links = [token.attrs["href"] for block in parser.parse(results_page(root)) for token in block.children or ()
+    links = [token.attrs["href"] for block in parser.parse(generated(root)[PAGE]) for token in block.children or ()
              if token.type == "link_open"]
     assert links == ["../stages/README.md#arms", "../src/synthplanes/statistics/README.md#the-words",
                      "LOG.md#names-that-changed", f"{fake_checkout.NAME}/report.md", "../tests/README.md#benchmarks"]

@@ -141,7 +141,7 @@ def test_several_budgets_are_columns_by_share(metrics):
         level("oracle", "residual", "few", 0.6, 0.5, 0.7), level("real", "mean", "elsewhere", 0.1),
         level("joint", "mean", "few", np.nan), level("real", "mean", "all", 0.0, metric="accuracy")]))
     metrics.change_json("analysis_plan", lambda plan: plan["protocol"].update(budgets={"all": 1.0, "few": 0.1}))
-    header, _, *rows = tables.levels(read_results(metrics.folder)).splitlines()
+    header, *rows = tables.levels(read_results(metrics.folder)).splitlines()
     assert header == "| arm | 10 % of the patients | 100 % of the patients |"
     assert rows == ["| `real` | 50.0 | 80.0 (70.0 to 90.0) |", "| `synthetic` |  | 91.0 (85.0 to 100.0) |",
                     "| `oracle` (residual) | 60.0 (50.0 to 70.0) |  |"]

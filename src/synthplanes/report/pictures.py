@@ -39,7 +39,7 @@ def draw_contrasts(path: Path, r: Results, budget: str) -> None:
 def draw_from_tables(folder: Path, r: Results) -> None:
     """Draw accuracies, comparisons at every budget, confusion, each seed's pair and learning curves into `folder`."""
     several, chance = len(r.shares) > 1, 1 / len(r.data["classes"])
-    levels = r.primary("levels", "arm", "budget", "arch").dropna(subset="estimate")
+    levels = r.rows("levels", "arm", "budget", "arch").dropna(subset="estimate")
     archs = sorted(set(levels["arch"]) - {MEAN}) or [MEAN]
     intervals.levels(folder / "accuracy.png", {
         ", ".join([arch] * (arch != MEAN) + [budget] * several): [
