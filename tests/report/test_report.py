@@ -263,7 +263,7 @@ def test_an_accuracy_is_drawn_with_its_limits_within_0_and_1_or_without(metrics,
         estimate=0.9, low=np.where(rows["arm"] == "real", np.nan, 0.8),
         high=np.where(rows["arm"] == "real", np.nan, 1.1)))
     pictures.draw_from_tables(tmp_path, read_results(metrics.folder))
-    limits = {interval.label: (interval.low, interval.high) for interval in drawn[""]}
+    limits = {row.label: (row.low, row.high) for row in drawn[""].itertuples()}
     assert limits["joint"] == (0.8, 1.0) and np.isnan(limits["real"]).all() and drawn["chance"] == 0.5
 
 

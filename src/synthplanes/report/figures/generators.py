@@ -1,14 +1,16 @@
-"""Draw images in a grid."""
+"""Draw what generators made and how they learned."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from synthplanes.report.figures.canvas import drawing, plain
+from synthplanes.report.figures.canvas import COLOURS, drawing, plain
 
 TILE = 66  # px of an image in the picture, about; larger images are averaged down
 MOST_IMAGES = 48  # in one picture, so that its file stays small
+LOSSES = (("train_loss", "--", "training"), ("held_out_loss", "-", "held out"))
 
 
 def images_per_class(n_classes: int) -> int:
@@ -31,9 +33,26 @@ def real_beside_synthetic(path: Path, real: Mapping[str, np.ndarray], synthetic:
                     axes = figure.add_subplot(grid[row, first + column])
                     axes.imshow(image, cmap="gray", vmin=0, vmax=255,
                                 interpolation="nearest" if len(image) <= TILE else "antialiased")
-                    axes.set_xticks([])
-                    axes.set_yticks([])
+                    axes.set(xticks=[], yticks=[])
                     if row == 0 and column == 0:
                         axes.set_title("synthetic" if first else "real", fontsize=9, loc="left")
                     if first == 0 and column == 0:
                         axes.set_ylabel(plain(name), fontsize=7, rotation=0, ha="right", va="center")
+
+
+def learning_curves(path: Path, curves: pd.DataFrame) -> None:
+    """Draw each generator's losses (records.GENERATOR_CURVE) against images seen, a colour for each budget.
+
+    Both scales are logarithmic; values that they cannot show (zero, negative, NaN) are left out.
+    """
+    with drawing(path, 7.0, 4.0) as figure:
+        axes = figure.add_subplot()
+        for (budget, replicate), curve in curves.groupby(["budget", "replicate"], sort=False):
+            position = list(dict.fromkeys(curves["budget"])).index(budget)
+            for column, style, words in LOSSES:
+                shown = curve[(curve["images_seen"] > 0) & (curve[column] > 0)]
+                axes.plot(shown["images_seen"], shown[column], style, color=COLOURS[position % len(COLOURS)],
+                          linewidth=1.2, label=plain(f"{budget}, {words}") if replicate == 0 else None)
+        axes.set(xscale="log", yscale="log", xlabel="images seen", ylabel="weighted denoising loss")
+        if len(curves):
+            axes.legend(fontsize=8, loc="upper right")
