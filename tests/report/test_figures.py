@@ -136,4 +136,3 @@ def test_no_contrast_at_all_still_draws(tmp_path):
     intervals.levels(tmp_path / "b.png", {}, 0.25)
     intervals.curves(tmp_path / "e.png", SCORES[:0], 0.25)
     classifiers.seed_scatter(tmp_path / "d.png", {"real": {"residual": np.empty((0, 2))}}, "synthetic_then_real")
-    generators.real_beside_synthetic(tmp_path / "c.png", {}, {})

@@ -57,7 +57,7 @@ def render(template: str, **content: Any) -> str:
 
 def report(results: Results) -> str:
     """Return the content of report.md."""
-    pictures = {name: words for name, words in PICTURES.items() if (results.folder / name).exists()}
+    pictures = {name: caption for name, caption in PICTURES.items() if (results.folder / name).exists()}
     return render("report.md.j2", r=results, pictures=pictures)
 
 

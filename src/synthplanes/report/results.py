@@ -82,7 +82,7 @@ class Results:
             ["label_fidelity", "ceiling", "copies"]].mean()
 
     def rows(self, name: str, *by: str) -> pd.DataFrame:
-        """Return the rows of a table that are in balanced accuracy, sorted `by` columns in the protocol's order."""
+        """Return a table's rows without those in other metrics, sorted `by` columns in the protocol's order."""
         order = {"budget": list(self.shares), "role": ROLES, "contrast": [contrast.name for contrast in CONTRASTS],
                  "arm": list(ARMS), "arch": [MEAN]}
         table = self.tables[name]

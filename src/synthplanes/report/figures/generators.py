@@ -15,19 +15,16 @@ LOSSES = (("train_loss", "--", "training"), ("held_out_loss", "-", "held out"))
 
 def images_per_class(n_classes: int) -> int:
     """Return how many images of each class to show on either side: 4, fewer with many classes."""
-    return max(1, min(4, MOST_IMAGES // 2 // max(n_classes, 1)))
+    return max(1, min(4, MOST_IMAGES // 2 // n_classes))
 
 
 def real_beside_synthetic(path: Path, real: Mapping[str, np.ndarray], synthetic: Mapping[str, np.ndarray]) -> None:
     """Draw real images beside synthetic ones, a row per class: two mappings from class to uint8 [N, H, W]."""
-    classes = list(real)
-    n_real = max([len(images) for images in real.values()], default=1) or 1
-    n_synthetic = max([len(synthetic.get(name, ())) for name in classes], default=1) or 1
-    with drawing(path, 0.64 * (n_real + n_synthetic) + 1.2, 0.66 * max(len(classes), 1) + 0.4,
-                 committed=True) as figure:
-        grid = figure.add_gridspec(max(len(classes), 1), n_real + 1 + n_synthetic, wspace=0.04, hspace=0.06,
+    n_real, n_synthetic = (max(map(len, images.values())) for images in (real, synthetic))
+    with drawing(path, 0.64 * (n_real + n_synthetic) + 1.2, 0.66 * len(real) + 0.4, committed=True) as figure:
+        grid = figure.add_gridspec(len(real), n_real + 1 + n_synthetic, wspace=0.04, hspace=0.06,
                                    width_ratios=[1] * n_real + [0.3] + [1] * n_synthetic)
-        for row, name in enumerate(classes):
+        for row, name in enumerate(real):
             for first, images in ((0, real[name]), (n_real + 1, synthetic.get(name, ()))):
                 for column, image in enumerate(images):
                     axes = figure.add_subplot(grid[row, first + column])
