@@ -1,22 +1,32 @@
 """Figures: the same numbers give the same bytes, other numbers give others, and nothing else is in the file."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from synthplanes import records
-from synthplanes.report.figures import classifiers, images, intervals, learning
+from synthplanes.report.figures import classifiers, generators, intervals
 from synthplanes.report.figures.canvas import COMMITTED_BYTES
-from synthplanes.report.figures.intervals import Comparison, Interval, Panel
 
 NAN = float("nan")
-LEVELS = [Interval("synthetic_then_real", 0.81, 0.78, 0.84), Interval("$joint$", 0.75, NAN, NAN)]
-COMPARISONS = [Comparison("synthetic_then_real against real", 0.031, 0.004, 0.058, "confirmatory", "helps", False),
-               Comparison("$joint$ against real", -0.02, NAN, NAN, "secondary", "undertrained", True),
-               Comparison("synthetic_then_real against real_short", 0.05, 0.04, 0.06, "naive", "helps", False)]
-PANELS = [Panel("real", "synthetic", COMPARISONS), Panel("the second arm", "the first arm", [
-    Comparison("oracle against real", 0.1, 0.05, 0.15, "control", "helps", False),
-    Comparison("real_augmented against real", 0.0, -0.05, 0.05, "baseline", "inconclusive", False)])]
+LEVELS = pd.DataFrame([("synthetic_then_real", 0.81, 0.78, 0.84), ("$joint$", 0.75, NAN, NAN)],
+                      columns=["label", "estimate", "low", "high"])
+
+
+def comparisons(*rows: tuple) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["label", "estimate", "low", "high", "role", "word", "refused"])
+
+
+PANELS = {("real", "synthetic"): comparisons(
+    ("synthetic_then_real against real", 0.031, 0.004, 0.058, "confirmatory", "helps", False),
+    ("$joint$ against real", -0.02, NAN, NAN, "secondary", "undertrained", True),
+    ("synthetic_then_real against real_short", 0.05, 0.04, 0.06, "naive", "helps", False)),
+    ("the second arm", "the first arm"): comparisons(
+        ("oracle against real", 0.1, 0.05, 0.15, "control", "helps", False),
+        ("real_augmented against real", 0.0, -0.05, 0.05, "baseline", "inconclusive", False))}
+SCORES = pd.DataFrame([("$real$", 1.0, 0.75, NAN, NAN), ("$real$", 0.1, 0.81, 0.78, 0.84),
+                       ("oracle", 0.25, 0.81, 0.78, 0.84)], columns=["label", "share", "estimate", "low", "high"])
 IMAGES = {"Fetal <brain>": np.full((3, 8, 8), 200, np.uint8), "Other": np.zeros((2, 8, 8), np.uint8)}
 CURVES = records.GENERATOR_CURVE.frame(
     dict(budget=budget, replicate=replicate, images_seen=seen, train_loss=loss, held_out_loss=held_out)
@@ -30,10 +40,9 @@ PAIRS = {"real": {"residual": np.array([[0.80, 0.81], [0.79, 0.82]])}, "real_two
 DRAWN = {
     "forest": lambda path: intervals.forest(path, PANELS, 0.02),
     "levels": lambda path: intervals.levels(path, {"residual": LEVELS, "$transformer$": LEVELS[:1]}, 1 / 6),
-    "curves": lambda path: intervals.curves(path, {"$real$": {0.1: LEVELS[0], 1.0: LEVELS[1]},
-                                                   "oracle": {0.25: LEVELS[0]}}, 1 / 6),
-    "real_beside_synthetic": lambda path: images.real_beside_synthetic(path, IMAGES, {"Other": IMAGES["Other"]}),
-    "learning_curves": lambda path: learning.learning_curves(path, CURVES),
+    "curves": lambda path: intervals.curves(path, SCORES, 1 / 6),
+    "real_beside_synthetic": lambda path: generators.real_beside_synthetic(path, IMAGES, {"Other": IMAGES["Other"]}),
+    "learning_curves": lambda path: generators.learning_curves(path, CURVES),
     "confusion": lambda path: classifiers.confusion(path, MATRICES, ("Fetal $brain", "Other")),
     "reliability": lambda path: classifiers.reliability(path, BINS),
     "seed_scatter": lambda path: classifiers.seed_scatter(path, PAIRS, "synthetic_then_real"),
@@ -70,26 +79,26 @@ def test_roles_and_refused_words_can_be_told_apart(tmp_path):
     assert len(set(colours)) == len(set(markers)) == len(intervals.ROLES) == 5
     for role, (colour, *_) in intervals.ROLES.items():
         path = tmp_path / f"{role}.png"
-        intervals.forest(path, [Panel("a", "b", [Comparison("x", 0.01, 0.0, 0.02, role, "helps", False)])], 0.02)
+        intervals.forest(path, {("a", "b"): comparisons(("x", 0.01, 0.0, 0.02, role, "helps", False))}, 0.02)
         assert shows(path, colour), role
         assert [shows(path, other) for other in set(colours) - {colour, intervals.GREY}] == [False] * len(
             set(colours) - {colour, intervals.GREY}), role
         drawn = path.read_bytes()
-        intervals.forest(path, [Panel("a", "b", [Comparison("x", 0.01, 0.0, 0.02, role, "helps", True)])], 0.02)
+        intervals.forest(path, {("a", "b"): comparisons(("x", 0.01, 0.0, 0.02, role, "helps", True))}, 0.02)
         assert path.read_bytes() != drawn
 
 
 @pytest.mark.parametrize("size", [24, 64, 128])
 def test_a_committed_picture_of_the_noisiest_images_stays_small(tmp_path, size):
     rng = np.random.default_rng(0)
-    noise = {f"class {number}": rng.integers(0, 256, (images.images_per_class(6), size, size), dtype=np.uint8)
+    noise = {f"class {number}": rng.integers(0, 256, (generators.images_per_class(6), size, size), dtype=np.uint8)
              for number in range(6)}
-    images.real_beside_synthetic(tmp_path / "a.png", noise, noise)
+    generators.real_beside_synthetic(tmp_path / "a.png", noise, noise)
     assert (tmp_path / "a.png").stat().st_size <= COMMITTED_BYTES
 
 
 def test_many_classes_have_fewer_images_each():
-    assert [images.images_per_class(n) for n in (1, 4, 6, 8, 12, 100)] == [4, 4, 4, 3, 2, 1]
+    assert [generators.images_per_class(n) for n in (1, 4, 6, 8, 12, 100)] == [4, 4, 4, 3, 2, 1]
 
 
 def test_the_titles_of_few_classes_are_whole(tmp_path):
@@ -123,8 +132,7 @@ def test_a_users_style_changes_nothing(tmp_path):
 
 
 def test_no_contrast_at_all_still_draws(tmp_path):
-    intervals.forest(tmp_path / "a.png", [], 0.02)
+    intervals.forest(tmp_path / "a.png", {}, 0.02)
     intervals.levels(tmp_path / "b.png", {}, 0.25)
-    intervals.curves(tmp_path / "e.png", {}, 0.25)
+    intervals.curves(tmp_path / "e.png", SCORES[:0], 0.25)
     classifiers.seed_scatter(tmp_path / "d.png", {"real": {"residual": np.empty((0, 2))}}, "synthetic_then_real")
-    images.real_beside_synthetic(tmp_path / "c.png", {}, {})

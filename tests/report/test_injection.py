@@ -16,10 +16,9 @@ from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.sources.table import open_table
 from synthplanes.protocol.cells import read_cell
 from synthplanes.protocol.profiles import Profile
-from synthplanes.report.figures import classifiers, images, intervals
-from synthplanes.report.figures.intervals import Comparison, Interval, Panel
+from synthplanes.report.figures import classifiers, generators, intervals
 from synthplanes.report.markdown import escaped
-from synthplanes.report.results_page import results_page
+from synthplanes.report.results_page import PAGE, generated
 from synthplanes.report.writing import write_report
 from synthplanes.reproduction.checkout import flat
 from synthplanes.tracking import projection
@@ -62,7 +61,7 @@ def test_the_page_shows_names_and_follows_none(hostile):
     text = "\n".join("".join(child.content for child in token.children) for token in tokens if token.type == "inline")
     for name in (*classes, NAMES[1], NAMES[7]):
         assert name in text and name not in page, name
-    links = [token.attrs["href"] for block in parser.parse(results_page(root)) for token in block.children or ()
+    links = [token.attrs["href"] for block in parser.parse(generated(root)[PAGE]) for token in block.children or ()
              if token.type == "link_open"]
     assert links == ["../stages/README.md#arms", "../src/synthplanes/statistics/README.md#the-words",
                      "LOG.md#names-that-changed", f"{fake_checkout.NAME}/report.md", "../tests/README.md#benchmarks"]
@@ -88,10 +87,12 @@ def test_figures_draw_names_as_they_are(tmp_path):
     """Half a formula would end the stage with matplotlib's traceback."""
     one = np.zeros((1, 8, 8), np.uint8)
     classifiers.confusion(tmp_path / "confusion.png", {name: np.eye(len(NAMES)) for name in NAMES[:2]}, NAMES)
-    images.real_beside_synthetic(tmp_path / "images.png", {name: one for name in NAMES}, {name: one for name in NAMES})
-    intervals.forest(tmp_path / "forest.png", [Panel("real", "synthetic", [
-        Comparison(name, 0.1, 0.0, 0.2, "control", name[:40], False) for name in NAMES])], 0.02)
-    intervals.levels(tmp_path / "levels.png", {name: [Interval(name, 0.1, 0.0, 0.2)] for name in NAMES[:8]}, 0.5)
+    generators.real_beside_synthetic(tmp_path / "images.png", {name: one for name in NAMES},
+                                     {name: one for name in NAMES})
+    rows = pd.DataFrame({"label": NAMES, "estimate": 0.1, "low": 0.0, "high": 0.2, "role": "control",
+                         "word": [name[:40] for name in NAMES], "refused": False})
+    intervals.forest(tmp_path / "forest.png", {("real", "synthetic"): rows}, 0.02)
+    intervals.levels(tmp_path / "levels.png", {name: rows[rows["label"] == name] for name in NAMES[:8]}, 0.5)
     for path in tmp_path.iterdir():
         with Image.open(path) as drawn:
             assert drawn.width * drawn.height < 50_000_000

@@ -2,7 +2,18 @@
 
 import pytest
 
-from synthplanes.report.markdown import accuracy, between, counted, difference, escaped, p_value, points, span, table
+from synthplanes.report.markdown import (
+    accuracy,
+    aligned,
+    between,
+    counted,
+    difference,
+    escaped,
+    p_value,
+    points,
+    span,
+    table,
+)
 
 
 def test_escaping():
@@ -20,7 +31,7 @@ def test_intervals():
     nan = float("nan")
     assert difference(0.01, -0.002, 0.022) == "+1.0 (-0.2 to +2.2)" and difference(0.01, nan, nan) == "+1.0"
     assert between(nan, nan) == "unknown" and accuracy(0.9, 0.8, 1.01) == "90.0 (80.0 to 100.0)"
-    assert accuracy(0.9, nan, nan) == "90.0" and accuracy(nan, nan, nan) == "unknown"
+    assert accuracy(0.9, nan, nan) == "90.0" and accuracy(nan, nan, nan) == "none"
 
 
 def test_p_values_and_counts():
@@ -30,5 +41,7 @@ def test_p_values_and_counts():
 
 
 def test_columns_of_numbers_are_aligned_right_and_no_rows_give_no_table():
-    assert table(("a", "b"), [["1", "x"]]) == "| a | b |\n| ---: | --- |\n| 1 | x |"
-    assert table(("a", "b"), []) == ""
+    lines = table(("a", "b", "c"), [["1", "x", ""], ["", "2", r"y \| z"]]).splitlines()
+    assert lines == ["| a | b | c |", "| 1 | x |  |", r"|  | 2 | y \| z |"]
+    assert aligned(lines) == "\n".join([lines[0], "| ---: | --- | --- |", *lines[1:]])
+    assert table(("a", "b"), []) == aligned(["| a | b |"]) == ""

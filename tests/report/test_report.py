@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from jinja2 import UndefinedError
 
 from synthplanes import records
 from synthplanes.errors import UserError
@@ -13,7 +14,7 @@ from synthplanes.protocol.arms import TRAINING_STAGES
 from synthplanes.protocol.cells import read_cell
 from synthplanes.report import pictures, tables
 from synthplanes.report.markdown import between, points
-from synthplanes.report.pages import report
+from synthplanes.report.pages import grid, report
 from synthplanes.report.results import TABLES, read_results
 from synthplanes.report.writing import write_report, write_report_again
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, make_checkout
@@ -141,7 +142,7 @@ def test_several_budgets_are_columns_by_share(metrics):
         level("oracle", "residual", "few", 0.6, 0.5, 0.7), level("real", "mean", "elsewhere", 0.1),
         level("joint", "mean", "few", np.nan), level("real", "mean", "all", 0.0, metric="accuracy")]))
     metrics.change_json("analysis_plan", lambda plan: plan["protocol"].update(budgets={"all": 1.0, "few": 0.1}))
-    header, _, *rows = tables.levels(read_results(metrics.folder)).splitlines()
+    header, *rows = tables.levels(read_results(metrics.folder)).splitlines()
     assert header == "| arm | 10 % of the patients | 100 % of the patients |"
     assert rows == ["| `real` | 50.0 | 80.0 (70.0 to 90.0) |", "| `synthetic` |  | 91.0 (85.0 to 100.0) |",
                     "| `oracle` (residual) | 60.0 (50.0 to 70.0) |  |"]
@@ -263,8 +264,17 @@ def test_an_accuracy_is_drawn_with_its_limits_within_0_and_1_or_without(metrics,
         estimate=0.9, low=np.where(rows["arm"] == "real", np.nan, 0.8),
         high=np.where(rows["arm"] == "real", np.nan, 1.1)))
     pictures.draw_from_tables(tmp_path, read_results(metrics.folder))
-    limits = {interval.label: (interval.low, interval.high) for interval in drawn[""]}
+    limits = {row.label: (row.low, row.high) for row in drawn[""].itertuples()}
     assert limits["joint"] == (0.8, 1.0) and np.isnan(limits["real"]).all() and drawn["chance"] == 0.5
+
+
+def test_a_column_is_an_expression_of_its_row_and_what_varies_has_one_of_its_own():
+    rows = pd.DataFrame({"gain": [0.25, 0.5], "budget": ["few", "a_ll"], "arch": "mean"})
+    assert grid(rows, {"gain": "gain|points", "seen": "'yes' if gain > 0.3 else 'no'"}).splitlines() == [
+        "| gain | budget | seen |", "| +25.0 | few | no |", r"| +50.0 | a\_ll | yes |"]
+    assert "budget" not in grid(rows[:1], {"gain": "gain|points"})
+    with pytest.raises(UndefinedError, match="loss"):
+        grid(rows, {"loss": "loss|points"})
 
 
 def test_foreign_text_stays_text(metrics):

@@ -28,13 +28,20 @@ def code(name: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a table of Markdown texts; columns of numbers are aligned right. Without rows the result is empty."""
-    rows = list(rows)
-    if not rows:
-        return ""
-    numeric = [all(_NUMBER.match(row[column]) for row in rows) for column in range(len(header))]
-    lines = [header, ["---:" if right else "---" for right in numeric], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    """Write a table of Markdown texts, which `aligned` lays out; without rows the result is empty."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def aligned(lines: Sequence[str]) -> str:
+    """Put dashes below the header of a table; columns of numbers are aligned right. Without rows the result is empty.
+
+    No cell holds a bar between blanks, because every foreign text is escaped.
+    """
+    header, *rows = lines
+    columns = zip(*(row[2:-2].split(" | ") for row in rows), strict=True)
+    dashes = ["---:" if all(map(_NUMBER.match, column)) else "---" for column in columns]
+    return "\n".join([header, f"| {' | '.join(dashes)} |", *rows]) if rows else ""
 
 
 def known(value: float | None) -> TypeGuard[float]:
@@ -47,12 +54,12 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
     return f"{100 * fraction:.{decimals}f}" if known(fraction) else UNKNOWN
 
 
-def accuracy(estimate: float | None, low: float | None, high: float | None) -> str:
-    """Write a score in per cent with its interval, where there is one: '82.1 (80.0 to 84.2)'."""
-    if not (known(low) and known(high)):
-        return percent(estimate)
+def accuracy(estimate: float, low: float, high: float) -> str:
+    """Write a score in per cent, with its interval where there is one: '82.1 (80.0 to 84.2)' or 'none'."""
+    if not known(estimate):
+        return "none"
     # An accuracy lies between 0 and 100 %, though a symmetric interval may exceed that.
-    return f"{percent(estimate)} ({percent(max(0, low))} to {percent(min(1, high))})"
+    return percent(estimate) + (f" ({percent(max(0, low))} to {percent(min(1, high))})" if known(low) else "")
 
 
 def points(difference: float | None, decimals: int = 1) -> str:
@@ -73,7 +80,7 @@ def between(low: float | None, high: float | None) -> str:
     return f"{points(low)} to {points(high)}" if known(low) else UNKNOWN
 
 
-def p_value(value: float | None) -> str:
+def p_value(value: float) -> str:
     """Write 0.0312 as '0.031' and 0.0001 as '< 0.001'."""
     if not known(value):
         return UNKNOWN
@@ -96,13 +103,11 @@ def span(numbers: Sequence[int]) -> str:
     return count(low) if low == high else f"{count(low)} to {count(high)}"
 
 
-FILTERS: dict[str, Callable[..., str]] = {function.__name__: function for function in (
-    escaped, prose, code, percent, accuracy, points, difference, between, p_value, count, counted, span)} | {
-    "yes_no": lambda value: "yes" if value else "no",
-    "headline": lambda role: "naive" if role == "naive" else "fair",
-    "share": lambda value: f"{100 * value:.0f} %" if known(value) else "none",
-    "expected": lambda answer: {"yes": "yes", "no": "**no**", "refused": "refused to say"}[answer],
-    "fine_points": lambda value: points(value, 2),
-    "percent_if_known": lambda value: percent(value, 2) if known(value) else "",
-    "p_if_known": lambda value: p_value(value) if known(value) else "",
-}
+def comparison(arm: str, reference: str) -> str:
+    """Name the two arms of a contrast."""
+    return f"{code(arm)} against {code(reference)}"
+
+
+FILTERS: dict[str, Callable[..., object]] = {function.__name__: function for function in (
+    escaped, prose, code, known, percent, accuracy, points, difference, between, p_value, count, counted, span,
+    comparison)} | {"yes_no": lambda value: "yes" if value else "no"}

@@ -4,41 +4,60 @@ The page is the same on every machine: it has no date, host or absolute path, an
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from synthplanes import records
 from synthplanes.protocol import words
-from synthplanes.report import inputs, tables
-from synthplanes.report.markdown import FILTERS
-from synthplanes.report.results import Results
+from synthplanes.protocol.arms import ARMS
+from synthplanes.report import tables
+from synthplanes.report.markdown import FILTERS, aligned, table
+from synthplanes.report.results import MEAN, Results
 
 PICTURES = {"real_and_synthetic.png": "Real images beside synthetic ones", "contrasts.png": "Differences between arms"}
+# Nothing is escaped automatically: the templates pass every foreign text through a filter of markdown.py.
+_TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=False, trim_blocks=True,
+                                lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+
+
+def grid(rows: pd.DataFrame, columns: Mapping[str, str], place_at: int = 1) -> str:
+    """Show one line per row; `columns` maps a header to a Jinja expression of the row's fields.
+
+    Budget and architecture stand at `place_at` where they vary.
+    """
+    cells = list(columns.items())
+    place = {"budget": "budget" in rows and rows["budget"].nunique() > 1,
+             "architecture": "arch" in rows and set(rows["arch"]) != {MEAN}}
+    cells[place_at:place_at] = [(name, f"{name.removesuffix('itecture')}|escaped") for name in place if place[name]]
+    expressions = [_TEMPLATES.compile_expression(cell, undefined_to_none=False) for _, cell in cells]
+    return table([header for header, _ in cells], [[str(expression(row)) for expression in expressions]
+                                                   for row in rows.to_dict("records")])
+
+
+_TEMPLATES.filters.update(FILTERS)
+_TEMPLATES.globals.update(grid=grid, tables=tables, words=words, ARMS=ARMS)
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill a template of this package; an undefined name raises `jinja2.UndefinedError`.
+    """Fill a template of this package and lay it out; an undefined name raises `jinja2.UndefinedError`.
 
-    Nothing is escaped automatically: the templates pass every foreign text through a filter of `markdown.py`.
+    A paragraph stands on one line, the rows of a table or list each on its own. The templates write tables without the
+    row of dashes.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=False, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(FILTERS)
-    environment.globals.update(tables=tables, inputs=inputs, words=words)
-    blocks = re.split(r"\n\s*\n", environment.get_template(template).render(**content).strip())
-    return "\n\n".join(map(_laid_out, blocks)) + "\n"
-
-
-def _laid_out(block: str) -> str:
-    """Put a paragraph on one line, and the rows of a table or list each on its own."""
-    return (" " if block[0] not in "|-#!" else "\n").join(line.strip() for line in block.splitlines())
+    page = []
+    for block in re.split(r"\n\s*\n", _TEMPLATES.get_template(template).render(**content).strip()):
+        lines = [line.strip() for line in block.splitlines()]
+        page.append(aligned(lines) if block[0] == "|" else ("\n" if block[0] in "-#!" else " ").join(lines))
+    return "\n\n".join(filter(None, page)) + "\n"
 
 
 def report(results: Results) -> str:
     """Return the content of report.md."""
-    pictures = {name: words for name, words in PICTURES.items() if (results.folder / name).exists()}
+    pictures = {name: caption for name, caption in PICTURES.items() if (results.folder / name).exists()}
     return render("report.md.j2", r=results, pictures=pictures)
 
 

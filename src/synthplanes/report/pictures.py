@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,7 @@ from synthplanes.protocol.arms import uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, REFERENCES
 from synthplanes.protocol.words import PRIMARY_METRIC, REFUSALS
-from synthplanes.report.figures import classifiers, images, intervals, learning
-from synthplanes.report.figures.intervals import Comparison, Interval, Panel
+from synthplanes.report.figures import classifiers, generators, intervals
 from synthplanes.report.results import MEAN, Results, is_widest
 from synthplanes.statistics import scores
 from synthplanes.statistics.cross_validation import is_crossed, pooled
@@ -26,32 +24,34 @@ COMPARED = (REFERENCES[0], CONFIRMATORY_ARM)  # arms whose confusion and reliabi
 
 def draw_contrasts(path: Path, r: Results, budget: str) -> None:
     """Draw every comparison of a budget: of synthetic images with real ones above, all others below."""
-    rows = r.contrasts[r.contrasts["budget"] == budget].dropna(subset="estimate")
-    lines = [Comparison(f"{row.arm} against {row.reference}" + ("" if row.arch == MEAN else f", {row.arch}"),
-                        row.estimate, row.low, row.high, row.role, row.word, row.word in REFUSALS)
-             for row in rows.itertuples()]
-    above = [uses_synthetic(row.arm) and row.role != "control" for row in rows.itertuples()]
-    panels = [Panel(*sides, [line for line, is_above in zip(lines, above, strict=True) if is_above == wanted])
-              for wanted, sides in ((True, ("real", "synthetic")), (False, ("the second arm", "the first arm")))]
-    intervals.forest(path, [panel for panel in panels if panel.comparisons], r.verdict["overall"]["margin"])
+    rows = r.contrasts.query("budget == @budget").dropna(subset="estimate")
+    rows = rows.assign(label=_labels(rows, rows["arm"] + " against " + rows["reference"]),
+                       refused=rows["word"].isin(REFUSALS))
+    above = rows["arm"].map(uses_synthetic).astype(bool) & (rows["role"] != "control")
+    panels = {("real", "synthetic"): rows[above], ("the second arm", "the first arm"): rows[~above]}
+    intervals.forest(path, {sides: panel for sides, panel in panels.items() if len(panel)},
+                     r.verdict["overall"]["margin"])
+
+
+def _labels(rows: pd.DataFrame, names: pd.Series) -> pd.Series:
+    """Add the architecture to names of rows that do not speak of the mean over all."""
+    return names.where(rows["arch"] == MEAN, names + ", " + rows["arch"])
 
 
 def draw_from_tables(folder: Path, r: Results) -> None:
     """Draw accuracies, comparisons at every budget, confusion, each seed's pair and learning curves into `folder`."""
     several, chance = len(r.shares) > 1, 1 / len(r.data["classes"])
-    levels = r.primary("levels", "arm", "budget", "arch").dropna(subset="estimate")
+    levels = r.rows("levels", "arm", "budget", "arch").dropna(subset="estimate")
+    levels = levels.assign(low=levels["low"].clip(0, 1), high=levels["high"].clip(0, 1), label=levels["arm"])
     archs = sorted(set(levels["arch"]) - {MEAN}) or [MEAN]
     intervals.levels(folder / "accuracy.png", {
-        ", ".join([arch] * (arch != MEAN) + [budget] * several): [
-            Interval(row.arm, *_within(row)) for row in levels.itertuples() if (row.budget, row.arch) == (budget, arch)]
+        ", ".join([arch] * (arch != MEAN) + [budget] * several): levels.query("budget == @budget and arch == @arch")
         for budget in r.shares for arch in archs}, chance)
     if several:
-        curves: dict[str, dict[float, Interval]] = {}
-        for row in levels[is_widest(levels, "budget", "arm")].itertuples():
-            name = row.arm if row.arch == MEAN else f"{row.arm}, {row.arch}"
-            curves.setdefault(name, {})[r.shares[row.budget]] = Interval(name, *_within(row))
-        intervals.curves(folder / "low_data.png", curves, chance)
-    learning.learning_curves(folder / "learning_curves.png", r.tables["generator_curve"])
+        levels = levels[is_widest(levels, "budget", "arm")]
+        intervals.curves(folder / "low_data.png", levels.assign(
+            label=_labels(levels, levels["arm"]), share=levels["budget"].map(r.shares)), chance)
+    generators.learning_curves(folder / "learning_curves.png", r.tables["generator_curve"])
     for budget in r.shares:
         draw_contrasts(folder / f"contrasts_{budget}.png", r, budget)
         classifiers.confusion(folder / f"confusion_{budget}.png", _matrices(r, budget), r.data["classes"])
@@ -60,11 +60,6 @@ def draw_from_tables(folder: Path, r: Results) -> None:
         classifiers.seed_scatter(folder / f"seeds_{budget}.png", {
             reference: {arch: _pairs(own[own["arch"] == arch], reference) for arch in sorted(set(own["arch"]))}
             for reference in REFERENCES}, CONFIRMATORY_ARM)
-
-
-def _within(row: Any) -> tuple[float, float, float]:
-    """Limit the interval of an accuracy to 0 to 1; NaN stays NaN."""
-    return row.estimate, *np.clip([row.low, row.high], 0, 1).tolist()
 
 
 def _matrices(r: Results, budget: str) -> dict[str, np.ndarray]:
@@ -87,7 +82,7 @@ def draw_images(path: Path, paths: Paths, budget: str) -> None:
     classes = read_classes(paths.prepared)
     real = read_pack(paths.prepared / "development")
     synthetic = read_pack(paths.replicate("synthetic", budget, 0), records.SYNTHETIC)
-    images.real_beside_synthetic(path, _first_of_each(real.images, real.index, "patient_id", classes),
+    generators.real_beside_synthetic(path, _first_of_each(real.images, real.index, "patient_id", classes),
                                  _first_of_each(synthetic.images, synthetic.index, "image_id", classes))
 
 
@@ -95,7 +90,7 @@ def _first_of_each(pixels: np.ndarray, index: pd.DataFrame, group: str, classes:
                    ) -> dict[str, np.ndarray]:
     """Return class -> uint8 [n, H, W]: the first images of different groups."""
     first = index.drop_duplicates(["label", group])
-    return {name: np.array(pixels[first.index[first["label"] == name][:images.images_per_class(len(classes))]])
+    return {name: np.array(pixels[first.index[first["label"] == name][:generators.images_per_class(len(classes))]])
             for name in classes}
 
 

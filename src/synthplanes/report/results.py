@@ -16,7 +16,7 @@ TABLES = {schema.name.removesuffix(".csv"): schema for schema in (
     records.SCORES, records.CONTRASTS, records.LEVELS, records.SLICES, records.COMPONENTS, records.CONVERGENCE,
     records.CONTROLS, records.ORACLE_SHARES, records.METADATA_RULES, records.FOLDS, records.AUDIT,
     records.GENERATOR_CURVE, records.CONFUSION)}
-JSON_FILES = ("verdict", "analysis_plan", "data")
+JSON_FILES = ("verdict.json", "analysis_plan.json", "data.json")
 MEAN = "mean"  # in the column `arch`: over all architectures
 
 
@@ -51,15 +51,20 @@ class Results:
         return self.plan["folds"]
 
     @property
+    def absent(self) -> list[str]:
+        """Return the names of result tables that a run writes today and that these results lack."""
+        return [schema.name for schema in TABLES.values() if not (self.folder / schema.name).exists()]
+
+    @property
     def contrasts(self) -> pd.DataFrame:
         """Return the contrasts in balanced accuracy, each in its widest scope, in the order of the protocol."""
-        table = self.primary("contrasts", "budget", "role", "contrast", "arch")
+        table = self.rows("contrasts", "budget", "role", "contrast", "arch")
         return table[is_widest(table, "budget", "contrast")].reset_index(drop=True)
 
     @property
     def by_architecture(self) -> pd.DataFrame:
         """Return the naive and confirmatory contrasts of each architecture, where `contrasts` has their mean."""
-        table = self.primary("contrasts", "budget", "role", "contrast", "arch")
+        table = self.rows("contrasts", "budget", "role", "contrast", "arch")
         return table[~is_widest(table, "budget", "contrast") & table["role"].isin(("naive", "confirmatory"))]
 
     @property
@@ -68,20 +73,23 @@ class Results:
         table = self.contrasts[self.contrasts["budget"] == self.budget]
         return pd.concat([table[table["role"] == role] for role in ("confirmatory", "naive")])
 
-    def primary(self, name: str, *by: str) -> pd.DataFrame:
-        """Return the rows of a table that are in balanced accuracy, sorted `by` columns in the protocol's order."""
+    @property
+    def audit(self) -> pd.DataFrame:
+        """Return label_fidelity, ceiling and copies, mean over generators, by (budget, class or `all`)."""
+        table = self.rows("audit", "budget")
+        averaged = (table["replicate"] == MEAN).groupby(table["budget"]).transform("any")
+        return table[(table["replicate"] == MEAN) == averaged].groupby(["budget", "label"], sort=False)[
+            ["label_fidelity", "ceiling", "copies"]].mean()
+
+    def rows(self, name: str, *by: str) -> pd.DataFrame:
+        """Return a table's rows without those in other metrics, sorted `by` columns in the protocol's order."""
         order = {"budget": list(self.shares), "role": ROLES, "contrast": [contrast.name for contrast in CONTRASTS],
                  "arm": list(ARMS), "arch": [MEAN]}
-        position = {column: {value: number for number, value in enumerate(values)} for column, values in order.items()}
         table = self.tables[name]
-        return table[table["metric"] == PRIMARY_METRIC].sort_values(
-            list(by), key=lambda column: column.map(position[column.name]), kind="stable").reset_index(drop=True)
-
-    def by_share(self, name: str) -> pd.DataFrame:
-        """Return a table sorted by budget, the smallest share first, and otherwise unchanged."""
-        position = {budget: number for number, budget in enumerate(self.shares)}
-        return self.tables[name].sort_values("budget", key=lambda column: column.map(position),
-                                             kind="stable").reset_index(drop=True)
+        if "metric" in table:
+            table = table[table["metric"] == PRIMARY_METRIC]
+        return table.sort_values(list(by), kind="stable", key=lambda column: column.map(
+            {value: number for number, value in enumerate(order[column.name])})).reset_index(drop=True)
 
 
 def read_results(folder: Path, complete: bool = False) -> Results:
@@ -93,19 +101,18 @@ def read_results(folder: Path, complete: bool = False) -> Results:
     folder = Path(folder)
 
     def json_file(name: str, needed: bool) -> Any:
-        path = folder / f"{name}.json"
+        path = folder / name
         return records.read_json(path) if needed or path.exists() else {}
 
     def table(schema: records.Schema, needed: bool) -> pd.DataFrame:
         path = folder / schema.name
         return records.read_table(path, schema) if needed or path.exists() else schema.frame([])
 
-    verdict, plan, data = (json_file(name, complete or name != "data") for name in JSON_FILES)
+    verdict, plan, data = (json_file(name, complete or name != "data.json") for name in JSON_FILES)
     tables = {name: table(schema, complete) for name, schema in TABLES.items()}
-    made_from = [path for path in (*(folder / schema.name for schema in TABLES.values()),
-                                   *(folder / f"{name}.json" for name in JSON_FILES)) if path.exists()]
-    return Results(folder.name, verdict, plan, data, json_file("cost", False), tables,
-                   table(records.TEST_ACCESS, False), folder, records.sha256(*made_from))
+    made_from = [folder / name for name in (*(schema.name for schema in TABLES.values()), *JSON_FILES)]
+    return Results(folder.name, verdict, plan, data, json_file("cost.json", False), tables,
+                   table(records.TEST_ACCESS, False), folder, records.sha256(*filter(Path.exists, made_from)))
 
 
 def is_widest(table: pd.DataFrame, *identity: str) -> pd.Series:

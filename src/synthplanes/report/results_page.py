@@ -5,13 +5,13 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import jinja2
+import pandas as pd
+
 from synthplanes import records
 from synthplanes.protocol.profiles import PARAMS, read_names
-from synthplanes.protocol.words import CONFIDENCE, REFUSALS
-from synthplanes.report import tables
-from synthplanes.report.evidence import evidence
-from synthplanes.report.inputs import audited, platform, side_of
-from synthplanes.report.markdown import code, count, counted, difference, escaped, percent, table
+from synthplanes.protocol.words import REFUSALS
+from synthplanes.report.markdown import code, counted
 from synthplanes.report.pages import render, write_page
 from synthplanes.report.results import Results, read_results
 
@@ -22,17 +22,12 @@ CLAIMS = {word: (f"says that {claim}", f"say that {claim}") for word, claim in {
     "hurts": "the images hurt", "helps": "the images help", "helps, negligibly": "the images help negligibly",
     "equivalent": "the images make next to no difference", "no worthwhile gain": "the images bring no worthwhile gain",
     "inconclusive": "the data cannot tell"}.items()} | {"refused": ("is refused", "are refused")}
-CAPTION = ("Differences are in percentage points of balanced accuracy on test patients, with "
-           f"{100 * CONFIDENCE:g} % intervals. Training images are those of the smallest budget without its validation "
-           "images. The numbers at equal updates beside a refused verdict are no effects: they cannot be judged.")
 
 
 def write_pages(root: Path) -> None:
     """Write metrics/README.md and, where README.md has the two markers, the table of results between them."""
-    root = Path(root)
-    write_page(root / PAGE, results_page(root))
-    if (readme := _readme(root)) is not None:
-        write_page(root / README, readme)
+    for path, page in generated(root).items():
+        write_page(root / path, page)
 
 
 def check_pages(root: Path) -> list[str]:
@@ -41,29 +36,37 @@ def check_pages(root: Path) -> list[str]:
     A report.md is stale if the tables beside it are not those that it names. The commits on the pages are compared only
     where the whole history of git is available.
     """
-    root = Path(root)
-    pages = [(PAGE, results_page(root)), (README, _readme(root))]
-    stale = [path.as_posix() for path, content in pages
-             if content is not None and not _same(_text(root / path), content, _has_history(root))]
-    reports = [r.folder / "report.md" for r in read_profiles(root)
-               if r.sha256[:12] not in _text(r.folder / "report.md")]
-    return stale + [path.relative_to(root).as_posix() for path in reports]
+    has_history = _git(root, "rev-parse", "--is-shallow-repository") == "false"
+    commit = re.compile(rf"`[0-9a-f]{{8,40}}`|{UNCOMMITTED}|{NO_GIT}")
+
+    def compared(page: str) -> str:
+        return page if has_history else commit.sub("", page)
+
+    stale = [path for path, page in generated(root).items() if compared(_text(root / path)) != compared(page)]
+    reports = {r.folder / "report.md": r.sha256[:12] for r in read_profiles(root)}
+    stale += [path.relative_to(root) for path, digest in reports.items() if digest not in _text(path)]
+    return [path.as_posix() for path in stale]
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return path -> content of metrics/README.md and, where README.md has the two markers, of README.md."""
+    profiles = read_profiles(root)
+    content = {"profiles": profiles, "answer": answer([r.verdict["overall"]["word"] for r in profiles])}
+    pages = {PAGE: render("results.md.j2", **content, commits={r.profile: _commit(root, r) for r in profiles},
+                          evidence=_evidence(root / PAGE.parent))}
+    before, begin, rest = _text(root / README).partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        pages[README] = f"{before}{begin}\n{render('summary.md.j2', **content)}{end}{after}"
+    return pages
 
 
 def read_profiles(root: Path) -> list[Results]:
     """Read every profile that has results, in the order of params.yaml; profiles that are not in it come last."""
-    folders = {path.parent.name: path.parent for path in sorted((Path(root) / "metrics").glob("*/contrasts.csv"))}
-    names = read_names(Path(root) / PARAMS)
-    order = [*(name for name in names if name in folders), *(name for name in folders if name not in names)]
-    return [read_results(folders[name]) for name in order]
-
-
-def results_table(profiles: list[Results]) -> str:
-    """Return the table of verdicts: what the README shows."""
-    return table(["profile", "images", "training images (patients)", "verdict", "at equal updates, points",
-                  "naive, points", "test patients"], [
-        [code(r.profile), "simulated" if r.plan["simulated"] else "real", side_of(r, r.budget, "train"),
-         *_verdict(r), count(r.verdict["overall"]["n_patients"] or 0)] for r in profiles])
+    names = read_names(root / PARAMS)
+    folders = [path.parent for path in sorted((root / "metrics").glob("*/contrasts.csv"))]
+    return [read_results(folder) for folder in sorted(
+        folders, key=lambda folder: names.index(folder.name) if folder.name in names else len(names))]
 
 
 def answer(verdicts: list[str]) -> str:
@@ -79,58 +82,20 @@ def answer(verdicts: list[str]) -> str:
             f"{', '.join(first)}{' and ' if first else ''}{last}.")
 
 
-def summary(profiles: list[Results]) -> str:
-    """Return the answer, the table of verdicts and its caption, as the README shows them."""
-    sentence = answer([r.verdict["overall"]["word"] for r in profiles]) or "No profile has results yet."
-    return "\n\n".join(part for part in (f"**{sentence}**", results_table(profiles), CAPTION) if part)
-
-
-def _verdict(r: Results) -> tuple[str, str, str]:
-    overall = r.verdict["overall"]
-    naive = r.contrasts[(r.contrasts["budget"] == r.budget) & (r.contrasts["role"] == "naive")]
-    word = ("refused: " if overall["word"] in REFUSALS else "") + escaped(overall["word"])
-    return (word, difference(overall["estimate"], overall["low"], overall["high"]),
-            "".join(map(tables.interval, naive.to_dict("records"))))
-
-
-def results_page(root: Path) -> str:
-    """Return the content of metrics/README.md."""
-    profiles = read_profiles(root)
-    behind = table(["profile", "generators", "seeds", "`real` converged", "label fidelity, %", "possible copies, %",
-                    "scorings of test images"], [
-        [code(r.profile), *map(str, (r.verdict["overall"]["n_generators"], r.verdict["overall"]["n_seeds"])),
-         "yes" if r.verdict["convergence"][r.budget]["met"] else "no", *_audit(r), count(len(r.test_access))]
-        for r in profiles])
-    origins = table(["profile", "source", "commit", "platform", "report"], [
-        [code(r.profile), f"{code(r.verdict['overall']['source'])}, {r.data['size_px']} px", _commit(root, r),
-         platform(r),
-         f"[report.md]({r.profile}/report.md)"] for r in profiles])
-    return render("results.md.j2", profiles=profiles, summary=summary(profiles), behind=behind, origins=origins,
-                  evidence=evidence(Path(root) / "metrics"))
-
-
-def _audit(r: Results) -> tuple[str, str]:
-    """Return label fidelity and possible copies at the verdict's budget, in per cent."""
-    audit = audited(r).get((r.budget, "all"), {})
-    return percent(audit.get("label_fidelity")), percent(audit.get("copies"))
-
-
-def _readme(root: Path) -> str | None:
-    """Return README.md with the up-to-date table; None without a README or its markers."""
-    text = _text(root / README)
-    if BEGIN not in text or END not in text:
-        return None
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{summary(read_profiles(root))}\n{END}{rest.partition(END)[2]}"
+def _evidence(metrics: Path) -> dict[str, str]:
+    """Return the name of each file of evidence and its summary, also where its content cannot be summed up."""
+    summaries = {}
+    for path in sorted((*metrics.glob("*.csv"), *metrics.glob("*.json"))):
+        try:
+            content = pd.read_csv(path) if path.suffix == ".csv" else records.read_json(path)
+            summaries[path.name] = render("evidence.md.j2", name=path.stem, content=content).strip()
+        except (jinja2.UndefinedError, KeyError, TypeError, ValueError, AttributeError):
+            summaries[path.name] = "No summary."
+    return summaries
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _same(found: str, expected: str, with_commits: bool) -> bool:
-    commit = re.compile(rf"`[0-9a-f]{{8,40}}`|{UNCOMMITTED}|{NO_GIT}")
-    return found == expected if with_commits else commit.sub("", found) == commit.sub("", expected)
 
 
 def _commit(root: Path, r: Results) -> str:
@@ -142,14 +107,10 @@ def _commit(root: Path, r: Results) -> str:
     return NO_GIT if commit is None else code(commit) if commit else UNCOMMITTED
 
 
-def _has_history(root: Path) -> bool:
-    return _git(root, "rev-parse", "--is-shallow-repository") == "false"
-
-
 def _git(root: Path, *words: str) -> str | None:
     """Return what a git command prints about `root`; None where there is no git or no repository."""
     try:
-        return subprocess.run(["git", "--no-optional-locks", *words], cwd=root or ".", capture_output=True, check=True,
+        return subprocess.run(["git", "--no-optional-locks", *words], cwd=root, capture_output=True, check=True,
                               text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

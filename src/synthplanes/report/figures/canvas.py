@@ -11,7 +11,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -53,12 +52,6 @@ def _with_palette(pixels: np.ndarray) -> bytes:
         if encoded.tell() <= COMMITTED_BYTES:
             break
     return encoded.getvalue()
-
-
-def without_frame(axes: Axes) -> None:
-    """Hide the upper and the right edge of the frame."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def plain(text: str) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from synthplanes.report.figures.canvas import COLOURS, GREY, drawing, plain, without_frame
+from synthplanes.report.figures.canvas import COLOURS, GREY, drawing, plain
 
 MARKERS = "osD^v"  # shapes beside the colours, for readers who see no colour
 LEAST_SHARE = 0.01  # of the images, in a bin whose accuracy is drawn
@@ -53,13 +52,10 @@ def reliability(path: Path, arms: Mapping[str, Mapping[str, np.ndarray]]) -> Non
                        marker=MARKERS[position % len(MARKERS)], markersize=4.5, label=plain(name))
             below.stairs(100 * share, np.linspace(0, 100, len(share) + 1), color=colour, linewidth=1.2,
                          linestyle="-" if position == 0 else "--")
-        above.set_ylabel("right, %")
-        above.set_ylim(-2, 102)
-        below.set_xlabel("probability of the most probable class, %")
-        below.set_ylabel("of images, %")
-        below.set_ylim(bottom=0)
+        above.set(ylabel="right, %", ylim=(-2, 102))
+        below.set(xlabel="probability of the most probable class, %", ylabel="of images, %", ylim=(0, None))
         for axes in (above, below):
-            without_frame(axes)
+            axes.spines[["top", "right"]].set_visible(False)
         if arms:
             above.legend(fontsize=8, loc="upper left")
 
@@ -75,23 +71,15 @@ def seed_scatter(path: Path, references: Mapping[str, Mapping[str, np.ndarray]],
     with drawing(path, 0.8 + 3.4 * max(len(references), 1), 3.9) as figure:
         panels = figure.subplots(1, max(len(references), 1), squeeze=False, sharey=True)[0]
         for axes, (reference, groups) in zip(panels, references.items(), strict=False):
-            _above_and_below(axes, low, high)
+            axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":")
             for position, (arch, pairs) in enumerate(groups.items()):
                 axes.plot(100 * pairs[:, 0], 100 * pairs[:, 1], MARKERS[position % len(MARKERS)], markersize=5,
                           color=COLOURS[position % len(COLOURS)], label=plain(arch), alpha=0.85)
-            axes.set_xlabel(plain(f"{reference}, %"))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
+            axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel=plain(f"{reference}, %"))
+            axes.spines[["top", "right"]].set_visible(False)
         panels[0].set_ylabel(plain(f"{arm}, %"))
         figure.suptitle(plain(f"one point per seed; above the line {arm} is better"), fontsize=9)
         if everything:
             panels[0].legend(fontsize=8, loc="best")
-
-
-def _above_and_below(axes: Axes, low: float, high: float) -> None:
-    """Draw a square with its diagonal: above it the arm is better, below it the reference."""
-    axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
-    axes.set_xlim(low, high)
-    axes.set_ylim(low, high)
-    axes.set_aspect("equal")
-    without_frame(axes)
