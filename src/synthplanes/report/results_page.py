@@ -10,7 +10,7 @@ import pandas as pd
 
 from synthplanes import records
 from synthplanes.protocol.profiles import PARAMS, read_names
-from synthplanes.protocol.words import REFUSALS
+from synthplanes.protocol.words import GAINS, REFUSALS
 from synthplanes.report.markdown import code, counted
 from synthplanes.report.pages import render, write_page
 from synthplanes.report.results import Results, read_results
@@ -19,8 +19,9 @@ PAGE, README = Path("metrics/README.md"), Path("README.md")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 UNCOMMITTED, NO_GIT = "not committed yet", "no version control"
 CLAIMS = {word: (f"says that {claim}", f"say that {claim}") for word, claim in {
-    "hurts": "the images hurt", "helps": "the images help", "helps, negligibly": "the images help negligibly",
-    "equivalent": "the images make next to no difference", "no worthwhile gain": "the images bring no worthwhile gain",
+    "worthwhile gain": "the images bring a worthwhile gain", "gain, size open": "they bring a gain of unknown size",
+    "gain, below the margin": "they bring a gain below the margin", "harm": "they do harm",
+    "equivalent": "they make next to no difference", "no worthwhile gain": "they bring no worthwhile gain",
     "inconclusive": "the data cannot tell"}.items()} | {"refused": ("is refused", "are refused")}
 
 
@@ -74,11 +75,11 @@ def answer(verdicts: list[str]) -> str:
     counts = Counter("refused" if word in REFUSALS else word for word in verdicts)
     if set(counts) <= {"refused"}:
         return "So far every verdict is refused." if counts else ""
-    helps = counts["helps"]
-    gain = (f"{helps} of {counted(len(verdicts), 'profile')} {'shows' if helps == 1 else 'show'} a gain"
-            if helps else "no profile shows a worthwhile gain")
+    gains = sum(counts[word] for word in GAINS)
+    gain = (f"{gains} of {counted(len(verdicts), 'profile')} {'shows' if gains == 1 else 'show'} a gain"
+            if gains else "no profile shows a gain")
     *first, last = [f"{counts[word]} {said[counts[word] > 1]}" for word, said in CLAIMS.items() if counts[word]]
-    return (f"So far {gain} from synthetic images at equal updates: of {counted(len(verdicts), 'verdict')} "
+    return (f"So far {gain} from pretraining on synthetic images at equal updates: of {counted(len(verdicts), 'verdict')} "
             f"{', '.join(first)}{' and ' if first else ''}{last}.")
 
 

@@ -93,14 +93,16 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
         "confusion": [row for each in budgets for row in _confusion_rows(each)],
     }
     assert scarce is not None  # every profile has a hypothesis
-    judged = list(scarce.hypotheses())
-    blocks = scarce.blocks[PRIMARY_METRIC]
-    verdict = {
-        **(identification or {}), "hypotheses": {row["name"]: row for row in judged}, "source": settings.source,
-        "budget": settings.scarce_budget, "metric": PRIMARY_METRIC, "margin": settings.margin,
-        "simulated": settings.simulated, "n_images": len(scarce.test), "n_patients": blocks.n_patients,
-        "converged": {reference: scarce.convergence.met(reference) for reference, scope in scarce.convergence.gains
-                      if scope == "mean"}}
+    judged = {row["name"]: row for row in scarce.hypotheses()}
+    paper = judged[PAPER.name]
+    overall = {
+        **{name: paper[name] for name in ("word", "verdict", "arm", "archs", "subject", "n_generators", "n_seeds")},
+        "sentence": " ".join(row["sentence"] for row in judged.values()), "reference_arms": list(PAPER.references),
+        "source": settings.source, "budget": settings.scarce_budget, "metric": PRIMARY_METRIC,
+        "margin": settings.margin, "n_images": len(scarce.test), "n_patients": scarce.blocks[PRIMARY_METRIC].n_patients}
+    verdict = {**(identification or {}), "overall": overall, "hypotheses": judged, "converged": {
+        reference: scarce.convergence.met(reference) for reference, scope in scarce.convergence.gains
+        if scope == "mean"}}
     return Results({name: schema.frame(_rounded(rows[name])) for name, schema in SCHEMAS.items()}, _rounded(verdict),
                    _summary(verdict, audit))
 
@@ -191,7 +193,8 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
     return {
         "word": paper["word"], **{name: per_cent(bound.get(key)) for name, key in (
             ("points", "estimate"), ("low", "low"), ("high", "high"))},
-        "p": round(paper["p_value"], 3), "joint": joint["word"] if joint else "-", "n": verdict["n_patients"],
+        "p": round(paper["p_value"], 3), "joint": joint["word"] if joint else "-",
+        "n": verdict["overall"]["n_patients"],
         "conv": "yes" if converged else "no",
         "label": per_cent(*(replicate["label_fidelity"]["mean_over_classes"] for replicate in replicates)),
         "copy": per_cent(*(each["nearer_than_threshold"] / each["images"] for each in copies))}
