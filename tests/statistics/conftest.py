@@ -7,10 +7,14 @@ from synthplanes.records import PREDICTED, RUNS
 from synthplanes.statistics.predictions import Predictions
 
 CLASSES = ("abdomen", "brain", "femur")
-SKILL = {"real_short": 0.2, "real": 1.0, "real_two_stage": 1.0, "real_long": 1.0, "synthetic": 0.6,
+# Longer arms are far worse, so that the references have converged beyond doubt.
+SKILL = {"real_short": 0.2, "real": 1.0, "real_two_stage": 1.0, "real_long": 0.4, "real_two_stage_long": 0.4,
+         "duplicate_joint": 1.0, "duplicate_joint_long": 0.4, "real_equal_exposure": 0.9, "synthetic": 0.6,
          "synthetic_then_real": 1.6, "joint": 1.0, "oracle": 1.8, "oracle_then_real": 2.0,
          "resampled_then_real": 1.0, "permuted_labels_then_real": 0.7}
-ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "joint")
+ARMS = ("real_short", "real", "real_two_stage", "real_long", "real_two_stage_long", "synthetic", "synthetic_then_real",
+        "joint")
+JOINT = ("duplicate_joint", "duplicate_joint_long", "real_equal_exposure")  # what the second hypothesis also needs
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from scipy import special, stats
 from synthplanes.errors import UserError
 from synthplanes.statistics import clustered
 from synthplanes.statistics.blocks import Blocks
-from synthplanes.statistics.clustered import contrast, interval, level, weaker
+from synthplanes.statistics.clustered import contrast, interval, level, limits, p_above
 
 
 def balanced_table(n_units=5, n_patients=30, per_patient=4, unit=.1, patient=.2, both=.1, image=.0, root=0):
@@ -125,25 +127,40 @@ def test_contrast_is_antisymmetric_and_zero_against_itself():
     assert one.estimate == pytest.approx(levels[0] - levels[1])
 
 
-def test_weaker_takes_the_smaller_effect_and_the_larger_doubt():
-    d, patients = balanced_table()
-    small, large = (interval(d + shift, Blocks.uniform(patients, patients)) for shift in (.05, .5))
-    found = weaker(large, small)
-    for name in ("estimate", "low", "equivalence_low"):
-        assert getattr(found, name) == getattr(small, name)
-    assert found.p_value == pytest.approx(max(small.p_value, large.p_value))
-    half = stats.t.ppf(.9875, small.degrees_of_freedom) * small.standard_error
-    assert found.high == pytest.approx(small.estimate + half)
-    assert found.equivalence_high == pytest.approx(small.high)   # 95 % one-sided, halved, is 97.5 %
+@pytest.mark.parametrize("share, n_units, factor", [(.1, 5, 1 + .5 / .9), (.25, 10, 1 + 2.5 / .75), (0., 8, 1.), (1., 8, 1.)])
+def test_units_that_share_a_pool_have_a_larger_variance(share, n_units, factor):
+    """The part of the units alone: one image of each of very many patients, none of whom differ."""
+    units = np.random.default_rng(0).normal(0, .1, n_units)
+    d = np.repeat(units[:, None], 50, axis=1)
+    blocks = Blocks.uniform(np.zeros(50), np.arange(50))
+    assert interval(d, blocks, share).standard_error == pytest.approx(
+        np.sqrt(factor * units.var(ddof=1) / n_units))
 
 
-@pytest.mark.parametrize("one", np.linspace(-.3, .3, 7))
-@pytest.mark.parametrize("other", np.linspace(-.3, .3, 7))
-def test_the_p_value_of_the_weaker_effect_belongs_to_its_interval(one, other):
+@pytest.mark.parametrize("share, n_units", [(.25, 5), (.5, 10)])
+def test_the_factor_of_a_shared_pool_covers_a_new_pool(share, n_units):
+    """Against simulation: the mean of units that each drew a share of 40 patients, over many pools."""
+    rng, size = np.random.default_rng(1), round(share * 40)
+    with_factor, plain = [], []
+    for _ in range(3000):
+        pool = rng.normal(size=40)
+        units = np.array([rng.choice(pool, size, replace=False).mean() for _ in range(n_units)])
+        variance, t = units.var(ddof=1) / n_units, stats.t.ppf(.975, n_units - 1)
+        plain.append(abs(units.mean()) < t * np.sqrt(variance))
+        with_factor.append(abs(units.mean()) < t * np.sqrt(variance * (1 + n_units * share / (1 - share))))
+    assert np.mean(with_factor) > .93 and np.mean(plain) < .85
+
+
+def test_one_sided_p_values_and_limits_are_those_of_the_interval():
     d, patients = balanced_table()
-    centred = d - d.mean()
-    found = weaker(*(interval(centred + shift, Blocks.uniform(patients, patients)) for shift in (one, other)))
-    assert (found.p_value < .05) == (found.low > 0 or found.high < 0)
+    found = interval(d + .1, Blocks.uniform(patients, patients))
+    low, high = limits(found, .025)
+    assert (low, high) == pytest.approx((found.low, found.high))
+    assert limits(found, .05) == pytest.approx((found.equivalence_low, found.equivalence_high))
+    assert p_above(found, low) == pytest.approx(.025) and p_above(found, high) == pytest.approx(.975)
+    assert p_above(found) == pytest.approx(found.p_value / 2 if found.estimate > 0 else 1 - found.p_value / 2)
+    sure = dataclasses.replace(found, standard_error=0., estimate=.1)
+    assert (p_above(sure), p_above(sure, .1)) == (0, 1)
 
 
 def test_one_repetition_is_refused():

@@ -1,4 +1,4 @@
-"""The convergence check: gains on validation images, over the runs that pair, and nothing else."""
+"""The convergence check: upper limits of gains on validation images, over the runs that pair, and nothing else."""
 
 import dataclasses
 
@@ -8,7 +8,11 @@ from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.errors import UserError
 from synthplanes.records import CONVERGENCE, SPLITS
-from synthplanes.statistics.convergence import ConvergenceCheck, check_convergence
+from synthplanes.statistics.blocks import Blocks
+from synthplanes.statistics.clustered import contrast
+from synthplanes.statistics.convergence import ConvergenceCheck, Gain, check_convergence
+from synthplanes.statistics.pairing import pair
+from tests.statistics.conftest import ARMS, JOINT
 from tests.statistics.selecting import keep_runs, with_columns
 
 
@@ -17,55 +21,69 @@ def drop(predictions, which):
     return keep_runs(predictions, ~which)
 
 
-def test_gain_and_error_are_those_of_paired_validation_scores(world):
+def test_the_gain_is_that_of_scikit_learn_and_the_limit_that_of_the_clustered_interval(world):
     predictions = world({"real_long": 1.3})
-    rows = predictions.rows("validation")
+    rows = np.flatnonzero(predictions.rows("validation"))
     top = predictions.probabilities[:, rows].argmax(axis=2)
     score = {identity: balanced_accuracy_score(predictions.labels[rows], top[run])
              for run, identity in enumerate(predictions.identities)}
     gains = np.array([[score["real_long", arch, "b25", 0, seed] - score["real", arch, "b25", 0, seed]
                        for seed in range(4)] for arch in ("convolutional", "residual")])
     check = check_convergence(predictions, margin=.02)
-    assert check.gain == pytest.approx(gains.mean())
-    assert check.standard_error == pytest.approx(gains.mean(axis=0).std(ddof=1) / 2)
-    by_arch = gains.mean(axis=1)
-    assert check.gain_by_arch == pytest.approx({"convolutional": by_arch[0], "residual": by_arch[1]})
-    assert (check.n_seeds, check.n_images, check.n_patients) == (4, 90, 30)
-    assert not check.met and "more than half the margin (1.00 points)" in check.why_undertrained()
+    gain = check.gains["real", "mean"]
+    assert gain.estimate == pytest.approx(gains.mean()) and gain.n_seeds == 4
+    assert [check.gains["real", arch].estimate for arch in ("convolutional", "residual")] == pytest.approx(
+        gains.mean(axis=1))
+    pairing = pair(predictions, "real_long", "real", ["convolutional", "residual"], rows)
+    blocks = Blocks.balanced(predictions.labels[rows], predictions.column("patient_id")[rows])
+    assert gain.upper == pytest.approx(contrast(pairing.arm, pairing.reference, blocks).equivalence_high)
+    assert (check.n_images, check.n_patients) == (90, 30)
+    assert not check.met("real") and "which is more than the margin (2.00 points)" in check.why_undertrained("real")
 
 
-def test_the_check_is_met_by_a_flat_curve_and_by_a_falling_one(world):
+def test_the_upper_limit_decides_and_not_the_estimate(world):
+    """A gain of which too little is known fails, as does one that is known to be too large."""
     flat = world({"real_long": 1.0})
-    gain = check_convergence(flat, margin=.02).gain
-    assert check_convergence(flat, margin=2 * gain + 1e-9).met
-    assert not check_convergence(flat, margin=2 * gain - 1e-9).met
-    falling = check_convergence(world({"real_long": .3}), margin=.02)
-    assert falling.gain < 0 and falling.met and falling.why_undertrained() == ""
+    gain = check_convergence(flat, margin=.02).gains["real", "mean"]
+    assert gain.estimate < .02 < gain.upper
+    assert check_convergence(flat, margin=gain.upper + 1e-9).met("real")
+    assert not check_convergence(flat, margin=gain.upper - 1e-9).met("real")
+    falling = check_convergence(world(), margin=.02)
+    assert falling.met("real") and falling.why_undertrained("real") == ""
+
+
+def test_every_reference_has_a_check_of_its_own(world):
+    check = check_convergence(world({"real_two_stage_long": 1.5}, arms=(*ARMS, *JOINT)), .02)
+    assert {reference for reference, _ in check.gains} == {"real", "real_two_stage", "duplicate_joint"}
+    assert check.met("real") and check.met("duplicate_joint") and not check.met("real_two_stage")
 
 
 def test_an_architecture_alone_is_judged_by_its_own_gain():
-    check = ConvergenceCheck(
-        gain=.004, standard_error=.001, limit=.01, gain_by_arch={"residual": -.01, "convolutional": .018},
-        n_seeds=4, n_images=90, n_patients=30, absent_classes=())
-    assert check.met and check.why_undertrained() == "" == check.why_undertrained("residual")
-    why = check.why_undertrained("convolutional")
-    assert "of the architecture convolutional at twice the updates gains 1.80 points" in why
-    assert "was not run" in check.why_undertrained("transformer")
+    gains = {("real", "mean"): Gain(.004, .01, .001, 4), ("real", "residual"): Gain(-.01, .0, .001, 4),
+             ("real", "convolutional"): Gain(.018, .03, .001, 4)}
+    check = ConvergenceCheck(gains, margin=.02, n_images=90, n_patients=30, absent_classes=())
+    assert check.met("real") and check.why_undertrained("real") == "" == check.why_undertrained("real", "residual")
+    why = check.why_undertrained("real", "convolutional")
+    assert "of the architecture convolutional at twice the updates gains +1.80 points" in why and "+3.00" in why
+    assert "was not run" in check.why_undertrained("real", "transformer")
 
 
-def test_pairs_only_the_seeds_that_ran_long(world):
+def test_one_seed_leaves_the_limit_unknown(world):
     predictions = world()
     long, seed = predictions.runs["arm"] == "real_long", predictions.runs["seed"]
-    some = check_convergence(drop(predictions, long & (seed > 1)), margin=.02)
-    both = check_convergence(drop(predictions, seed > 1), margin=.02)
-    assert some == both and some.n_seeds == 2
-    assert check_convergence(drop(predictions, long & (seed > 0)), margin=.02).standard_error is None
+    two = check_convergence(drop(predictions, long & (seed > 1)), margin=.02).gains["real", "mean"]
+    assert two.n_seeds == 2 and np.isfinite(two.upper)
+    one = check_convergence(drop(predictions, long & (seed > 0)), margin=.02)
+    assert one.gains["real", "mean"].upper == float("inf") and not one.met("real")
+    row = next(one.rows("b25"))
+    assert row["upper"] is None and row["met"] is False
 
 
 def test_without_a_long_run_the_check_is_not_met(world):
     predictions = world()
     check = check_convergence(drop(predictions, predictions.runs["arm"] == "real_long"), margin=.02)
-    assert check.gain is None and not check.met and "was not run" in check.why_undertrained()
+    assert ("real", "mean") not in check.gains and not check.met("real")
+    assert "was not run" in check.why_undertrained("real")
 
 
 def test_seeds_of_the_long_run_that_do_not_pair_are_refused(world):
@@ -75,7 +93,7 @@ def test_seeds_of_the_long_run_that_do_not_pair_are_refused(world):
     for lost, message in (((arm == "real_long") & (arch == "residual") & (seed == 2), "different seeds"),
                           ((arm == "real_long") & (arch == "residual"), "different seeds"),
                           ((arm == "real") & (arch == "residual") & (seed == 2),
-                           "residual `real` lacks 1 of the 4 seeds of `real_long`")):
+                           "`real` lacks 1 of the 4 seeds of `real_long`")):
         with pytest.raises(UserError, match=message) as caught:
             check_convergence(drop(predictions, lost), .02)
         assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
@@ -112,7 +130,7 @@ def test_each_replicate_is_judged_on_its_own_validation_images(world):
     splits = SPLITS.frame([dict(budget="b25", replicate=r, image_id=i, role="validation")
                                     for r, half in enumerate(halves) for i in half])
     check = check_convergence(predictions, .02, splits)
-    assert check.n_images == len(ids) and check.n_seeds == 8
+    assert check.n_images == len(ids) and check.gains["real", "mean"].n_seeds == 8
     # spoiling the other replicate's images changes nothing
     spoiled = predictions.probabilities.copy()
     for replicate in (0, 1):
@@ -137,9 +155,10 @@ def test_a_class_absent_from_validation_is_left_out_and_named(world):
 def test_rows_are_the_mean_and_each_of_several_architectures(world):
     predictions = world({"real_long": 1.3})
     check = check_convergence(predictions, .02)
-    rows = list(check.rows("b25"))
+    rows = [row for row in check.rows("b25") if row["reference"] == "real"]
     assert [(row["arch"], row["gain"], row["met"]) for row in rows] == [
-        ("mean", check.gain, False), *((arch, gain, gain <= .01) for arch, gain in check.gain_by_arch.items())]
+        (arch, gain.estimate, gain.upper <= .02) for (reference, arch), gain in check.gains.items()
+        if reference == "real"]
     assert len(CONVERGENCE.frame(rows)) == 3
     one = check_convergence(drop(predictions, predictions.runs["arch"] == "residual"), .02)
-    assert [row["arch"] for row in one.rows("b25")] == ["mean"]                    # it alone is the mean
+    assert [row["arch"] for row in one.rows("b25")] == ["mean", "mean"]            # it alone is the mean

@@ -10,8 +10,12 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_s
 
 from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import HYPOTHESES, PAPER
+from synthplanes.protocol.words import DIFFERENCES, GAINS
 from synthplanes.records import INDEX, SPLITS, read_table
-from synthplanes.statistics.evaluation import SCHEMAS, evaluate, holm, write_results
+from synthplanes.statistics.evaluation import SCHEMAS, evaluate, write_results
+from synthplanes.statistics.hypotheses import holm
+from tests.statistics.conftest import ARMS, JOINT
 from tests.statistics.selecting import find, keep_runs, only, with_columns
 
 CONTROLS = ("oracle", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real")
@@ -22,8 +26,10 @@ AUDIT = {"replicates": [{"label_fidelity": {"mean_over_classes": fidelity}, "cop
 
 def settings_for(*budgets, margin=.02, simulated=True):
     runs = frozenset(run for predictions in budgets for run in predictions.identities)
-    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", expected=runs,
-                    root_seed=1)
+    ran = {run[0] for run in runs}
+    hypotheses = tuple(each for each in HYPOTHESES if each == PAPER or {*each.references, *each.harm_also} <= ran)
+    return Settings(source="phantom", simulated=simulated, margin=margin, scarce_budget="b25", hypotheses=hypotheses,
+                    expected=runs, root_seed=1)
 
 
 def judge(*budgets, **changes):
@@ -34,8 +40,8 @@ def contrasts_of(*budgets, **changes):
     return judge(*budgets, **changes).tables["contrasts"]
 
 
-def overall_of(*budgets, **changes):
-    return judge(*budgets, **changes).verdict["overall"]
+def paper_of(*budgets, **changes):
+    return judge(*budgets, **changes).verdict["hypotheses"]["paper_order"]
 
 
 def test_every_table_has_its_columns_and_each_contrast_comes_once(world):
@@ -55,8 +61,8 @@ def test_results_are_written_and_read_back(world, tmp_path):
                                                           "summary.json"}
     verdict = json.loads((tmp_path / "verdict.json").read_text())
     assert verdict == results.verdict and verdict["phantom"] == {"version": "1"}
-    assert verdict["convergence"]["b25"]["limit"] == .01
-    assert len((tmp_path / "verdict.json").read_text().splitlines()) <= 60
+    assert verdict["converged"] == {"real": True, "real_two_stage": True}
+    assert len((tmp_path / "verdict.json").read_text().splitlines()) <= 80
     assert json.loads((tmp_path / "summary.json").read_text()) == results.summary
 
 
@@ -109,53 +115,75 @@ def test_the_confusion_is_the_mean_over_runs_and_architectures(world):
 
 
 def test_the_summary_is_the_verdict_in_short(world):
-    predictions = world({"synthetic_then_real": 2.5, "real_long": .95}, seeds=range(5))
+    predictions = world({"synthetic_then_real": 2.5}, arms=(*ARMS, *JOINT), seeds=range(5))
     results = evaluate([predictions], settings_for(predictions), audit=AUDIT)
-    overall, summary = results.verdict["overall"], results.summary
-    points = {name: round(100 * overall[of], 1) for name, of in (("points", "estimate"), ("low",) * 2, ("high",) * 2)}
-    assert summary == {"word": "helps", **points, "p": round(overall["p_value"], 3),
-                       "n": 60, "conv": "yes", "label": 62.5, "copy": 2.5}
-    undertrained = judge(world({"real_long": 2.0}, seeds=range(5))).summary
-    assert (undertrained["conv"], undertrained["word"], undertrained["label"]) == ("no", "undertrained", None)
+    paper, summary = results.verdict["hypotheses"]["paper_order"], results.summary
+    bound = paper["against"]["real_two_stage"]
+    points = {name: round(100 * bound[of], 1) for name, of in (("points", "estimate"), ("low",) * 2, ("high",) * 2)}
+    assert summary == {"word": "worthwhile gain", **points, "p": round(paper["p_value"], 3),
+                       "joint": results.verdict["hypotheses"]["joint"]["word"], "n": 60, "conv": "yes", "label": 62.5,
+                       "copy": 2.5}
+    undertrained = judge(world({"real_long": 2.0, "synthetic_then_real": 2.5}, seeds=range(5))).summary
+    assert [undertrained[name] for name in ("conv", "word", "label", "joint")] == ["no", "undertrained", None, "-"]
 
 
-def test_exactly_one_hypothesis_is_confirmatory(world):
+def test_the_contrasts_of_a_hypothesis_are_confirmatory(world):
     skills = {"synthetic_then_real": 1.03}
-    table = contrasts_of(world(skills), world(skills, budget="b100"))
-    pair = find(table, confirmatory=True)
-    assert [(row["budget"], row["arch"], row["metric"], row["arm"]) for row in pair] == [
-        ("b25", "mean", "balanced_accuracy", "synthetic_then_real")] * 2
-    assert [row["reference"] for row in pair] == ["real", "real_two_stage"]
-    assert all(row["p_value_holm"] == row["p_value"] for row in pair)
+    table = contrasts_of(world(skills, arms=(*ARMS, *JOINT)), world(skills, arms=(*ARMS, *JOINT), budget="b100"))
+    own = find(table, confirmatory=True)
+    assert [(row["budget"], row["arch"], row["metric"], row["arm"], row["reference"]) for row in own] == [
+        ("b25", "mean", "balanced_accuracy", each.arm, reference) for each in HYPOTHESES for reference in each.references]
+    assert all(row["p_value_holm"] == row["p_value"] for row in own)
     rest = find(table, confirmatory=False)
-    assert [row["p_value_holm"] for row in rest] == pytest.approx(holm([row["p_value"] for row in rest]), abs=1e-4)
+    refused = [1. if row["word"] == "undertrained" else row["p_value"] for row in rest]
+    assert [row["p_value_holm"] for row in rest] == pytest.approx(holm(refused), abs=1e-4)
 
 
-def test_a_strong_arm_helps_and_the_sentence_says_where(world):
-    overall = overall_of(world({"synthetic_then_real": 2.5, "real_long": .95}, seeds=range(5)))
-    assert overall["verdict"] == "helps on simulated images" and overall["word"] == "helps"
-    assert overall["sentence"].startswith("This synthetic set helps on simulated images: balanced accuracy")
-    assert overall["p_value"] < .05 and overall["low"] > 0
+def test_a_hypothesis_that_some_architectures_ran_is_judged_on_those(world):
+    predictions = world(arms=ARMS[:-1], controls=("joint", *JOINT), seeds=range(5))
+    results = judge(predictions)
+    joint = results.verdict["hypotheses"]["joint"]
+    assert joint["archs"] == ["residual"]
+    rows = find(results.tables["contrasts"], confirmatory=True, arm="joint")
+    assert [(row["arch"], row["reference"]) for row in rows] == [
+        ("residual", name) for name in HYPOTHESES[1].references]
+    assert joint["against"]["real"]["estimate"] == rows[0]["estimate"]
 
 
-def test_helps_needs_superiority_over_both_references(world):
+def test_a_strong_arm_gains_and_the_sentence_says_where(world):
+    paper = paper_of(world({"synthetic_then_real": 2.5}, seeds=range(5)))
+    assert paper["verdict"] == "worthwhile gain on simulated images" and paper["word"] == "worthwhile gain"
+    assert paper["sentence"].startswith("Pretraining on synthetic images brings a worthwhile gain on simulated images: at")
+    assert paper["p_value"] < .025 and all(each["low"] > 0 for each in paper["against"].values())
+
+
+def test_a_gain_needs_superiority_over_both_references(world):
     """The arm beats `real` by far, but `real_two_stage` does so too."""
-    results = judge(world({"synthetic_then_real": 2.5, "real_two_stage": 2.5, "real_long": .9}, seeds=range(5)))
+    results = judge(world({"synthetic_then_real": 2.5, "real_two_stage": 2.5}, seeds=range(5)))
     fair = only(results.tables["contrasts"], contrast="fair", arch="mean", metric="balanced_accuracy")
-    assert fair["word"] == "helps"
-    assert not results.verdict["overall"]["word"].startswith("helps")
-    assert results.verdict["overall"]["low"] <= 0
+    assert fair["word"] == "worthwhile gain"
+    assert results.verdict["hypotheses"]["paper_order"]["word"] not in GAINS
 
 
-def test_an_undertrained_real_arm_silences_all_but_the_naive_contrast(world):
-    results = judge(world({"synthetic_then_real": 2.5, "real_long": 2.0}, seeds=range(5)))
-    assert results.verdict["convergence"]["b25"]["met"] is False
-    assert not only(results.tables["convergence"], arch="mean")["met"]
-    assert results.verdict["overall"]["verdict"] == "undertrained on simulated images"
-    assert "undertrained" in results.verdict["overall"]["sentence"]
-    words = {row["contrast"]: row["word"] for row in find(results.tables["contrasts"])}
-    assert words.pop("naive") == "helps" and words.pop("longer") == "helps"
-    assert set(words.values()) == {"undertrained"}
+def test_joint_training_must_also_beat_its_twin(world):
+    """Real images in place of the synthetic ones do as well."""
+    skills = {"joint": 2.5, "duplicate_joint": 2.5}
+    results = judge(world(skills, arms=(*ARMS, *JOINT), seeds=range(5)))
+    assert results.verdict["hypotheses"]["joint"]["word"] not in GAINS
+    alone = judge(world({"joint": 2.5}, arms=(*ARMS, *JOINT), seeds=range(5)))
+    assert alone.verdict["hypotheses"]["joint"]["word"] == "worthwhile gain"
+
+
+def test_an_undertrained_reference_silences_words_in_favour(world):
+    results = judge(world({"synthetic_then_real": 2.5, "synthetic": .1, "real_long": 2.0}, seeds=range(5)))
+    assert results.verdict["converged"] == {"real": False, "real_two_stage": True}
+    assert not only(results.tables["convergence"], arch="mean", reference="real")["met"]
+    paper = results.verdict["hypotheses"]["paper_order"]
+    assert paper["verdict"] == "undertrained on simulated images" and "undertrained" in paper["sentence"]
+    words = {row["contrast"]: row["word"] for row in find(results.tables["contrasts"], arch="mean",
+                                                          metric="balanced_accuracy")}
+    assert words["naive"] == words["longer"] == words["fair_two_stage"] == "worthwhile gain"
+    assert words["fair"] == "undertrained" and words["synthetic_only"] == "harm"
 
 
 def test_a_pretrained_generator_is_other_information(world):
@@ -173,8 +201,8 @@ def test_a_secondary_row_claims_a_difference_only_after_holm(world):
     """Over many worlds with a weak joint arm, some rows are significant alone and not in the family."""
     seen = 0
     for root in range(12):
-        for row in find(contrasts_of(world({"joint": 1.18, "real_long": .5}, root=root, seeds=range(5)))):
-            claims = row["word"] == "hurts" or row["word"].startswith("helps")
+        for row in find(contrasts_of(world({"joint": 1.18}, root=root, seeds=range(5)))):
+            claims = row["word"] in DIFFERENCES
             if row["p_value_holm"] is not None and not row["confirmatory"]:
                 assert not claims or row["p_value_holm"] <= .05
                 seen += row["p_value"] < .05 < row["p_value_holm"] and not claims
@@ -195,37 +223,38 @@ def test_one_architecture_is_the_mean_and_no_second_hypothesis(world):
 
 
 def test_four_seeds_are_too_few_for_a_word_and_keep_their_interval(world):
-    overall = overall_of(world({"synthetic_then_real": 2.5, "real_long": .95}, seeds=range(4)))
-    assert overall["word"] == "too few repetitions" and "4 repetitions" in overall["sentence"]
-    assert overall["low"] > 0
+    paper = paper_of(world({"synthetic_then_real": 2.5}, seeds=range(4)))
+    assert paper["word"] == "too few repetitions" and "4 repetitions" in paper["sentence"]
+    assert paper["against"]["real"]["low"] > 0
 
 
 def test_too_few_patients_are_refused(world):
-    overall = overall_of(world({"synthetic_then_real": 2.5, "real_long": .5}, n_patients=24, seeds=range(5)), margin=.2)
-    assert overall["word"] == "too few patients" and "20" in overall["reason"]
+    paper = paper_of(world({"synthetic_then_real": 2.5}, n_patients=24, seeds=range(5)), margin=.2)
+    assert paper["word"] == "too few patients" and "20" in paper["reason"]
 
 
 def test_one_seed_gives_no_interval_but_a_reason(world):
-    results = judge(world({"real_long": .5}, seeds=(0,)), margin=.2)
-    overall = results.verdict["overall"]
-    assert overall["word"] == "unpaired" and overall["estimate"] is None
-    assert "single seed" in overall["sentence"]
+    results = judge(world(seeds=(0,)), margin=.2)
+    paper = results.verdict["hypotheses"]["paper_order"]
+    assert paper["word"] == "unpaired" and set(paper["against"].values()) == {None}
+    assert "single seed" in paper["sentence"]
     assert results.summary["points"] is None and results.summary["n"] == 60
     row = only(results.tables["contrasts"], contrast="fair", arch="mean", metric="accuracy")
     assert np.isnan(row["estimate"]) and (row["n_units"], row["n_patients"], row["n_bootstrap"]) == (0, 60, 0)
 
 
 def test_controls_give_their_known_answers(world):
-    skills = {"real_long": .9, "oracle_then_real": 2.6, "permuted_labels_then_real": .3}
+    skills = {"oracle_then_real": 2.6, "permuted_labels_then_real": .3}
     tables = judge(world(skills, controls=CONTROLS, seeds=range(5))).tables
     assert {(row["control"], row["arch"]): row["as_expected"] for row in find(tables["controls"])} == {
         (arm, "residual"): "yes" for arm in CONTROLS[1:]}
     assert not find(tables["contrasts"], contrast="oracle", arch="mean")
-    wrong = judge(world({"real_long": .9, "resampled_then_real": 2.6}, controls=CONTROLS, seeds=range(5))).tables
+    wrong = judge(world({"resampled_then_real": 2.6}, controls=CONTROLS, seeds=range(5))).tables
     null = only(wrong["controls"], control="resampled_then_real")
-    assert null["as_expected"] == "no" and null["word"] == "helps"
-    refused = judge(world({"real_long": 2.}, controls=CONTROLS, seeds=range(5))).tables["controls"]
-    assert set(refused["as_expected"]) == {"refused"} and set(refused["word"]) == {"undertrained"}
+    assert null["as_expected"] == "no" and null["word"] == "worthwhile gain"
+    refused = judge(world({**skills, "real_long": 2.}, controls=CONTROLS, seeds=range(5))).tables["controls"]
+    assert only(refused, control="oracle_then_real")["as_expected"] == "refused"
+    assert only(refused, control="permuted_labels_then_real")["word"] == "harm"
 
 
 def test_the_share_of_the_oracles_gain(world):
@@ -250,15 +279,19 @@ def test_nothing_depends_on_the_order_of_runs(world):
 
 
 def test_several_generators_speak_of_the_method(world):
-    predictions = world({"synthetic_then_real": 2.5, "real_long": .8}, replicates=range(5), seeds=range(2))
+    predictions = world({"synthetic_then_real": 2.5}, replicates=range(5), seeds=range(2))
     images = predictions.column("image_id")[predictions.rows("validation")]
     splits = SPLITS.frame(dict(budget="b25", replicate=replicate, image_id=image, role="validation")
                           for replicate in range(5) for image in images)
     with pytest.raises(UserError, match="pass splits.csv"):
         judge(predictions)
-    overall = evaluate([predictions], settings_for(predictions, simulated=False), splits).verdict["overall"]
-    assert (overall["n_generators"], overall["n_seeds"], overall["n_units"]) == (5, 2, 5)
-    assert overall["verdict"] == "helps" and overall["sentence"].startswith("The method helps: ")
+    paper = evaluate([predictions], settings_for(predictions, simulated=False), splits).verdict["hypotheses"]["paper_order"]
+    assert (paper["n_generators"], paper["n_seeds"]) == (5, 2) and paper["verdict"] == "worthwhile gain"
+    assert "This holds for the method (5 generators, 2 seeds each" in paper["sentence"]
+    shared = dataclasses.replace(settings_for(predictions), shared={"b25": .25})
+    wide, narrow = (find(evaluate([predictions], settings, splits).tables["contrasts"], confirmatory=True)
+                    for settings in (shared, settings_for(predictions)))
+    assert all(one["high"] - one["low"] > other["high"] - other["low"] for one, other in zip(wide, narrow, strict=True))
 
 
 def test_training_images_add_to_slices_and_rules_and_change_nothing_else(world):
@@ -297,7 +330,7 @@ def test_missing_runs_and_arms_are_refused(world):
         evaluate([less], settings_for(predictions))
     with pytest.raises(UserError, match="hold"):
         evaluate([predictions], settings_for(less))
-    with pytest.raises(UserError, match="confirmatory hypothesis needs"):
+    with pytest.raises(UserError, match="hypothesis paper_order needs the arms"):
         judge(world(arms=("real", "real_long", "synthetic_then_real")))
     with pytest.raises(UserError, match="at budget b25"):
         judge(world(budget="b50"))
@@ -331,9 +364,3 @@ def test_an_absent_class_is_named(world):
     role = np.where(predictions.column("label") == "femur", "validation", predictions.column("role"))
     with pytest.raises(UserError, match="'femur' has no image among the .* test images"):
         judge(with_columns(predictions, role=role))
-
-
-def test_holm_by_hand():
-    assert holm([.01, .04, .03, .005]) == pytest.approx([.03, .06, .06, .02])
-    assert holm([.9, .8]) == pytest.approx([1, 1])
-    assert holm([]) == []

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import PAPER
 from synthplanes.records import COMPONENTS, SPLITS
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.components import NAMES
@@ -21,7 +22,7 @@ PLACE = ["budget", "arch", "metric", "contrast"]
 
 def settings_for(*budgets, root_seed=1):
     runs = frozenset(run for predictions in budgets for run in predictions.identities)
-    return Settings("phantom", True, .02, "b25", runs, root_seed)
+    return Settings("phantom", True, .02, "b25", (PAPER,), runs, root_seed)
 
 
 def tables_of(*budgets, splits=None, **changes):
@@ -147,15 +148,15 @@ def test_nothing_depends_on_the_order_of_runs(world):
 
 
 def test_the_family_of_one_budget_by_hand(world):
-    """Every row outside of the confirmatory pair is in the family, with the units of its own runs."""
+    """Every row that is part of no hypothesis is in the family, with the units of its own runs."""
     verdict = verdict_of(world({"synthetic_then_real": 1.05}))                     # too weak to be the largest
     columns = resampling([verdict])
     effects, decides = {}, set()
-    for row, scope, _, pairing in verdict.pairings():
+    for row, scope, archs, pairing in verdict.pairings():
         for metric, blocks in verdict.blocks.items():
             gain = blocks.mean((pairing.arm - pairing.reference).mean(axis=0))
             effects["b25", scope, metric, row.name] = dict(zip(pairing.pairs, gain, strict=True))
-            decides |= {("b25", scope, metric, row.name)} if verdict.decides(row, scope, metric) else set()
+            decides |= {("b25", scope, metric, row.name)} if verdict.decides(row, archs, metric) else set()
     family = {place: gains for place, gains in effects.items() if place not in decides}
     expected = dict(zip(family, family_wise_p(list(family.values())), strict=True))
     assert len(family) == len(effects) - 2 and set(columns) == set(effects)
