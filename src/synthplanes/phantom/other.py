@@ -3,57 +3,36 @@
 import numpy as np
 
 from synthplanes.phantom.fetus import Fetus
-from synthplanes.phantom.scene import BLOOD, FLUID, Coordinates, Scene, band, curve, ellipse, polyline
+from synthplanes.phantom.scene import BLOOD, FLUID, Coordinates, Scene, band, curve, ellipse, polar, polyline
 from synthplanes.phantom.surroundings import tissue
-
-KINDS = ("limb", "profile", "placenta", "cord", "kidneys", "spine", "vessel")
-
-
-def half_size(kind: str, fetus: Fetus) -> float:
-    """Return half of the kind's long axis in cm."""
-    return fetus.build * {"limb": 0.05, "profile": 0.11, "placenta": 0.16, "cord": 0.11, "kidneys": 0.12,
-                          "spine": 0.15, "vessel": 0.07}[kind] * fetus.weeks
-
-
-def draw(kind: str, scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
-    """Draw one kind in coordinates of its own; their unit is half its long axis."""
-    _DRAWERS[kind](scene, fetus, uv)
 
 
 def _limb(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     """Draw a forearm or lower leg: two thin parallel bones, then a hand or foot of short ones."""
     rng = scene.rng
-    flesh = ellipse(uv, 0, 0, 1.25, 0.42)
-    scene.fill(flesh, fetus.liver - 3, 0.0, soft=0.15)
-    scene.outline(flesh, fetus.skin, 0.1, specular=0.5)
+    scene.fill(ellipse(uv, 0, 0, 1.25, 0.42), fetus.liver - 3, 0.0, soft=0.15, rim=(fetus.skin, 0.1, 0.5))
     gap = rng.uniform(0.12, 0.2)
     for side, start in ((-1, -.85), (1, -.7)):
         scene.stroke(polyline(uv, curve((start, side * gap), (0, side * gap * 1.7), (.8, side * gap * .8))),
                      fetus.bone - 1, 0.06, 4 * fetus.calcified)
     turn = rng.uniform(-1.2, 1.2)
     for finger in np.linspace(-0.35, 0.35, 4):
-        angle = turn + finger
-        tip = (1.1 + .75 * np.cos(angle), .75 * np.sin(angle))
-        root = (1.1 + .25 * np.cos(angle), .25 * np.sin(angle))
-        scene.stroke(polyline(uv, [root, tip]), -18, 0.11)
-        scene.stroke(polyline(uv, [root, tip]), fetus.bone - 3, 0.04, 2 * fetus.calcified)
+        line = polyline(uv, [(1.1 + u, v) for u, v in (polar(.25, turn + finger), polar(.75, turn + finger))])
+        scene.stroke(line, -18, 0.11)
+        scene.stroke(line, fetus.bone - 3, 0.04, 2 * fetus.calcified)
 
 
 def _profile(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     """Draw a sagittal face: forehead, nose, lips and chin against fluid; jaw bones; part of the skull."""
-    skull = ellipse(uv, -0.35, -0.1, 0.85, 0.75)
-    face = ellipse(uv, 0.15, 0.35, 0.55, 0.55)
-    chest = ellipse(uv, -0.45, 1.25, 0.9, 0.6)
-    for rho in (face, chest):
-        scene.fill(rho, fetus.liver - 2, 0.0, soft=0.1)
-        scene.outline(rho, fetus.skin + 1, 0.07, specular=0.5)
+    for shape in ((0.15, 0.35, 0.55, 0.55), (-0.45, 1.25, 0.9, 0.6)):     # face and chest
+        scene.fill(ellipse(uv, *shape), fetus.liver - 2, 0.0, soft=0.1, rim=(fetus.skin + 1, 0.07, 0.5))
+    in_front = np.clip((uv[0] - .55) * 8, 0, 1)
     for cu, cv, size in ((.68, .18, .16), (.68, .45, .11), (.63, .60, .10), (.48, .82, .16)):
         bump = ellipse(uv, cu, cv, size * 1.2, size)
         scene.fill(bump, fetus.liver, soft=0.3)
-        in_front = np.clip((uv[0] - .55) * 8, 0, 1)
         scene.edge(bump, band(bump, 0.2) * in_front * scene.visible, fetus.skin, specular=0.4)
-    scene.fill(skull, fetus.brain + 2, 0.0, soft=0.08)
-    scene.outline(skull, fetus.bone, 0.06, 2 * fetus.calcified, specular=0.7)
+    scene.fill(ellipse(uv, -0.35, -0.1, 0.85, 0.75), fetus.brain + 2, 0.0, soft=0.08,
+               rim=(fetus.bone, 0.06, 0.7, 2 * fetus.calcified))
     for points in ([(.35, .12), (.6, .12)], [(.1, .5), (.5, .48)], [(.1, .85), (.42, .72)]):
         scene.stroke(polyline(uv, points), fetus.bone - 2, 0.06, 3 * fetus.calcified)
 
@@ -67,7 +46,7 @@ def _placenta(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     scene.level += fluid * (np.float32(FLUID) - scene.level)
     scene.fill(plate, fetus.placenta + 3, 0.0, soft=0.1)
     scene.level += np.clip(1 - plate, 0, 1) * np.float32(2.5) * scene.noise(16)
-    scene.outline(plate, -11, 0.06, specular=0.3)
+    scene.outline(plate, -11, 0.06, 0.3)
     for _ in range(scene.rng.integers(1, 4)):               # lakes
         cu = scene.rng.uniform(-.8, .8)
         scene.fill(ellipse(uv, cu, -.35 - .35 * cu * cu, .12, .07), BLOOD, soft=0.4)
@@ -79,11 +58,9 @@ def _cord(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     scene.fill(ellipse(uv, 0, 0, 1.35, 1.05), FLUID, -0.7, soft=0.08)
     angle, cu, cv = rng.uniform(0, 6.3), rng.uniform(-.5, 0), rng.uniform(-.3, .3)
     for _ in range(rng.integers(5, 9)):
-        ring = ellipse(uv, cu, cv, 0.21, 0.19)
-        scene.fill(ring, -22, soft=0.3)
-        scene.outline(ring, fetus.skin - 1, 0.2, specular=0.3)
+        scene.fill(ellipse(uv, cu, cv, 0.21, 0.19), -22, soft=0.3, rim=(fetus.skin - 1, 0.2, 0.3))
         for offset in (0.4, 2.6):
-            right, down = .09 * np.cos(angle + offset), .09 * np.sin(angle + offset)
+            right, down = polar(.09, angle + offset)
             scene.fill(ellipse(uv, cu + right, cv + down, .07, .07), BLOOD, soft=0.4)
         angle += rng.normal(0, 0.7)
         cu, cv = cu + .3 * np.cos(angle), cv + .3 * np.sin(angle)
@@ -96,11 +73,10 @@ def _kidneys(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     body = ellipse(uv, 0, 0, 1.5, 0.85)
     scene.fill(body, fetus.liver, 0.0, soft=0.06)
     tissue(scene, fetus, np.clip((1 - body) * 6, 0, 1))
-    scene.outline(body, fetus.skin, 0.05, specular=0.7)
+    scene.outline(body, fetus.skin, 0.05, 0.7)
     for side in (-1, 1):
         kidney = ellipse(uv, 0.05, side * 0.42, 0.42, 0.22, -side * 0.15)
-        scene.fill(kidney, fetus.liver - 10, soft=0.15)
-        scene.outline(kidney, -14, 0.12, specular=0.3)
+        scene.fill(kidney, fetus.liver - 10, soft=0.15, rim=(-14, 0.12, 0.3))
         pelvis = -52 if scene.rng.random() < 0.5 else -13
         scene.fill(ellipse(uv, 0.05, side * 0.40, 0.2, 0.06), pelvis, soft=0.4)
     for position in np.linspace(-1.2, 1.2, 11):
@@ -109,15 +85,12 @@ def _kidneys(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
 
 def _spine(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     """Draw a sagittal spine: two converging rows of ossification centres, skin line, shadows between ribs."""
-    body = ellipse(uv, 0, 0.35, 1.6, 0.75)
-    scene.fill(body, fetus.liver - 2, 0.0, soft=0.06)
-    scene.outline(body, fetus.skin, 0.05, specular=0.7)
+    scene.fill(ellipse(uv, 0, 0.35, 1.6, 0.75), fetus.liver - 2, 0.0, soft=0.06, rim=(fetus.skin, 0.05, 0.7))
     sag = scene.rng.uniform(-0.2, 0.2)
     for position in np.linspace(-1.25, 1.25, 13):
         for row in (-0.10, 0.10):
-            taper = row * (1.2 - 0.4 * position)
-            scene.fill(ellipse(uv, position, sag * position ** 2 + taper, .065, .055), fetus.bone,
-                       5 * fetus.calcified, soft=0.5)
+            centre = ellipse(uv, position, sag * position ** 2 + row * (1.2 - 0.4 * position), .065, .055)
+            scene.fill(centre, fetus.bone, 5 * fetus.calcified, soft=0.5)
 
 
 def _vessel(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
@@ -127,10 +100,8 @@ def _vessel(scene: Scene, fetus: Fetus, uv: Coordinates) -> None:
     scene.level += np.float32(3) * np.sin(v * np.float32(rng.uniform(8, 14)) + scene.noise(5))
     scene.level += 2 * scene.noise(12)
     bend = np.float32(rng.uniform(-.12, .12)) * u * u + np.float32(rng.uniform(-.15, .15)) * u
-    band = np.abs(v - bend) / np.float32(rng.uniform(0.2, 0.38))
-    scene.fill(band, -58, -0.8, soft=0.1)
-    scene.outline(band, -6, 0.16, specular=0.2)
+    scene.fill(np.abs(v - bend) / np.float32(rng.uniform(0.2, 0.38)), -58, -0.8, soft=0.1, rim=(-6, 0.16, 0.2))
 
 
-_DRAWERS = {"limb": _limb, "profile": _profile, "placenta": _placenta, "cord": _cord, "kidneys": _kidneys,
-            "spine": _spine, "vessel": _vessel}
+DRAWERS = {"limb": _limb, "profile": _profile, "placenta": _placenta, "cord": _cord, "kidneys": _kidneys,
+           "spine": _spine, "vessel": _vessel}

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from synthplanes import seeds
-from synthplanes.phantom.fetus import Fetus
 
-CLASSES = ("Fetal abdomen", "Fetal brain", "Fetal femur", "Fetal thorax", "Maternal cervix", "Other")
+STANDARD = ("Fetal abdomen", "Fetal brain", "Fetal femur", "Fetal thorax", "Maternal cervix")
+CLASSES = (*STANDARD, "Other")
 SUB_PLANES = ("Trans-thalamic", "Trans-cerebellum", "Trans-ventricular", "Other")
 SUB_PLANE_SHARES = {"test": (0.52, 0.23, 0.205, 0.045), "train": (0.539, 0.231, 0.182, 0.048)}
 
@@ -120,19 +120,6 @@ def patients(root_seed: int, role: str, count: int | None,
     return people
 
 
-def fetus(rng: np.random.Generator, spread: float) -> Fetus:
-    """Draw one patient's anatomy; `spread` scales the differences between patients."""
-    def normal(mean: float, sd: float) -> float:
-        return mean + spread * sd * float(np.clip(rng.normal(), -2.2, 2.2))
-
-    weeks = float(np.clip(rng.choice([20.5, 29.0, 35.0], p=[.6, .2, .2]) + rng.normal(0, 1.8), 17.5, 40))
-    return Fetus(weeks=weeks, build=normal(1, .05), cephalic=normal(.78, .03), liver=normal(-23, 2),
-                 lung=normal(-19, 2), brain=normal(-35, 2.5), placenta=normal(-20, 2), bone=normal(4, 2),
-                 calcified=normal(1, .2), heart=normal(.54, .04), stomach=normal(.27, .03),
-                 fluid=abs(normal(1.0, .5)) + .1,
-                 wall=abs(normal(1.4, .4)) + .3, texture=normal(2.8, .6), skin=normal(-12, 2))
-
-
 def _views(rng: np.random.Generator, role: str, presence: Sequence[tuple[float, float]]) -> tuple[View, ...]:
     labels: list[str] = []
     while not labels:
@@ -144,7 +131,7 @@ def _views(rng: np.random.Generator, role: str, presence: Sequence[tuple[float, 
     views = []
     for label in labels:
         wrong = label == "Other" and rng.random() < LABEL_NOISE
-        plane = str(rng.choice(CLASSES[:5])) if wrong else label
+        plane = str(rng.choice(STANDARD)) if wrong else label
         shares = _normalised(SUB_PLANE_SHARES["test" if role == "test" else "train"])
         sub_plane = str(rng.choice(SUB_PLANES, p=shares)) if plane == "Fetal brain" else ""
         views.append(View(label, plane, sub_plane))

@@ -14,8 +14,7 @@ def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
     gap = half + fetus.fluid * rng.uniform(0.0, 1.2)
     sac = ellipse((scene.x, scene.z), x + rng.normal(0, 0.35 * half), z + rng.normal(0, 0.25 * half),
                   gap * rng.uniform(0.9, 1.5), gap * rng.uniform(0.75, 1.1), rng.uniform(-0.6, 0.6))
-    scene.fill(sac, FLUID, -0.9, soft=0.08)
-    scene.outline(sac, fetus.skin - 6, 0.03, specular=0.7)
+    scene.fill(sac, FLUID, -0.9, soft=0.08, rim=(fetus.skin - 6, 0.03, 0.7))
     for _ in range(rng.integers(0, 5)):                     # limbs and cord near the object
         side = rng.uniform(0, 2 * np.pi)
         reach = half * rng.uniform(1.05, 1.6) + 0.4
@@ -45,25 +44,23 @@ def _smooth_row(rng: np.random.Generator, count: int, nodes: int) -> np.ndarray:
     return np.interp(np.linspace(0, nodes - 1, count), np.arange(nodes), knots).astype(np.float32)
 
 
-def maternal_wall(scene: Scene, fetus: Fetus) -> None:
-    """Draw skin, fat and muscle as layers parallel to the probe's face; they are painted last."""
+def maternal_wall(scene: Scene, fetus: Fetus, thickness: float) -> None:
+    """Draw skin, fat and muscle, `thickness` cm, as layers parallel to the probe's face; they are painted last."""
     rng = scene.rng
     depth = scene.grid.along + np.float32(0.12) * scene.noise(5)
-    inside = np.clip((fetus.wall - depth) * 4 + 0.5, 0, 1)
+    inside = np.clip((thickness - depth) * 4 + 0.5, 0, 1)
     layers = (np.sin(depth * np.float32(rng.uniform(5, 9)) + np.float32(rng.uniform(0, 6)))
               + 0.7 * np.sin(depth * np.float32(rng.uniform(12, 20)) + scene.noise(5)))
     level = np.float32(-19) + np.float32(4.5) * layers + np.float32(2) * scene.noise(9)
     scene.level += inside * (level - scene.level)
     scene.attenuation *= 1 - inside
-    edge = np.abs(depth - np.float32(fetus.wall))
-    scene.stroke(edge, fetus.skin - 3, 0.07, opacity=0.7)
+    scene.stroke(np.abs(depth - np.float32(thickness)), fetus.skin - 3, 0.07, opacity=0.7)
 
 
 def _limb_section(scene: Scene, fetus: Fetus, x: float, z: float, radius: float) -> None:
     length, turn = radius * scene.rng.uniform(0.9, 1.5), scene.rng.uniform(0, 3)
     rho = ellipse((scene.x, scene.z), x, z, length, radius, turn)
-    scene.fill(rho, -24, 0.0, soft=0.15)
-    scene.outline(rho, fetus.skin - 2, 0.12, specular=0.6)
+    scene.fill(rho, -24, 0.0, soft=0.15, rim=(fetus.skin - 2, 0.12, 0.6))
     if scene.rng.random() < 0.7:
         bone = ellipse((scene.x, scene.z), x, z, 0.3 * radius, 0.22 * radius)
         scene.fill(bone, fetus.bone - 3, 6 * fetus.calcified, soft=0.5)
