@@ -35,8 +35,8 @@ from min_snr import min_snr
 from phantom_yardsticks import population, score, train_all, world
 
 from synthplanes import records
-from synthplanes.audit.copies import SHOWN, count_copies
 from synthplanes.audit.auditing import label_fidelity
+from synthplanes.audit.copies import SHOWN, count_copies
 from synthplanes.classification import runs
 from synthplanes.classification.label_classifier import label_classifiers
 from synthplanes.command import run
