@@ -4,8 +4,6 @@ The table `PRESENCE` is counted from the label table of FETAL_PLANES_DB (patient
 patients that have a plane at all, and the mean number of its images in those patients.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,14 +29,12 @@ PRESENCE = {
         "Voluson S10": (.0993, ((.80, 1.4), (.99, 2.9), (.72, 1.1), (.53, 1.5), (.25, 1.5), (.72, 8.5))),
         "Other": (.0312, ((.14, 1.0), (.86, 1.0), (.64, 1.0), (.05, 1.0), (.11, 1.0), (.29, 1.0)))}}
 MOST_OF_A_CLASS = (5, 15, 7, 12, 12, 71)            # images of one patient, by class
-OPERATORS = {"Aloka": (("Op. 3", .62), ("Other", .38)),
-             "Voluson E6": (("Op. 1", .55), ("Op. 2", .43), ("Other", .02)),
-             "Voluson S10": (("Other", 1.),), "Other": (("Other", 1.),)}
+OPERATORS = {"Aloka": {"Op. 3": .62, "Other": .38}, "Voluson E6": {"Op. 1": .55, "Op. 2": .43, "Other": .02},
+             "Voluson S10": {"Other": 1.}, "Other": {"Other": 1.}}
 LABEL_NOISE = 0.02                          # share of images labelled Other that show a standard plane
 
 
-@dataclass(frozen=True)
-class Scanner:
+class Scanner(NamedTuple):
     """The settings of a machine; lengths in cm, angles in rad, levels in dB (see `ultrasound.Acquisition`)."""
 
     radius: float
@@ -60,8 +56,7 @@ SCANNERS = {
     "Other": Scanner(5.5, 0.56, .055, .17, 46, -10.0, 1.15, -56, (1.24, 1.33, 1.48), .55)}
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """The habits of a person who scans."""
 
     fills: float                    # share of the display that an object fills
@@ -83,12 +78,11 @@ class View(NamedTuple):
     sub_plane: str                  # of a brain, otherwise ''
 
 
-@dataclass(frozen=True)
-class Patient:
+class Patient(NamedTuple):
     """A patient and its images, not rendered yet."""
 
     number: int
-    role: str
+    role: str                       # train, test or fresh
     scanner: str
     operator: str
     views: tuple[View, ...]
@@ -101,53 +95,46 @@ def patients(root_seed: int, role: str, count: int | None,
     With a count, scanners get their share exactly (largest remainder, at least one patient each); without, every
     patient draws its own.
     """
-    table = PRESENCE["test" if role == "test" else "train"]
+    likeness = "test" if role == "test" else "train"
+    names, shares = list(PRESENCE[likeness]), [share for share, _ in PRESENCE[likeness].values()]
     scanners = None
     if count is not None:
-        scanners = _quota(list(table), [share for share, _ in table.values()], count)
+        scanners = _quota(names, shares, count)
         seeds.generator(root_seed, "phantom scanners", role).shuffle(scanners)
     people: list[Patient] = []
     images = 0
-    while (len(people) < count) if count is not None else (images < at_least_images):
+    while len(people) < count if count is not None else images < at_least_images:
         number = len(people)
         rng = seeds.generator(root_seed, "phantom patient", role, number)
-        drawn = str(rng.choice(list(table), p=_normalised([share for share, _ in table.values()])))
+        drawn = str(rng.choice(names, p=shares))
         scanner = scanners[number] if scanners else drawn
-        operators, shares = zip(*OPERATORS[scanner], strict=True)
-        operator = str(rng.choice(operators, p=shares))
-        people.append(Patient(number, role, scanner, operator, _views(rng, role, table[scanner][1])))
+        operator = str(rng.choice(list(OPERATORS[scanner]), p=list(OPERATORS[scanner].values())))
+        people.append(Patient(number, role, scanner, operator, _views(rng, likeness, scanner)))
         images += len(people[-1].views)
     return people
 
 
-def _views(rng: np.random.Generator, role: str, presence: Sequence[tuple[float, float]]) -> tuple[View, ...]:
+def _views(rng: np.random.Generator, likeness: str, scanner: str) -> tuple[View, ...]:
     labels: list[str] = []
     while not labels:
-        for label, (share, mean), most in zip(CLASSES, presence, MOST_OF_A_CLASS, strict=True):
-            if rng.random() >= share:
-                continue
-            extra = rng.poisson(rng.gamma(0.7, (mean - 1) / 0.7)) if mean > 1 else 0
-            labels += [label] * min(1 + int(extra), most)
+        for label, (share, mean), most in zip(CLASSES, PRESENCE[likeness][scanner][1], MOST_OF_A_CLASS, strict=True):
+            if rng.random() < share:
+                extra = rng.poisson(rng.gamma(0.7, (mean - 1) / 0.7)) if mean > 1 else 0
+                labels += [label] * min(1 + int(extra), most)
     views = []
     for label in labels:
         wrong = label == "Other" and rng.random() < LABEL_NOISE
         plane = str(rng.choice(STANDARD)) if wrong else label
-        shares = _normalised(SUB_PLANE_SHARES["test" if role == "test" else "train"])
-        sub_plane = str(rng.choice(SUB_PLANES, p=shares)) if plane == "Fetal brain" else ""
+        sub_plane = str(rng.choice(SUB_PLANES, p=SUB_PLANE_SHARES[likeness])) if plane == "Fetal brain" else ""
         views.append(View(label, plane, sub_plane))
     return tuple(views[i] for i in rng.permutation(len(views)))
 
 
 def _quota(names: list[str], shares: list[float], count: int) -> list[str]:
-    exact = np.array(_normalised(shares)) * count
+    exact = np.array(shares) / sum(shares) * count
     parts = np.maximum(np.floor(exact), 1 if count >= 2 * len(names) else 0).astype(int)
     while parts.sum() != count:
         step = 1 if parts.sum() < count else -1
         gaps = np.where((step < 0) & (parts <= 1), -np.inf, step * (exact - parts))
         parts[np.argmax(gaps)] += step
-    return [name for name, part in zip(names, parts, strict=True) for _ in range(part)]
-
-
-def _normalised(shares: Sequence[float]) -> list[float]:
-    total = float(sum(shares))
-    return [share / total for share in shares]
+    return np.repeat(names, parts).tolist()
