@@ -7,7 +7,7 @@ function returns the names of those that are visible, joined by `+`.
 
 import numpy as np
 
-from synthplanes.phantom.fetus import Fetus
+from synthplanes.phantom.population import Fetus
 from synthplanes.phantom.scene import BLOOD, FLUID, Coordinates, Scene, curve, ellipse, polar, polyline
 from synthplanes.phantom.surroundings import tissue
 

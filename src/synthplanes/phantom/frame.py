@@ -1,13 +1,13 @@
 """Render one frame: draw the plane, its pose and the acquisition, then paint, scan and display it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from synthplanes import seeds
 from synthplanes.phantom import anatomy, other, population, surroundings, ultrasound
-from synthplanes.phantom.fetus import OTHER_KINDS, Fetus, half_size
+from synthplanes.phantom.population import OTHER_KINDS, Fetus, half_size
 from synthplanes.phantom.scene import Scene
 from synthplanes.protocol.config import Simulate
 
@@ -30,8 +30,7 @@ DIFFICULTIES = {"default": Difficulty(inside=0.28, outside=0.75, tilt=0.9, gain=
                 "hard":    Difficulty(inside=0.40, outside=0.60, tilt=1.5, gain=3.5, roughness=0.16, artefacts=2.4)}
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """The content and pose of one frame; lengths in cm."""
 
     plane: str                      # a standard plane, oblique or not, or a kind of Other

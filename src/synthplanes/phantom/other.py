@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synthplanes.phantom.fetus import Fetus
+from synthplanes.phantom.population import Fetus
 from synthplanes.phantom.scene import BLOOD, FLUID, Coordinates, Scene, band, curve, ellipse, polar, polyline
 from synthplanes.phantom.surroundings import tissue
 

@@ -1,4 +1,4 @@
-"""Draw the population: patients, their scanner and operator, the images of each, label noise.
+"""Draw the population: patients and their anatomy, their scanner and operator, the images of each, label noise.
 
 The table `PRESENCE` is counted from the label table of FETAL_PLANES_DB (patients by majority scanner): the share of
 patients that have a plane at all, and the mean number of its images in those patients.
@@ -28,10 +28,13 @@ PRESENCE = {
         "Voluson E6": (.4353, ((.36, 1.2), (.83, 2.9), (.54, 1.6), (.53, 2.4), (.28, 2.9), (.46, 1.0))),
         "Voluson S10": (.0993, ((.80, 1.4), (.99, 2.9), (.72, 1.1), (.53, 1.5), (.25, 1.5), (.72, 8.5))),
         "Other": (.0312, ((.14, 1.0), (.86, 1.0), (.64, 1.0), (.05, 1.0), (.11, 1.0), (.29, 1.0)))}}
+# The kinds of view filed under Other: half the long axis in cm per week of age.
+OTHER_KINDS = {"limb": 0.05, "profile": 0.11, "placenta": 0.16, "cord": 0.11, "kidneys": 0.12, "spine": 0.15,
+               "vessel": 0.07}
 MOST_OF_A_CLASS = (5, 15, 7, 12, 12, 71)            # images of one patient, by class
 OPERATORS = {"Aloka": {"Op. 3": .62, "Other": .38}, "Voluson E6": {"Op. 1": .55, "Op. 2": .43, "Other": .02},
              "Voluson S10": {"Other": 1.}, "Other": {"Other": 1.}}
-LABEL_NOISE = 0.02                          # share of images labelled Other that show a standard plane
+LABEL_NOISE = 0.02                                  # share of images labelled Other that show a standard plane
 
 
 class Scanner(NamedTuple):
@@ -68,6 +71,55 @@ class Operator(NamedTuple):
 
 HABITS = {"Op. 1": Operator(.78, .30, .22, 0.0, .3), "Op. 2": Operator(.84, .25, .30, 1.5, .6),
           "Op. 3": Operator(.72, .40, .35, -1.5, .4), "Other": Operator(.75, .40, .40, 0.5, .5)}
+
+
+class Fetus(NamedTuple):
+    """The anatomy of one patient; lengths in cm, levels in dB, ratios without unit."""
+
+    weeks: float            # gestational age
+    build: float            # size relative to the chart, about 1
+    cephalic: float         # width / length of the head
+    liver: float            # levels of the organs
+    lung: float
+    brain: float
+    placenta: float
+    bone: float             # level of bone facing the probe
+    calcified: float        # strength of shadows, about 1
+    heart: float            # heart diameter / thorax diameter
+    stomach: float          # stomach diameter / abdomen diameter
+    fluid: float            # amniotic fluid: width of the gap around the fetus, cm
+    wall: float             # thickness of the mother's abdominal wall, cm
+    texture: float          # large-scale unevenness of tissue, dB
+    skin: float             # level of skin lines
+
+
+def draw_fetus(rng: np.random.Generator, spread: float) -> Fetus:
+    """Draw one patient's anatomy; `spread` scales the differences between patients."""
+    def normal(mean: float, sd: float) -> float:
+        return mean + spread * sd * float(np.clip(rng.normal(), -2.2, 2.2))
+
+    weeks = float(np.clip(rng.choice([20.5, 29.0, 35.0], p=[.6, .2, .2]) + rng.normal(0, 1.8), 17.5, 40))
+    return Fetus(weeks=weeks, build=normal(1, .05), cephalic=normal(.78, .03), liver=normal(-23, 2),
+                 lung=normal(-19, 2), brain=normal(-35, 2.5), placenta=normal(-20, 2), bone=normal(4, 2),
+                 calcified=normal(1, .2), heart=normal(.54, .04), stomach=normal(.27, .03),
+                 fluid=abs(normal(1.0, .5)) + .1, wall=abs(normal(1.4, .4)) + .3, texture=normal(2.8, .6),
+                 skin=normal(-12, 2))
+
+
+def half_size(plane: str, fetus: Fetus) -> float:
+    """Return half the long axis, in cm, of a standard plane or kind of Other at the age of the fetus.
+
+    Sizes follow the usual biometry charts (Hadlock et al. 1984, Radiology 152) in rounded form.
+    """
+    t = fetus.weeks
+    if plane in OTHER_KINDS:
+        return fetus.build * OTHER_KINDS[plane] * t
+    length = {"Fetal brain": -2.6 + 0.44 * t - 0.0024 * t * t + 1.2,
+              "Fetal abdomen": -1.1 + 0.315 * t,
+              "Fetal thorax": -0.9 + 0.275 * t,
+              "Fetal femur": -4.0 + 0.395 * t - 0.0026 * t * t,
+              "Maternal cervix": 4.0}[plane]
+    return 0.5 * length * fetus.build
 
 
 class View(NamedTuple):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synthplanes.phantom.fetus import Fetus
+from synthplanes.phantom.population import Fetus
 from synthplanes.phantom.scene import FLUID, TISSUE, Scene, ellipse
 
 
