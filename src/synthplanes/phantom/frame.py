@@ -7,7 +7,7 @@ import numpy as np
 
 from synthplanes import seeds
 from synthplanes.phantom import anatomy, other, population, surroundings, ultrasound
-from synthplanes.phantom.population import OTHER_KINDS, Fetus, half_size
+from synthplanes.phantom.population import OTHER_KINDS, Fetus
 from synthplanes.phantom.scene import Scene
 from synthplanes.protocol.config import Simulate
 
@@ -30,21 +30,44 @@ DIFFICULTIES = {"default": Difficulty(inside=0.28, outside=0.75, tilt=0.9, gain=
                 "hard":    Difficulty(inside=0.40, outside=0.60, tilt=1.5, gain=3.5, roughness=0.16, artefacts=2.4)}
 
 
-class Cut(NamedTuple):
+class Cut:
     """The content and pose of one frame; lengths in cm."""
 
-    plane: str                      # a standard plane, oblique or not, or a kind of Other
-    off_plane: float                # distance from the textbook plane, in 0..1
-    half: float                     # half the object's long axis
-    pose: float                     # its rotation in the image, rad
-    wall: float                     # thickness of tissue above it
-    depth: float                    # of its centre below the probe
-    across: float                   # lateral position of its centre
+    def __init__(self, rng: np.random.Generator, fetus: Fetus, patient: population.Patient, true_plane: str,
+                 difficulty: Difficulty):
+        """Draw the cut of a view that shows `true_plane`.
 
-    @property
-    def cue(self) -> float:
-        """Return how much is left of the structures that define the plane, in 0..1."""
-        return float(np.clip((0.75 - self.off_plane) / 0.45, 0, 1))
+        `plane` is a standard plane, oblique or not, or a kind of Other; `kind` is the same, or `oblique <plane>`.
+        `off_plane` in 0..1 is the distance from the textbook plane.
+        """
+        habit = population.HABITS[patient.operator]
+        if true_plane in population.STANDARD:
+            self.kind = self.plane = true_plane
+            off_plane = difficulty.inside * rng.beta(1.2, 1.6)
+        elif rng.random() < OBLIQUE_SHARE:
+            self.plane = str(rng.choice(OBLIQUE))
+            self.kind, off_plane = f"oblique {self.plane}", rng.uniform(difficulty.outside, 1)
+        else:
+            weights = [3.0 if kind == "vessel" and patient.scanner == "Aloka" else 1.0 for kind in OTHER_KINDS]
+            self.kind = self.plane = str(rng.choice(list(OTHER_KINDS), p=np.array(weights) / sum(weights)))
+            off_plane = 1.0
+        self.off_plane = float(off_plane)
+        self.cue = float(np.clip((0.75 - off_plane) / 0.45, 0, 1))     # what is left of the defining structures
+        self.half = fetus.half_size(self.plane) * float(rng.uniform(0.93, 1.07))    # half the object's long axis
+        pose = rng.normal(0, habit.tilt * difficulty.tilt)
+        if self.plane == "vessel":
+            pose *= 0.3
+        elif self.plane == "Maternal cervix":
+            pose = np.clip(0.6 * pose, -.5, .5)
+        elif rng.random() < habit.mirrored:
+            pose += np.pi                                   # the mirror image of the usual side
+        self.pose = float(pose)                             # rotation in the image, rad
+        flat = self.plane in ("Fetal femur", "limb", "vessel")
+        extent = self.half * (0.45 + 0.5 * abs(np.sin(pose)) if flat else 1.0)
+        self.wall = 0.5 if self.plane in ("Maternal cervix", "vessel") else fetus.wall      # above the object
+        self.depth = self.wall + extent * rng.uniform(0.95, 1.15)                           # of its centre
+        self.depth += abs(rng.normal(0, 0.6)) * (self.plane != "Maternal cervix")
+        self.across = float(rng.normal(0, habit.centring))
 
 
 def render(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, view: population.View,
@@ -54,7 +77,7 @@ def render(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, 
     `aspect` is the width / height of the display; None takes one of the scanner's.
     """
     difficulty, size = DIFFICULTIES[settings.difficulty], settings.frame_size
-    kind, cut = _cut(rng, fetus, patient, view.plane, difficulty)
+    cut = Cut(rng, fetus, patient, view.plane, difficulty)
     acquisition, magnified = _acquire(rng, patient, view.plane, cut, settings)
     if aspect is not None:
         acquisition = replace(acquisition, aspect=aspect)
@@ -65,37 +88,9 @@ def render(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, 
     brightness = ultrasound.echo(scene.level, scene.attenuation, grid, acquisition, rng)
     picture = ultrasound.display(brightness, grid, acquisition, size * max(2, -(-96 // size)))
     return ultrasound.reduce_to_square(picture, size), dict(
-        kind=kind, off_plane=cut.off_plane, cue=cut.cue, cues=cues, weeks=fetus.weeks, size_cm=cut.half,
+        kind=cut.kind, off_plane=cut.off_plane, cue=cut.cue, cues=cues, weeks=fetus.weeks, size_cm=cut.half,
         pose_deg=float(np.degrees(cut.pose)), depth_cm=acquisition.depth, gain_db=acquisition.gain,
         magnified=int(magnified))
-
-
-def _cut(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, true_plane: str, difficulty: Difficulty
-         ) -> tuple[str, Cut]:
-    """Draw the content and pose of one frame, and name its kind: the plane that is cut, or `oblique <plane>`."""
-    habit = population.HABITS[patient.operator]
-    if true_plane in population.STANDARD:
-        kind = plane = true_plane
-        off_plane = difficulty.inside * rng.beta(1.2, 1.6)
-    elif rng.random() < OBLIQUE_SHARE:
-        plane = str(rng.choice(OBLIQUE))
-        kind, off_plane = f"oblique {plane}", rng.uniform(difficulty.outside, 1)
-    else:
-        weights = [3.0 if kind == "vessel" and patient.scanner == "Aloka" else 1.0 for kind in OTHER_KINDS]
-        kind = plane = str(rng.choice(list(OTHER_KINDS), p=np.array(weights) / sum(weights)))
-        off_plane = 1.0
-    half = half_size(plane, fetus) * float(rng.uniform(0.93, 1.07))
-    pose = rng.normal(0, habit.tilt * difficulty.tilt)
-    if plane == "vessel":
-        pose *= 0.3
-    elif plane == "Maternal cervix":
-        pose = np.clip(0.6 * pose, -.5, .5)
-    elif rng.random() < habit.mirrored:
-        pose += np.pi                                       # the mirror image of the usual side
-    extent = half * (0.45 + 0.5 * abs(np.sin(pose)) if plane in ("Fetal femur", "limb", "vessel") else 1.0)
-    wall = 0.5 if plane in ("Maternal cervix", "vessel") else fetus.wall
-    depth = wall + extent * rng.uniform(0.95, 1.15) + abs(rng.normal(0, 0.6)) * (plane != "Maternal cervix")
-    return kind, Cut(plane, float(off_plane), half, float(pose), wall, depth, float(rng.normal(0, habit.centring)))
 
 
 def _acquire(rng: np.random.Generator, patient: population.Patient, true_plane: str, cut: Cut, settings: Simulate

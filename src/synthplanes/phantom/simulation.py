@@ -61,7 +61,7 @@ def render_patient(settings: Simulate, root_seed: int, patient: population.Patie
     `aspects` are the width / height of each frame's display; None takes those of the scanner.
     """
     rng = seeds.generator(root_seed, "phantom anatomy", patient.role, patient.number)
-    fetus = population.draw_fetus(rng, spread=1.0 if settings.difficulty == "default" else 1.4)
+    fetus = population.Fetus(rng, spread=1.0 if settings.difficulty == "default" else 1.4)
     rendered = []
     for number, view in enumerate(patient.views):
         rng = seeds.generator(root_seed, "phantom frame", patient.role, patient.number, number)
