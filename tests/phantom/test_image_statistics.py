@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.phantom import simulate
+from synthplanes.phantom.simulation import simulate
 from synthplanes.protocol.config import Simulate
 from tests.benchmarks.image_statistics import NAMES, image_statistics, intraclass_correlation
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthplanes import seeds
-from synthplanes.phantom import anatomy, other, population, surroundings, ultrasound
+from synthplanes.phantom import anatomy, population, surroundings, ultrasound
 from synthplanes.phantom.population import OTHER_KINDS, Fetus
 from synthplanes.phantom.scene import Scene
 from synthplanes.protocol.config import Simulate
@@ -139,6 +139,6 @@ def _paint(scene: Scene, fetus: Fetus, cut: Cut, sub_plane: str) -> str:
     elif cut.plane == "Maternal cervix":
         cues = anatomy.cervix(scene, fetus, uv, cut.cue)
     else:
-        other.DRAWERS[cut.plane](scene, fetus, uv)
+        anatomy.OTHER[cut.plane](scene, fetus, uv)
     surroundings.maternal_wall(scene, fetus, cut.wall)
     return cues
