@@ -153,8 +153,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def cost_item(item: str, *, budget: str = "", arch: str = "", runs: int = 1, trained: int = 0,
               forward: int = 0) -> dict:
-    """Return the work of one item of a stage, over all its runs: images passed forward and backward, and forward only.
-    """
+    """Return the work of an item over all runs: images passed forward and backward (`trained`), or only forward."""
     return dict(item=item, budget=budget, arch=arch, runs=runs, training_image_passes=trained,
                 forward_image_passes=forward)
 

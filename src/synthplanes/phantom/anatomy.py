@@ -18,8 +18,7 @@ def brain(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float, sub_plane: st
     width = fetus.cephalic * (1 + 0.12 * (1 - cue) * rng.uniform(-0.5, 1.5))
     rho = ellipse(uv, 0, 0, 1, width)
     scene.fill(rho, fetus.brain, 0.0, soft=0.05)
-    sulci = scene.noise(14) + scene.noise(30)
-    scene.level += np.clip(1.1 - rho, 0, 0.3) * np.float32(11) * sulci
+    scene.level += np.clip(1.1 - rho, 0, 0.3) * np.float32(11) * (scene.noise(14) + scene.noise(30))      # sulci
     if sub_plane == "Trans-cerebellum":
         scene.fill(ellipse(uv, -0.76, 0, 0.17, 0.30 * width), -54, soft=0.2, opacity=cue)
         for side in (-1, 1):
@@ -52,8 +51,7 @@ def brain(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float, sub_plane: st
         for side in (-1, 1):
             orbit = ellipse(uv, 0.62, side * 0.34 * width, 0.20, 0.20)
             scene.fill(orbit, -54, soft=0.2, opacity=lost, rim=(fetus.bone - 3, 0.16, 0.3))
-            ridge = polyline(uv, [(0.15, 0), (-0.45, side * 0.6 * width)])
-            scene.stroke(ridge, fetus.bone - 6, 0.06, opacity=lost)
+            scene.stroke(polyline(uv, [(0.15, 0), (-0.45, side * 0.6 * width)]), fetus.bone - 6, 0.06, opacity=lost)
     near = np.clip(-uv[1] / np.float32(width), 0, 1) * np.clip(1.05 - rho, 0, 1)
     scene.level += near * np.float32(6)                # reverberation hides the hemisphere near the probe
     scene.outline(rho, fetus.bone, 0.05, 0.95, 2.5 * fetus.calcified)
@@ -176,8 +174,7 @@ def cervix(scene: Scene, fetus: Fetus, uv: Coordinates, cue: float) -> str:
     canal = polyline(uv, curve((-.62, 0), (.1, rng.uniform(-.3, .3)), (1.0, .08)))
     scene.stroke(canal, -34, 0.17, opacity=0.8 * cue)       # glands around the canal
     scene.stroke(np.abs(canal - 0.055), -9, 0.03, opacity=cue)
-    rectum = polyline(uv, curve((-.6, .8), (.3, .65), (1.3, .9)))
-    scene.stroke(rectum, -8, 0.06, 3.0, opacity=0.9)
+    scene.stroke(polyline(uv, curve((-.6, .8), (.3, .65), (1.3, .9))), -8, 0.06, 3.0, opacity=0.9)        # rectum
     return "canal" if cue > 0.5 else ""
 
 

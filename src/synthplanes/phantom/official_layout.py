@@ -30,7 +30,6 @@ def write_official_layout(folder: Path, settings: Simulate, root_seed: int, work
     Images are 8-bit grey, a few RGBA, not square, of various sizes. Fresh patients, for which the layout has no column,
     are left out.
     """
-    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not an empty folder: name a new one for the official layout.")
     (folder / "Images").mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from synthplanes.phantom.ultrasound import Beams
 
 TISSUE, FLUID, BLOOD = -21.0, -60.0, -50.0         # dB
 Coordinates = tuple[np.ndarray, np.ndarray]        # u and v of every point of the grid, float32 [beams, samples]
-# Level, width and specular of an outline (see Scene.outline), and its attenuation where it has some.
+# The level, width, specular and, where it has some, attenuation of an outline (see Scene.outline).
 Rim = tuple[float, float, float] | tuple[float, float, float, float]
 
 

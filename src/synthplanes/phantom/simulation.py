@@ -35,23 +35,22 @@ def simulate(settings: Simulate, root_seed: int, workers: int = 1) -> tuple[np.n
     no output.
     """
     patients = draw_patients(settings, root_seed)
-    total = sum(len(patient.views) for patient in patients)
-    frames = np.zeros((total, settings.frame_size, settings.frame_size), np.uint8)
-    sources: list[dict] = []
-    latents: list[dict] = []
-    progress = Progress("phantom", total, "images")
-    rendered = Parallel(n_jobs=workers, return_as="generator", batch_size=4)(
-        delayed(render_patient)(settings, root_seed, patient) for patient in patients)
-    for number, (patient, (images, details)) in enumerate(zip(patients, rendered, strict=True)):
-        for image, detail, view in zip(images, details, patient.views, strict=True):
-            row = len(sources)
-            frames[row], image_id = image, f"t{row:06d}"
-            sources.append(dict(image_id=image_id, file=str(row), patient_id=f"p{number:05d}", label=view.label,
-                                role=patient.role, scanner=patient.scanner, operator=patient.operator,
-                                sub_plane=view.sub_plane if view.label == "Fetal brain" else ""))
-            latents.append(dict(image_id=image_id, true_plane=view.plane, **detail))
-        progress(len(sources))
-    return frames, SOURCE.frame(sources), LATENTS.frame(latents)
+    shown = [(number, patient, view) for number, patient in enumerate(patients) for view in patient.views]
+    table = SOURCE.frame(
+        dict(image_id=f"t{row:06d}", file=str(row), patient_id=f"p{number:05d}", label=view.label, role=patient.role,
+             scanner=patient.scanner, operator=patient.operator,
+             sub_plane=view.sub_plane if view.label == "Fetal brain" else "")
+        for row, (number, patient, view) in enumerate(shown))
+    frames = np.zeros((len(shown), settings.frame_size, settings.frame_size), np.uint8)
+    details: list[dict] = []
+    progress = Progress("phantom", len(shown), "images")
+    for images, described in Parallel(n_jobs=workers, return_as="generator", batch_size=4)(
+            delayed(render_patient)(settings, root_seed, patient) for patient in patients):
+        frames[len(details):len(details) + len(images)] = images
+        details += described
+        progress(len(details))
+    planes = [view.plane for _, _, view in shown]
+    return frames, table, LATENTS.typed(pd.DataFrame(details).assign(image_id=table["image_id"], true_plane=planes))
 
 
 def render_patient(settings: Simulate, root_seed: int, patient: population.Patient,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthplanes.phantom.population import Fetus
-from synthplanes.phantom.scene import FLUID, TISSUE, Scene, ellipse
+from synthplanes.phantom.scene import FLUID, TISSUE, Scene, ellipse, polar
 
 
 def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
@@ -16,9 +16,9 @@ def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
                   gap * rng.uniform(0.9, 1.5), gap * rng.uniform(0.75, 1.1), rng.uniform(-0.6, 0.6))
     scene.fill(sac, FLUID, -0.9, soft=0.08, rim=(fetus.skin - 6, 0.03, 0.7))
     for _ in range(rng.integers(0, 5)):                     # limbs and cord near the object
-        side = rng.uniform(0, 2 * np.pi)
-        reach = half * rng.uniform(1.05, 1.6) + 0.4
-        _limb_section(scene, fetus, x + reach * np.cos(side), z + reach * np.sin(side), rng.uniform(0.3, 1.1))
+        angle, reach = rng.uniform(0, 2 * np.pi), half * rng.uniform(1.05, 1.6) + 0.4
+        right, down = polar(reach, angle)
+        _limb_section(scene, fetus, x + right, z + down, rng.uniform(0.3, 1.1))
 
 
 def tissue(scene: Scene, fetus: Fetus, weight: float | np.ndarray) -> None:
@@ -30,8 +30,8 @@ def tissue(scene: Scene, fetus: Fetus, weight: float | np.ndarray) -> None:
 def artefacts(scene: Scene, strength: float) -> None:
     """Add beams with poor contact and bands of uneven gain in depth."""
     rng = scene.rng
-    beamwise = _smooth_row(rng, scene.grid.x.shape[0], 9)[:, None]
-    depthwise = _smooth_row(rng, scene.grid.x.shape[1], 6)[None, :]
+    beams, samples = scene.grid.x.shape
+    beamwise, depthwise = _smooth_row(rng, beams, 9)[:, None], _smooth_row(rng, samples, 6)
     scene.level += np.float32(strength) * (np.minimum(beamwise, 0.5) * 2.2 + depthwise)
     if rng.random() < 0.35:                                 # an edge of the probe without contact
         side = 1 if rng.random() < 0.5 else -1
