@@ -132,8 +132,7 @@ class Patient(NamedTuple):
     views: tuple[View, ...]
 
 
-def patients(root_seed: int, role: str, count: int | None,
-             at_least_images: int = 0) -> list[Patient]:
+def patients(root_seed: int, role: str, count: int | None, at_least_images: int = 0) -> list[Patient]:
     """Draw the patients of a role: `count` of them or, if that is None, until they have `at_least_images` images.
 
     With a count, scanners get their share exactly (largest remainder, at least one patient each); without, every

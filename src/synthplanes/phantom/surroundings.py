@@ -18,7 +18,13 @@ def uterus(scene: Scene, fetus: Fetus, x: float, z: float, half: float) -> None:
     for _ in range(rng.integers(0, 5)):                     # limbs and cord near the object
         angle, reach = rng.uniform(0, 2 * np.pi), half * rng.uniform(1.05, 1.6) + 0.4
         right, down = polar(reach, angle)
-        _limb_section(scene, fetus, x + right, z + down, rng.uniform(0.3, 1.1))
+        radius = rng.uniform(0.3, 1.1)
+        length, turn = radius * rng.uniform(0.9, 1.5), rng.uniform(0, 3)
+        limb = ellipse((scene.x, scene.z), x + right, z + down, length, radius, turn)
+        scene.fill(limb, -24, 0.0, soft=0.15, rim=(fetus.skin - 2, 0.12, 0.6))
+        if rng.random() < 0.7:
+            bone = ellipse((scene.x, scene.z), x + right, z + down, 0.3 * radius, 0.22 * radius)
+            scene.fill(bone, fetus.bone - 3, 6 * fetus.calcified, soft=0.5)
 
 
 def tissue(scene: Scene, fetus: Fetus, weight: float | np.ndarray) -> None:
@@ -55,12 +61,3 @@ def maternal_wall(scene: Scene, fetus: Fetus, thickness: float) -> None:
     scene.level += inside * (level - scene.level)
     scene.attenuation *= 1 - inside
     scene.stroke(np.abs(depth - np.float32(thickness)), fetus.skin - 3, 0.07, opacity=0.7)
-
-
-def _limb_section(scene: Scene, fetus: Fetus, x: float, z: float, radius: float) -> None:
-    length, turn = radius * scene.rng.uniform(0.9, 1.5), scene.rng.uniform(0, 3)
-    rho = ellipse((scene.x, scene.z), x, z, length, radius, turn)
-    scene.fill(rho, -24, 0.0, soft=0.15, rim=(fetus.skin - 2, 0.12, 0.6))
-    if scene.rng.random() < 0.7:
-        bone = ellipse((scene.x, scene.z), x, z, 0.3 * radius, 0.22 * radius)
-        scene.fill(bone, fetus.bone - 3, 6 * fetus.calcified, soft=0.5)
