@@ -4,7 +4,7 @@ import hashlib
 
 from synthplanes import records
 from synthplanes.command import run, stage_cell
-from synthplanes.phantom import LATENTS, VERSION, simulate
+from synthplanes.phantom.simulation import LATENTS, VERSION, simulate
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
-PARTS = {"diffusers_script", "measured", "min_snr", "simulated_worlds"}  # which scripts import, and nobody runs
-HEAVY = {"numpy", "pandas", "scipy", "torch", "joblib"}                  # they load numpy
+PARTS = {"diffusers_script", "image_statistics", "measured", "min_snr", "simulated_worlds"}  # imported, not run
+HEAVY = {"numpy", "pandas", "scipy", "torch", "joblib"}  # they load numpy
 
 scripts = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 

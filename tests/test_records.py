@@ -61,7 +61,7 @@ def test_sha256_tells_contents_apart(tmp_path):
     before = records.sha256(tmp_path / "a")
     (tmp_path / "a" / "x").rename(tmp_path / "a" / "y")
     assert records.sha256(tmp_path / "a") != before
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="nothing does not exist"):
         records.sha256(tmp_path / "nothing")
 
 

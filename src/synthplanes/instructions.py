@@ -29,10 +29,10 @@ def pin() -> None:
 
 
 def require(instructions: str) -> None:
-    """Make sure that this process computes with `instructions`: `avx2` or `native`.
+    """Make sure that this process computes with `instructions`, `avx2` or `native`: start it anew if it does not.
 
-    Restarts the process if it runs with the other set. Raises `UserError` where the CPU has no AVX2, or where numpy,
-    scipy or torch was loaded before the variables were set.
+    Raises `UserError` where the CPU has no AVX2, or where numpy, scipy or torch was loaded before the variables were
+    set.
     """
     if instructions != chosen():
         kept = {name: value for name, value in os.environ.items() if PINS.get(name) != value}
@@ -54,8 +54,5 @@ def _loaded_unpinned() -> list[str]:
 
 
 def _has_avx2() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():  # not Linux: the libraries decide
-        return True
-    flags = next((line for line in cpuinfo.read_text(encoding="ascii").splitlines() if line.startswith("flags")), "")
-    return {"avx2", "fma"} <= set(flags.split())
+    cpuinfo = Path("/proc/cpuinfo")  # where there is none, not on Linux, the libraries decide
+    return not cpuinfo.is_file() or {"avx2", "fma"} <= set(cpuinfo.read_text(encoding="ascii").split())

@@ -19,8 +19,6 @@ import pandas as pd
 
 from synthplanes.errors import UserError
 
-_BLOCK = 1 << 20  # bytes
-
 
 @dataclass(frozen=True)
 class Schema:
@@ -44,21 +42,19 @@ _DTYPE = {str: "str", int: "int64", float: "float64", bool: "bool"}
 
 # One row per image as a source lists it. `file` is what the source opens; role is train | test | fresh,
 # or '' where the source knows none; scanner, operator and sub_plane are '' where unknown.
-SOURCE = Schema("source table", dict(image_id=str, file=str, patient_id=str, label=str, role=str, scanner=str,
-                                     operator=str, sub_plane=str))
+_IMAGE = dict(patient_id=str, label=str, role=str, scanner=str, operator=str, sub_plane=str)
+SOURCE = Schema("source table", dict(image_id=str, file=str, **_IMAGE))
 # One row per image of a packed real set, in the order of `images.npy`; sha256 is of the decoded frame.
-INDEX = Schema("index.csv", dict(image_id=str, patient_id=str, label=str, role=str, scanner=str, operator=str,
-                                 sub_plane=str, sha256=str))
+INDEX = Schema("index.csv", dict(image_id=str, **_IMAGE, sha256=str))
 # One row per synthetic image, in the order of its `images.npy`.
-SYNTHETIC = Schema("synthetic index.csv", dict(image_id=str, label=str, scanner=str, budget=str, replicate=int,
-                                               seed=int))
+SYNTHETIC = Schema("synthetic index.csv", dict(
+    image_id=str, label=str, scanner=str, budget=str, replicate=int, seed=int))
 # The images of a budget and their side of the split: role is train | validation, in cross-validation also test.
 SPLITS = Schema("splits.csv", dict(budget=str, replicate=int, image_id=str, role=str))
 # One row per classifier: the first axis of `probabilities.npy` [runs, images, classes].
 RUNS = Schema("runs.csv", dict(arm=str, arch=str, budget=str, replicate=int, seed=int))
 # One row per predicted image: the second axis of `probabilities.npy`; role is validation | test.
-PREDICTED = Schema("images.csv", dict(image_id=str, patient_id=str, label=str, role=str, scanner=str, operator=str,
-                                      sub_plane=str))
+PREDICTED = Schema("images.csv", dict(image_id=str, **_IMAGE))
 GENERATOR_HISTORY = Schema("generator history.csv", dict(images_seen=int, train_loss=float, held_out_loss=float))
 CLASSIFIER_HISTORY = Schema("classifier history.csv", dict(arm=str, seed=int, stage=int, update=int, train_loss=float))
 
@@ -113,14 +109,9 @@ TEST_ACCESS = Schema("test_access_log.csv", dict(access=int, analysis_plan=str, 
 
 def read_table(path: Path, schema: Schema) -> pd.DataFrame:
     """Read a table of a schema; a missing file, wrong columns or ill-typed values raise `UserError`."""
-    path = Path(path)
-    try:
+    with _reading(path, f"not a readable {schema.name}"):
         # Only the Python engine distinguishes an absent field (NaN) from an empty one.
         text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", engine="python")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run the stage that writes it ({schema.name}).") from None
-    except (UnicodeDecodeError, ValueError) as error:  # pandas' parsing errors are ValueErrors
-        raise UserError(f"{path} is not a readable {schema.name} ({error}): make it anew.") from None
     if list(text.columns) != list(schema.columns):
         raise UserError(f"{path} has the columns {list(text.columns)}, a {schema.name} has {list(schema.columns)}: "
                         "make it anew.")
@@ -130,23 +121,14 @@ def read_table(path: Path, schema: Schema) -> pd.DataFrame:
     for name, kind in schema.columns.items():
         try:
             columns[name] = [_PARSE[kind](value) for value in text[name].tolist()]
-        except (ValueError, TypeError) as error:
+        except (ValueError, KeyError) as error:
             raise UserError(f"{path}: column '{name}' holds a value that is no {kind.__name__} ({error}): "
                             "make it anew.") from None
     return schema.typed(columns)
 
 
-def _float(text: str) -> float:
-    return float(text) if text else float("nan")
-
-
-def _bool(text: str) -> bool:
-    if text not in ("True", "False"):
-        raise ValueError(f"'{text}'")
-    return text == "True"
-
-
-_PARSE: dict[type, Callable[[str], Any]] = {str: str, int: int, float: _float, bool: _bool}
+_PARSE: dict[type, Callable[[str], Any]] = {
+    str: str, int: int, float: lambda text: float(text or "nan"), bool: {"True": True, "False": False}.__getitem__}
 
 
 def write_table(path: Path, table: pd.DataFrame, schema: Schema) -> None:
@@ -159,13 +141,8 @@ def write_table(path: Path, table: pd.DataFrame, schema: Schema) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or damaged one raises `UserError`."""
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run the stage that writes it.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}): make it anew.") from None
+    with _reading(path, "not readable JSON"):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -177,10 +154,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def cost_item(item: str, *, budget: str = "", arch: str = "", runs: int = 1, trained: int = 0,
               forward: int = 0) -> dict:
-    """Return a record of the counted work of one item of a stage, over all its runs.
-
-    `trained` counts images passed forward and backward, `forward` images passed forward only.
-    """
+    """Return the work of an item over all runs: images passed forward and backward (`trained`), or only forward."""
     return dict(item=item, budget=budget, arch=arch, runs=runs, training_image_passes=trained,
                 forward_image_passes=forward)
 
@@ -198,13 +172,20 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def read_array(path: Path) -> np.ndarray:
     """Open a memory-mapped, read-only array; a missing or damaged file raises `UserError`."""
-    path = Path(path)
-    try:
+    with _reading(path, "damaged"):
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run the stage that writes it.") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run its stage again.") from None
+
+
+@contextmanager
+def _reading(path: Path, fault: str) -> Iterator[None]:
+    """Turn the failure to read a file into a `UserError`; `fault` is what a file with wrong content is."""
+    try:
+        yield
+    except OSError as error:
+        what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise UserError(f"{path} {what}: run the stage that writes it.") from None
+    except (ValueError, EOFError) as error:  # parsers of CSV, JSON and UTF-8 raise subclasses of ValueError
+        raise UserError(f"{path} is {fault} ({error}): delete it and run its stage again.") from None
 
 
 @contextmanager
@@ -232,19 +213,12 @@ def sha256(*contents: Any) -> str:
             files = sorted(path for path in content.rglob("*") if path.is_file()) if content.is_dir() else [content]
             for file in files:
                 hasher.update(b"file" + file.relative_to(content).as_posix().encode() + b"\0")
-                _update(hasher, file)
+                with _reading(file, "damaged"), file.open("rb") as opened:
+                    while block := opened.read(1 << 20):
+                        hasher.update(block)
         elif isinstance(content, np.ndarray):
             hasher.update(f"array{content.dtype}{content.shape}".encode() + b"\0")
             hasher.update(np.ascontiguousarray(content).tobytes())
         else:
             hasher.update(b"json" + json.dumps(content, sort_keys=True).encode() + b"\0")
     return hasher.hexdigest()
-
-
-def _update(hasher: Any, file: Path) -> None:
-    try:
-        with file.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                hasher.update(block)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror or error}): run the stage that writes it.") from None

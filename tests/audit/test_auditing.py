@@ -1,9 +1,9 @@
-"""Audit a tiny profile: its files, and the label classifier behind them."""
+"""Audit a tiny profile: its files, label fidelity on known predictions, and the label classifier behind it."""
 
 import numpy as np
 import pytest
 
-from synthplanes.audit.auditing import audit_synthetic_sets
+from synthplanes.audit.auditing import audit_synthetic_sets, label_fidelity
 from synthplanes.classification import label_classifier
 from synthplanes.classification.label_classifier import label_classifiers
 from synthplanes.data.selection import read_all
@@ -71,3 +71,9 @@ def test_the_label_classifier_is_kept(tmp_path, monkeypatch):
     with label_classifiers(own) as predict:
         assert np.array_equal(predict(fresh, 0, fresh.images)[0], first)
     assert len(list(own.checkpoints.iterdir())) == 1
+
+
+def test_label_fidelity_is_a_mean_over_classes():
+    probabilities = np.eye(3)[[0, 0, 0, 1, 2]]
+    fidelity = label_fidelity(probabilities, np.array([0, 0, 0, 1, 1]), ("a", "b", "c"))
+    assert fidelity == {"mean_over_classes": 0.75, "per_class": {"a": 1.0, "b": 0.5, "c": None}, "images": 5}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synthplanes.audit.copies import block_shares, count_copies, nearest, thumbnails
+from synthplanes.audit.auditing import block_shares, count_copies, nearest, thumbnails
 
 
 def images(n: int, seed: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from synthplanes.classification.runs import Task
 from synthplanes.command import run
 from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
-from synthplanes.phantom import VERSION
+from synthplanes.phantom.simulation import VERSION
 from synthplanes.protocol.arms import ARMS, needed_by
 from synthplanes.protocol.contrasts import REFERENCES
 from synthplanes.protocol.profiles import Profile, read_profile

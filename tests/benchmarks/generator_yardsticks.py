@@ -35,8 +35,7 @@ from min_snr import min_snr
 from phantom_yardsticks import population, score, train_all, world
 
 from synthplanes import records
-from synthplanes.audit.copies import SHOWN, count_copies
-from synthplanes.audit.label_fidelity import label_fidelity
+from synthplanes.audit.auditing import SHOWN, count_copies, label_fidelity
 from synthplanes.classification import runs
 from synthplanes.classification.label_classifier import label_classifiers
 from synthplanes.command import run
@@ -49,7 +48,7 @@ from synthplanes.diffusion.pretrained import keep_generator
 from synthplanes.diffusion.sampling import Sampler, list_images
 from synthplanes.diffusion.training import Task, Trained, train
 from synthplanes.errors import UserError
-from synthplanes.phantom import VERSION
+from synthplanes.phantom.simulation import VERSION
 from synthplanes.protocol.arms import ARMS, option_archs
 from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile, read_profile

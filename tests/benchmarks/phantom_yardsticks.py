@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from image_statistics import NAMES, image_statistics, intraclass_correlation
 
 from synthplanes import records
 from synthplanes.classification.networks import probabilities, read_classifier
@@ -41,8 +42,7 @@ from synthplanes.compute.parallel import run_parallel
 from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.data.sources.simulated import Simulated
-from synthplanes.phantom import VERSION, simulate
-from synthplanes.phantom.image_statistics import NAMES, image_statistics, intraclass_correlation
+from synthplanes.phantom.simulation import VERSION, simulate
 from synthplanes.progress import Progress
 from synthplanes.protocol.arms import ARMS, updates_of
 from synthplanes.protocol.profiles import Profile, read_profile

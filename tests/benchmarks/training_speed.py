@@ -41,7 +41,8 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion import training
 from synthplanes.diffusion.denoiser import Denoiser, loss_per_image
 from synthplanes.instructions import require
-from synthplanes.phantom import CLASSES, VERSION, simulate
+from synthplanes.phantom.population import CLASSES
+from synthplanes.phantom.simulation import VERSION, simulate
 from synthplanes.protocol import counted_work
 from synthplanes.protocol.config import Simulate
 from synthplanes.protocol.profiles import Profile, read_profile

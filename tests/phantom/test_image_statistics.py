@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.phantom import simulate
-from synthplanes.phantom.image_statistics import NAMES, image_statistics, intraclass_correlation
+from synthplanes.phantom.simulation import simulate
 from synthplanes.protocol.config import Simulate
+from tests.benchmarks.image_statistics import NAMES, image_statistics, intraclass_correlation
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 # 5th, 50th and 95th percentile of the 100 real FETAL_PLANES_DB frames and of the 450 African ones.

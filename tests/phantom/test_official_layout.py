@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from synthplanes.errors import UserError
-from synthplanes.phantom import CLASSES, write_official_layout
+from synthplanes.phantom.official_layout import write_official_layout
+from synthplanes.phantom.population import CLASSES
 from synthplanes.protocol.config import Simulate
 
 DIGITS = {"1": "Other", "2": "Fetal abdomen", "3": "Fetal brain", "4": "Maternal cervix", "5": "Fetal femur",

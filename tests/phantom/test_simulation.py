@@ -5,9 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from synthplanes import records
-from synthplanes.phantom import CLASSES, LATENTS, simulate
-from synthplanes.phantom.population import LABEL_NOISE
-from synthplanes.phantom.simulation import draw_patients
+from synthplanes.phantom.population import CLASSES, LABEL_NOISE
+from synthplanes.phantom.simulation import LATENTS, draw_patients, simulate
 from synthplanes.protocol.config import Simulate
 
 SMALL = Simulate(difficulty="default", frame_size=32, train_patients=12, test_patients=12, fresh_images=30,

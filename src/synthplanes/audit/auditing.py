@@ -1,17 +1,28 @@
-"""Audit the synthetic sets of a profile before they are used: label fidelity and possible copies."""
+"""Audit the synthetic sets of a profile before they are used: label fidelity and possible copies.
 
-from collections.abc import Callable, Iterable, Mapping
+Copies are sought by Euclidean distances between block-averaged frames with mean 0 and norm 1, which do not depend on
+brightness and contrast: 0 is the same picture, 2 its negative. The reference distances are those of real images of
+*other patients* (the budget's validation patients) to their nearest training image. A synthetic image counts as a
+possible copy if it is nearer than 99 % of these.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from synthplanes import records
-from synthplanes.audit.copies import count_copies
-from synthplanes.audit.label_fidelity import label_fidelity
-from synthplanes.data.selection import LabelledImages, read_all, read_budget
+from synthplanes.data.selection import read_all, read_budget
 from synthplanes.progress import Progress
 from synthplanes.protocol.cells import Cell
 
+SHOWN = 12         # nearest pairs in the picture
+THUMBNAIL = 16     # px
+QUANTILE = 0.01    # of the reference distances
+_ROWS_AT_A_TIME = 512
 # (training images, replicate, several sets uint8 [N, H, W]) -> class probabilities float32 [N, K] of each set
 Predict = Callable[..., list[np.ndarray]]
 
@@ -22,8 +33,7 @@ def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
     Writes audit.json and pictures of the nearest pairs per budget, metrics/<profile>/audit.csv and cost.json. The
     classifier trains on fresh patients where a simulator provides them, otherwise on the budget's training images.
     """
-    profile, paths, items = cell.parameters, cell.paths, []
-    rows: list[dict[str, Any]] = []
+    profile, paths, tables, items = cell.parameters, cell.paths, [], []
     generators = profile.replication.generators
     progress = Progress("audit", len(profile.budgets) * generators, "generators")
     progress(0)
@@ -35,28 +45,80 @@ def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
             synthetic = read_all(paths.replicate("synthetic", budget, replicate), train.classes, records.SYNTHETIC)
             fresh = read_all(paths.prepared / "fresh", train.classes)
             drawn, real = predict(fresh if len(fresh) else train, replicate, synthetic.images, held_out.images)
-            picture = cell.out / budget / f"copies-r{replicate}.png"
-            audits.append({
-                "label_classifier_learned_from": ("fresh phantom patients" if len(fresh)
-                                                  else "the budget's training images"),
-                "label_fidelity": label_fidelity(drawn, synthetic.labels, train.classes),
-                "ceiling_on_validation_images": label_fidelity(real, held_out.labels, train.classes),
-                "copies": count_copies(synthetic.images, train.images, held_out.images, picture)})
-            rows += _rows(budget, replicate, audits[-1], synthetic)
+            fidelity = label_fidelity(drawn, synthetic.labels, train.classes)
+            ceiling = label_fidelity(real, held_out.labels, train.classes)
+            copies = count_copies(synthetic.images, train.images, held_out.images,
+                                  cell.out / budget / f"copies-r{replicate}.png")
+            audits.append(dict(label_classifier_learned_from=("fresh phantom patients" if len(fresh)
+                                                              else "the budget's training images"),
+                               label_fidelity=fidelity, ceiling_on_validation_images=ceiling, copies=copies))
+            tables.append(pd.DataFrame(dict(
+                budget=budget, replicate=str(replicate), label=[*train.classes, "all"],
+                label_fidelity=[*fidelity["per_class"].values(), fidelity["mean_over_classes"]],
+                ceiling=[*ceiling["per_class"].values(), ceiling["mean_over_classes"]],
+                n_images=[*np.bincount(synthetic.labels, minlength=len(train.classes)), len(synthetic)],
+                copies=[*[None] * len(train.classes), copies["share_nearer_than_threshold"]])))
             items.append(records.cost_item("audit", budget=budget, forward=len(synthetic) + len(held_out),
                                            trained=profile.audit.updates * profile.audit.batch_size))
             progress(number * generators + replicate + 1)
         records.write_json(cell.out / budget / "audit.json", {"replicates": audits})
-    records.write_table(paths.metrics / "audit.csv", records.AUDIT.frame(rows), records.AUDIT)
+    records.write_table(paths.metrics / "audit.csv", records.AUDIT.typed(pd.concat(tables)), records.AUDIT)
     records.write_cost(cell.out, items)
 
 
-def _rows(budget: str, replicate: int, audit: Mapping[str, Any], synthetic: LabelledImages) -> Iterable[dict[str, Any]]:
-    """Yield the rows of records.AUDIT: one per class, and one named `all` with the means over classes."""
-    fidelity, ceiling = audit["label_fidelity"], audit["ceiling_on_validation_images"]
-    for number, name in enumerate(synthetic.classes):
-        yield dict(budget=budget, replicate=str(replicate), label=name, label_fidelity=fidelity["per_class"][name],
-                   ceiling=ceiling["per_class"][name], n_images=int((synthetic.labels == number).sum()), copies=None)
-    yield dict(budget=budget, replicate=str(replicate), label="all", label_fidelity=fidelity["mean_over_classes"],
-               ceiling=ceiling["mean_over_classes"], n_images=len(synthetic),
-               copies=audit["copies"]["share_nearer_than_threshold"])
+def label_fidelity(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Return how often a classifier recognises the class that an image was drawn for, per class and as their mean.
+
+    `probabilities` float [N, K], `labels` int [N]. A class without images has None and does not count in the mean.
+    """
+    right = probabilities.argmax(axis=1) == labels
+    per_class = {name: round(float(right[labels == number].mean()), 6) if (labels == number).any() else None
+                 for number, name in enumerate(classes)}
+    known = [value for value in per_class.values() if value is not None]
+    return {"mean_over_classes": round(float(np.mean(known)), 6), "per_class": per_class, "images": len(labels)}
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """Reduce uint8 [N, H, W] to float32 [N, THUMBNAIL^2], each of mean 0 and norm 1 (a constant frame stays 0)."""
+    shares = block_shares(images.shape[1])
+    small = (shares @ images.astype(np.float32) @ shares.T).reshape(len(images), -1)
+    small -= small.mean(axis=1, keepdims=True)
+    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+
+
+def block_shares(size: int) -> np.ndarray:
+    """Return each pixel's weight in the mean of each of THUMBNAIL equal blocks: float32 [THUMBNAIL, size]."""
+    edges = np.linspace(0, size, THUMBNAIL + 1)
+    starts = np.arange(size)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return (np.maximum(overlap, 0) * THUMBNAIL / size).astype(np.float32)
+
+
+def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find each query's nearest reference: (distance float [N], position int [N]); both are unit vectors [., D]."""
+    similarity, position = [], []
+    for start in range(0, len(queries), _ROWS_AT_A_TIME):
+        products = queries[start:start + _ROWS_AT_A_TIME] @ references.T
+        position.append(products.argmax(axis=1))
+        similarity.append(products.max(axis=1))
+    return np.sqrt(np.maximum(0, 2 - 2 * np.concatenate(similarity))), np.concatenate(position)
+
+
+def count_copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray, picture: Path) -> dict[str, Any]:
+    """Count possible copies, and write a picture of the SHOWN nearest pairs (synthetic above real).
+
+    All images are uint8 [N, H, W].
+    """
+    references = thumbnails(train)
+    distance, position = nearest(thumbnails(synthetic), references)
+    yardstick, _ = nearest(thumbnails(held_out), references)
+    threshold = float(np.quantile(yardstick, QUANTILE))
+    worst = np.argsort(distance, kind="stable")[:SHOWN]
+    pairs = np.concatenate([np.concatenate(list(synthetic[worst]), axis=1),
+                            np.concatenate(list(train[position[worst]]), axis=1)])
+    with records.replacing(picture) as temporary:
+        Image.fromarray(pairs).save(temporary, format="PNG")
+    return {"median_distance": round(float(np.median(distance)), 4),
+            "median_distance_of_held_out_images": round(float(np.median(yardstick)), 4),
+            "threshold": round(threshold, 4), "nearer_than_threshold": int((distance < threshold).sum()),
+            "share_nearer_than_threshold": round(float((distance < threshold).mean()), 6), "images": len(synthetic)}

@@ -1,8 +1,1 @@
 """Simulate fetal ultrasound: six planes, patients, scanners, operators; calibrated on real images."""
-
-from synthplanes.phantom.image_statistics import image_statistics
-from synthplanes.phantom.official_layout import write_official_layout
-from synthplanes.phantom.population import CLASSES
-from synthplanes.phantom.simulation import LATENTS, VERSION, simulate
-
-__all__ = ["CLASSES", "LATENTS", "VERSION", "image_statistics", "simulate", "write_official_layout"]

@@ -1,17 +1,16 @@
 """Render one frame: draw the plane, its pose and the acquisition, then paint, scan and display it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from synthplanes import seeds
-from synthplanes.phantom import anatomy, other, population, surroundings, ultrasound
-from synthplanes.phantom.fetus import Fetus, half_size
+from synthplanes.phantom import anatomy, population, surroundings, ultrasound
+from synthplanes.phantom.population import OTHER_KINDS, Fetus
 from synthplanes.phantom.scene import Scene
 from synthplanes.protocol.config import Simulate
 
-STANDARD = population.CLASSES[:5]
 OBLIQUE = ("Fetal brain", "Fetal abdomen", "Fetal thorax", "Fetal femur")
 OBLIQUE_SHARE = 0.40                # of the views filed under Other
 
@@ -31,27 +30,44 @@ DIFFICULTIES = {"default": Difficulty(inside=0.28, outside=0.75, tilt=0.9, gain=
                 "hard":    Difficulty(inside=0.40, outside=0.60, tilt=1.5, gain=3.5, roughness=0.16, artefacts=2.4)}
 
 
-@dataclass(frozen=True)
 class Cut:
     """The content and pose of one frame; lengths in cm."""
 
-    kind: str                       # a standard plane, `oblique <plane>` or a kind of Other
-    off_plane: float                # distance from the textbook plane, in 0..1
-    half: float                     # half the object's long axis
-    pose: float                     # its rotation in the image, rad
-    wall: float                     # thickness of tissue above it
-    depth: float                    # of its centre below the probe
-    across: float                   # lateral position of its centre
+    def __init__(self, rng: np.random.Generator, fetus: Fetus, patient: population.Patient, true_plane: str,
+                 difficulty: Difficulty):
+        """Draw the cut of a view that shows `true_plane`.
 
-    @property
-    def plane(self) -> str:
-        """Return the plane that is cut, oblique or not, or the kind of Other."""
-        return self.kind.removeprefix("oblique ")
-
-    @property
-    def cue(self) -> float:
-        """Return how much is left of the structures that define the plane, in 0..1."""
-        return float(np.clip((0.75 - self.off_plane) / 0.45, 0, 1))
+        `plane` is a standard plane, oblique or not, or a kind of Other; `kind` is the same, or `oblique <plane>`.
+        `off_plane` in 0..1 is the distance from the textbook plane.
+        """
+        habit = population.HABITS[patient.operator]
+        if true_plane in population.STANDARD:
+            self.kind = self.plane = true_plane
+            off_plane = difficulty.inside * rng.beta(1.2, 1.6)
+        elif rng.random() < OBLIQUE_SHARE:
+            self.plane = str(rng.choice(OBLIQUE))
+            self.kind, off_plane = f"oblique {self.plane}", rng.uniform(difficulty.outside, 1)
+        else:
+            weights = [3.0 if kind == "vessel" and patient.scanner == "Aloka" else 1.0 for kind in OTHER_KINDS]
+            self.kind = self.plane = str(rng.choice(list(OTHER_KINDS), p=np.array(weights) / sum(weights)))
+            off_plane = 1.0
+        self.off_plane = float(off_plane)
+        self.cue = float(np.clip((0.75 - off_plane) / 0.45, 0, 1))     # what is left of the defining structures
+        self.half = fetus.half_size(self.plane) * float(rng.uniform(0.93, 1.07))    # half the object's long axis
+        pose = rng.normal(0, habit.tilt * difficulty.tilt)
+        if self.plane == "vessel":
+            pose *= 0.3
+        elif self.plane == "Maternal cervix":
+            pose = np.clip(0.6 * pose, -.5, .5)
+        elif rng.random() < habit.mirrored:
+            pose += np.pi                                   # the mirror image of the usual side
+        self.pose = float(pose)                             # rotation in the image, rad
+        flat = self.plane in ("Fetal femur", "limb", "vessel")
+        extent = self.half * (0.45 + 0.5 * abs(np.sin(pose)) if flat else 1.0)
+        self.wall = 0.5 if self.plane in ("Maternal cervix", "vessel") else fetus.wall      # above the object
+        self.depth = self.wall + extent * rng.uniform(0.95, 1.15)                           # of its centre
+        self.depth += abs(rng.normal(0, 0.6)) * (self.plane != "Maternal cervix")
+        self.across = float(rng.normal(0, habit.centring))
 
 
 def render(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, view: population.View,
@@ -61,54 +77,20 @@ def render(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, 
     `aspect` is the width / height of the display; None takes one of the scanner's.
     """
     difficulty, size = DIFFICULTIES[settings.difficulty], settings.frame_size
-    cut = _cut(rng, fetus, patient, view.plane, difficulty)
+    cut = Cut(rng, fetus, patient, view.plane, difficulty)
     acquisition, magnified = _acquire(rng, patient, view.plane, cut, settings)
     if aspect is not None:
         acquisition = replace(acquisition, aspect=aspect)
-    factor = max(2, -(-96 // size))
     grid = ultrasound.beams(acquisition, max(96, min(2 * size, 160)))
     scene = Scene(grid, rng, difficulty.roughness)
-    cues = _paint(scene, replace(fetus, wall=cut.wall), cut, view.sub_plane, difficulty.artefacts)
+    cues = _paint(scene, fetus, cut, view.sub_plane)
+    surroundings.artefacts(scene, difficulty.artefacts)
     brightness = ultrasound.echo(scene.level, scene.attenuation, grid, acquisition, rng)
-    picture = ultrasound.display(brightness, grid, acquisition, size * factor)
-    frame = ultrasound.reduce_to_square(picture, size)
-    visible = "+".join(name for name, is_visible in cues.items() if is_visible)
-    return frame, dict(kind=cut.kind, off_plane=cut.off_plane, cue=cut.cue, cues=visible, weeks=fetus.weeks,
-                       size_cm=cut.half, pose_deg=float(np.degrees(cut.pose)), depth_cm=acquisition.depth,
-                       gain_db=acquisition.gain, magnified=int(magnified))
-
-
-def _cut(rng: np.random.Generator, fetus: Fetus, patient: population.Patient, plane: str, difficulty: Difficulty
-         ) -> Cut:
-    habit = population.HABITS[patient.operator]
-    kind, off_plane = _kind(rng, plane, patient.scanner, difficulty)
-    shown = kind.removeprefix("oblique ")
-    half = half_size(shown, fetus) if shown in STANDARD else other.half_size(shown, fetus)
-    half *= float(rng.uniform(0.93, 1.07))
-    pose = _pose(rng, shown, habit, difficulty.tilt)
-    extent = half * (1.0 if shown not in ("Fetal femur", "limb", "vessel") else 0.45 + 0.5 * abs(np.sin(pose)))
-    wall = 0.5 if shown in ("Maternal cervix", "vessel") else fetus.wall
-    depth = wall + extent * rng.uniform(0.95, 1.15) + abs(rng.normal(0, 0.6)) * (shown != "Maternal cervix")
-    return Cut(kind, off_plane, half, pose, wall, depth, across=float(rng.normal(0, habit.centring)))
-
-
-def _kind(rng: np.random.Generator, plane: str, scanner: str, difficulty: Difficulty) -> tuple[str, float]:
-    if plane in STANDARD:
-        return plane, float(difficulty.inside * rng.beta(1.2, 1.6))
-    if rng.random() < OBLIQUE_SHARE:
-        return f"oblique {rng.choice(OBLIQUE)}", float(rng.uniform(difficulty.outside, 1))
-    weights = np.array([3.0 if kind == "vessel" and scanner == "Aloka" else 1.0 for kind in other.KINDS])
-    return str(rng.choice(other.KINDS, p=weights / weights.sum())), 1.0
-
-
-def _pose(rng: np.random.Generator, plane: str, habit: population.Operator, tilt: float) -> float:
-    """Draw the rotation in the image, rad; half turns are mirror images of the usual side."""
-    angle = rng.normal(0, habit.tilt * tilt)
-    if plane == "vessel":
-        return float(0.3 * angle)
-    if plane == "Maternal cervix":
-        return float(np.clip(0.6 * angle, -.5, .5))
-    return float(angle + (np.pi if rng.random() < habit.mirrored else 0.0))
+    picture = ultrasound.display(brightness, grid, acquisition, size * max(2, -(-96 // size)))
+    return ultrasound.reduce_to_square(picture, size), dict(
+        kind=cut.kind, off_plane=cut.off_plane, cue=cut.cue, cues=cues, weeks=fetus.weeks, size_cm=cut.half,
+        pose_deg=float(np.degrees(cut.pose)), depth_cm=acquisition.depth, gain_db=acquisition.gain,
+        magnified=int(magnified))
 
 
 def _acquire(rng: np.random.Generator, patient: population.Patient, true_plane: str, cut: Cut, settings: Simulate
@@ -119,11 +101,8 @@ def _acquire(rng: np.random.Generator, patient: population.Patient, true_plane: 
     preset *= settings.preset_specificity
     fills = float(np.clip(habit.fills + rng.normal(0, 0.10), 0.45, 1.0))
     aspect = float(rng.choice(scanner.aspects))
-    radius, half_angle = scanner.radius, scanner.half_angle
-    if cut.plane == "vessel":
-        radius, half_angle = 200.0, cut.half / fills / 200.0
-    elif cut.plane == "Maternal cervix":
-        radius, half_angle = 1.1, 1.15
+    radius, half_angle = {"vessel": (200.0, cut.half / fills / 200.0), "Maternal cervix": (1.1, 1.15)}.get(
+        cut.plane, (scanner.radius, scanner.half_angle))
     magnified = bool(rng.random() < scanner.magnified) or cut.plane == "vessel"
     if magnified:
         width = 2 * cut.half / fills
@@ -135,25 +114,20 @@ def _acquire(rng: np.random.Generator, patient: population.Patient, true_plane: 
         height = bottom * rng.uniform(1.0, 1.06)
         width, top = height * aspect, -(height - bottom) * rng.uniform(0.3, 1.0)
     fineness = float(np.clip(bottom / 10, 0.5, 1.2))        # shallow objects: a higher frequency
-    acquisition = ultrasound.Acquisition(
-        radius=radius, half_angle=half_angle, depth=bottom,
-        window_width=width, aspect=aspect, top=top, shift=0.7 * cut.across if magnified else 0.0,
-        axial_spread=scanner.axial_spread * fineness,
-        lateral_spread=scanner.lateral_spread * fineness, looks=2,
-        dynamic_range=scanner.dynamic_range + 6 * preset[0],
-        gain=scanner.gain + habit.gain + 4 * preset[1]
-             + float(rng.normal(0, DIFFICULTIES[settings.difficulty].gain)),
-        depth_slope=float(rng.normal(-0.25, 0.35)), noise_floor=scanner.noise_floor,
-        gamma=float(np.clip(scanner.gamma + 0.15 * preset[2], 0.8, 2.0)))
-    return acquisition, magnified
+    gain = scanner.gain + habit.gain + 4 * preset[1] + float(rng.normal(0, DIFFICULTIES[settings.difficulty].gain))
+    return ultrasound.Acquisition(
+        radius=radius, half_angle=half_angle, depth=bottom, window_width=width, aspect=aspect, top=top,
+        shift=0.7 * cut.across if magnified else 0.0, axial_spread=scanner.axial_spread * fineness,
+        lateral_spread=scanner.lateral_spread * fineness, looks=2, dynamic_range=scanner.dynamic_range + 6 * preset[0],
+        gain=gain, depth_slope=float(rng.normal(-0.25, 0.35)), noise_floor=scanner.noise_floor,
+        gamma=float(np.clip(scanner.gamma + 0.15 * preset[2], 0.8, 2.0))), magnified
 
 
-def _paint(scene: Scene, fetus: Fetus, cut: Cut, sub_plane: str, artefacts: float) -> dict[str, bool]:
-    """Paint surroundings, object and the mother's wall, in that order; return the cues and whether they are visible."""
+def _paint(scene: Scene, fetus: Fetus, cut: Cut, sub_plane: str) -> str:
+    """Paint surroundings, object and the mother's wall, in that order; return the visible cues, joined by `+`."""
     surroundings.uterus(scene, fetus, cut.across, cut.depth, cut.half)
     uv = scene.local(cut.across, cut.depth, cut.pose, cut.half)
-    spine = float(scene.rng.uniform(-np.pi, np.pi))
-    cues: dict[str, bool] = {}
+    spine, cues = float(scene.rng.uniform(-np.pi, np.pi)), ""
     if cut.plane == "Fetal brain":
         cues = anatomy.brain(scene, fetus, uv, cut.cue, sub_plane)
     elif cut.plane == "Fetal abdomen":
@@ -165,7 +139,6 @@ def _paint(scene: Scene, fetus: Fetus, cut: Cut, sub_plane: str, artefacts: floa
     elif cut.plane == "Maternal cervix":
         cues = anatomy.cervix(scene, fetus, uv, cut.cue)
     else:
-        other.draw(cut.plane, scene, fetus, uv)
-    surroundings.maternal_wall(scene, fetus)
-    surroundings.artefacts(scene, artefacts)
+        anatomy.OTHER[cut.plane](scene, fetus, uv)
+    surroundings.maternal_wall(scene, fetus, cut.wall)
     return cues

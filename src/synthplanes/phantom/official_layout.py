@@ -1,10 +1,8 @@
 """Write the phantom to disk in the layout of FETAL_PLANES_DB: its names, table, quirks and sizes."""
 
-import csv
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from joblib import Parallel, delayed
 from PIL import Image
 
@@ -18,20 +16,11 @@ from synthplanes.protocol.config import Simulate
 HEADER = ("Image_name", "Patient_num", "Plane", "Brain_plane", "Operator", "US_Machine", "Train ")
 PLANE_DIGIT = {"Other": 1, "Fetal abdomen": 2, "Fetal brain": 3, "Maternal cervix": 4, "Fetal femur": 5,
                "Fetal thorax": 6}
-# Width, height, share. The commonest true sizes are 959x661, 1137x787 and 640x392; smaller ones of the same
+# Width and height. The commonest true sizes are 959x661, 1137x787 and 640x392; smaller ones of the same
 # proportions keep thousands of files quick to write and to read.
-SIZES = ((640, 392, .04), (480, 331, .06), (320, 196, .35), (240, 166, .35), (192, 130, .20))
+SIZES = ((640, 392), (480, 331), (320, 196), (240, 166), (192, 130))
+SIZE_SHARES = (.04, .06, .35, .35, .20)
 RGBA_SHARE = 0.03
-
-
-@dataclass(frozen=True)
-class _File:
-    """One image file: its name without extension, its size in pixels, and whether it has colours and alpha."""
-
-    name: str
-    width: int
-    height: int
-    rgba: bool
 
 
 def write_official_layout(folder: Path, settings: Simulate, root_seed: int, workers: int = 1) -> int:
@@ -41,48 +30,39 @@ def write_official_layout(folder: Path, settings: Simulate, root_seed: int, work
     Images are 8-bit grey, a few RGBA, not square, of various sizes. Fresh patients, for which the layout has no column,
     are left out.
     """
-    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not an empty folder: name a new one for the official layout.")
     (folder / "Images").mkdir(parents=True, exist_ok=True)
     patients = draw_patients(settings.model_copy(update={"fresh_images": 0}), root_seed)
-    rows, jobs = [], []
-    for number, patient in enumerate(patients, start=1):
-        rng = seeds.generator(root_seed, "phantom layout", number)
-        counts, ordinals = Counter(view.label for view in patient.views), Counter[str]()
-        files = []
-        for view in patient.views:
-            ordinals[view.label] += 1
-            name = (f"Patient{number:05d}_Plane{PLANE_DIGIT[view.label]}_{ordinals[view.label]}_of_"
-                    f"{counts[view.label]}")
-            width, height, _ = SIZES[rng.choice(len(SIZES), p=[share for _, _, share in SIZES])]
-            files.append(_File(name, width, height, bool(rng.random() < RGBA_SHARE)))
-            brain_plane = view.sub_plane if view.label == "Fetal brain" else "Not A Brain"
-            rows.append((name, number, view.label, brain_plane, patient.operator, patient.scanner,
-                         "1 " if patient.role == "train" else "0 "))
-        jobs.append(delayed(_write_patient)(settings, root_seed, patient, files, folder / "Images"))
-    progress, done = Progress("phantom layout", len(rows), "images"), 0
-    for written in Parallel(n_jobs=workers, return_as="generator")(jobs):
-        done += written
-        progress(done)
-    with records.replacing(folder / "FETAL_PLANES_DB_data.csv") as path, path.open("w", newline="") as table:
-        writer = csv.writer(table, delimiter=";", lineterminator="\r\n")
-        writer.writerow(HEADER)
-        writer.writerows(sorted(rows))
+    progress = Progress("phantom layout", sum(len(patient.views) for patient in patients), "images")
+    rows: list[tuple] = []
+    for written in Parallel(n_jobs=workers, return_as="generator")(
+            delayed(_write_patient)(settings, root_seed, number, patient, folder / "Images")
+            for number, patient in enumerate(patients, start=1)):
+        rows += written
+        progress(len(rows))
+    with records.replacing(folder / "FETAL_PLANES_DB_data.csv") as path:
+        pd.DataFrame(sorted(rows), columns=HEADER).to_csv(path, sep=";", index=False, lineterminator="\r\n")
     return len(rows)
 
 
-def _write_patient(settings: Simulate, root_seed: int, patient: population.Patient, files: list[_File],
-                   folder: Path) -> int:
-    """Render at the phantom's own size, cut the padding off, enlarge to the size of the file."""
-    frames, _ = render_patient(settings, root_seed, patient, [file.width / file.height for file in files])
-    for frame, file in zip(frames, files, strict=True):
-        side = frame.shape[0]
-        rows = max(2, round(side * file.height / file.width))
-        above = (side - rows) // 2
-        picture = Image.fromarray(frame[above:above + rows])
-        picture = picture.resize((file.width, file.height), Image.Resampling.BILINEAR)
-        if file.rgba:
-            picture = picture.convert("RGBA")
-        picture.save(folder / f"{file.name}.png", compress_level=1)
-    return len(files)
+def _write_patient(settings: Simulate, root_seed: int, number: int, patient: population.Patient, folder: Path
+                   ) -> list[tuple]:
+    """Write a patient's images, and return their rows of the table.
+
+    Images are rendered at the phantom's own size, their padding is cut off, and they are enlarged to a size of SIZES.
+    """
+    rng = seeds.generator(root_seed, "phantom layout", number)
+    drawn = [(SIZES[rng.choice(len(SIZES), p=SIZE_SHARES)], rng.random() < RGBA_SHARE) for _ in patient.views]
+    frames, _ = render_patient(settings, root_seed, patient, [width / height for (width, height), _ in drawn])
+    labels, rows = [view.label for view in patient.views], []
+    for place, (view, frame, ((width, height), rgba)) in enumerate(zip(patient.views, frames, drawn, strict=True)):
+        kept = max(2, round(settings.frame_size * height / width))
+        above = (settings.frame_size - kept) // 2
+        picture = Image.fromarray(frame[above:above + kept]).resize((width, height), Image.Resampling.BILINEAR)
+        name = (f"Patient{number:05d}_Plane{PLANE_DIGIT[view.label]}_{labels[:place + 1].count(view.label)}_of_"
+                f"{labels.count(view.label)}")
+        (picture.convert("RGBA") if rgba else picture).save(folder / f"{name}.png", compress_level=1)
+        rows.append((name, number, view.label, view.sub_plane if view.label == "Fetal brain" else "Not A Brain",
+                     patient.operator, patient.scanner, "1 " if patient.role == "train" else "0 "))
+    return rows

@@ -4,23 +4,25 @@ A shape is a field `rho`: below 1 inside, 1 on the outline, above 1 outside. Pai
 attenuation (dB per cm) under a soft mask, so that an organ replaces what lies under it.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from synthplanes.phantom.ultrasound import Beams
 
 TISSUE, FLUID, BLOOD = -21.0, -60.0, -50.0         # dB
 Coordinates = tuple[np.ndarray, np.ndarray]        # u and v of every point of the grid, float32 [beams, samples]
+# The level, width, specular and, where it has some, attenuation of an outline (see Scene.outline).
+Rim = tuple[float, float, float] | tuple[float, float, float, float]
 
 
 class Scene:
     """Level and attenuation maps, float32 [beams, samples], and the painters that change them."""
 
     def __init__(self, grid: Beams, rng: np.random.Generator, roughness: float):
-        """Begin with even tissue; `roughness` is the standard deviation of the warp of outlines, in cm."""
+        """Begin with even tissue; outlines are warped by a standard deviation of `roughness` cm."""
         self.grid, self.rng = grid, rng
         self.x = grid.x + roughness * self.noise(7)
         self.z = grid.z + roughness * self.noise(7)
@@ -43,17 +45,17 @@ class Scene:
         return right * cosine + down * sine, down * cosine - right * sine
 
     def fill(self, rho: np.ndarray, level: float, attenuation: float | None = None, soft: float = 0.06,
-             opacity: float = 1.0) -> None:
-        """Paint the inside of a shape; its edge is `soft` wide, in units of rho."""
-        mask = np.clip((1 - rho) / np.float32(soft) + np.float32(0.5), 0, 1)
-        if opacity < 1:
-            mask *= np.float32(opacity)
+             opacity: float = 1.0, rim: Rim | None = None) -> None:
+        """Paint the inside of a shape, then its `rim`; the inside fades over `soft`, in units of rho."""
+        mask = np.clip((1 - rho) / np.float32(soft) + np.float32(0.5), 0, 1) * np.float32(opacity)
         self.level += mask * (np.float32(level) - self.level)
         if attenuation is not None:
             self.attenuation += mask * (np.float32(attenuation) - self.attenuation)
+        if rim:
+            self.outline(rho, *rim, opacity=opacity)
 
-    def outline(self, rho: np.ndarray, level: float, width: float, attenuation: float = 0.0,
-                specular: float = 0.8, opacity: float = 1.0) -> None:
+    def outline(self, rho: np.ndarray, level: float, width: float, specular: float, attenuation: float = 0.0, *,
+                opacity: float = 1.0) -> None:
         """Paint a shape's edge of half width `width`, in units of rho (see `edge`)."""
         mask = band(rho, width) * (self.visible * np.float32(opacity))
         self.edge(rho, mask, level, specular)
@@ -65,9 +67,10 @@ class Scene:
 
         `specular` is the brightness lost, in units of 25 dB, where the edge runs along the beam.
         """
-        across, along = _gradient(rho)
-        across = across / self.grid.pitch
-        along = along / np.float32(self.grid.step)
+        across, along = np.gradient(rho)
+        across[[0, -1]], along[:, [0, -1]] = across[[1, -2]], along[:, [1, -2]]
+        across /= self.grid.pitch
+        along /= np.float32(self.grid.step)
         facing = along * along / (across * across + along * along + np.float32(1e-6))
         wanted = np.float32(level) - np.float32(25 * specular) * (1 - facing)
         self.level += mask * np.maximum(wanted - self.level, -2)
@@ -98,11 +101,11 @@ def ellipse(uv: Coordinates, cu: float, cv: float, a: float, b: float, angle: fl
     return np.sqrt(right * right + down * down)
 
 
-def polyline(uv: Coordinates, points: Sequence[tuple[float, float]]) -> np.ndarray:
+def polyline(uv: Coordinates, points: ArrayLike) -> np.ndarray:
     """Return the distance to a chain of straight pieces through two or more points (u, v)."""
     u, v = uv
     nearest = np.full_like(u, np.inf)
-    for (u0, v0), (u1, v1) in pairwise(points):
+    for (u0, v0), (u1, v1) in pairwise(np.asarray(points).tolist()):
         du, dv = u1 - u0, v1 - v0
         right, down = u - np.float32(u0), v - np.float32(v0)
         t = (right * np.float32(du) + down * np.float32(dv)) / np.float32(du * du + dv * dv + 1e-9)
@@ -113,21 +116,15 @@ def polyline(uv: Coordinates, points: Sequence[tuple[float, float]]) -> np.ndarr
     return np.sqrt(nearest)
 
 
-def curve(start: tuple[float, float], control: tuple[float, float], end: tuple[float, float],
-          pieces: int = 5) -> list[tuple[float, float]]:
-    """Return the points (u, v) of a quadratic Bezier curve, cut into straight pieces."""
-    t = np.linspace(0, 1, pieces + 1)[:, None]
-    points = (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t ** 2 * np.array(end)
-    return [(u, v) for u, v in points.tolist()]
+def polar(radius: float, angle: float) -> tuple[float, float]:
+    """Return the point (u, v) at an angle (rad) on a circle around the origin."""
+    return radius * np.cos(angle), radius * np.sin(angle)
 
 
-def _gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    across, along = np.empty_like(field), np.empty_like(field)
-    across[1:-1] = (field[2:] - field[:-2]) * np.float32(0.5)
-    across[0], across[-1] = across[1], across[-2]
-    along[:, 1:-1] = (field[:, 2:] - field[:, :-2]) * np.float32(0.5)
-    along[:, 0], along[:, -1] = along[:, 1], along[:, -2]
-    return across, along
+def curve(start: tuple[float, float], control: tuple[float, float], end: tuple[float, float]) -> np.ndarray:
+    """Return points (u, v) of a quadratic Bezier curve, float [6, 2], for a chain of five straight pieces."""
+    t = np.linspace(0, 1, 6)[:, None]
+    return (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t ** 2 * np.array(end)
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,5 @@
 """Simulate the phantom: draw its patients, render every frame with a generator of its own, and record the latents."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
@@ -25,9 +23,9 @@ LATENTS = Schema("phantom latents", dict(
 
 def draw_patients(settings: Simulate, root_seed: int) -> list[population.Patient]:
     """Draw every patient with labels and scanner, in the order train, test, fresh; no frame is rendered yet."""
-    patients = population.patients(root_seed, "train", settings.train_patients)
-    patients += population.patients(root_seed, "test", settings.test_patients)
-    return patients + population.patients(root_seed, "fresh", None, settings.fresh_images)
+    return [*population.patients(root_seed, "train", settings.train_patients),
+            *population.patients(root_seed, "test", settings.test_patients),
+            *population.patients(root_seed, "fresh", None, settings.fresh_images)]
 
 
 def simulate(settings: Simulate, root_seed: int, workers: int = 1) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
@@ -37,32 +35,22 @@ def simulate(settings: Simulate, root_seed: int, workers: int = 1) -> tuple[np.n
     no output.
     """
     patients = draw_patients(settings, root_seed)
-    total = sum(len(patient.views) for patient in patients)
-    frames = np.zeros((total, settings.frame_size, settings.frame_size), np.uint8)
-    sources, latents, done = [], [], 0
-    progress = Progress("phantom", total, "images")
-    rendered = _rendered(settings, root_seed, workers, patients)
-    for number, (patient, (images, details)) in enumerate(zip(patients, rendered, strict=True)):
-        for image, detail, view in zip(images, details, patient.views, strict=True):
-            frames[done] = image
-            image_id = f"t{done:06d}"
-            sources.append(dict(image_id=image_id, file=str(done), patient_id=f"p{number:05d}", label=view.label,
-                                role=patient.role, scanner=patient.scanner, operator=patient.operator,
-                                sub_plane=view.sub_plane if view.label == "Fetal brain" else ""))
-            latents.append(dict(image_id=image_id, true_plane=view.plane, **detail))
-            done += 1
-        progress(done)
-    return frames, SOURCE.frame(sources), LATENTS.frame(latents)
-
-
-def _rendered(settings: Simulate, root_seed: int, workers: int, patients: list[population.Patient]
-              ) -> Iterator[tuple[np.ndarray, list[dict]]]:
-    """Yield the frames, uint8 [n, S, S], and latents of each patient, in order."""
-    if workers == 1:
-        yield from (render_patient(settings, root_seed, patient) for patient in patients)
-        return
-    jobs = (delayed(render_patient)(settings, root_seed, patient) for patient in patients)
-    yield from Parallel(n_jobs=workers, return_as="generator", batch_size=4)(jobs)
+    shown = [(number, patient, view) for number, patient in enumerate(patients) for view in patient.views]
+    table = SOURCE.frame(
+        dict(image_id=f"t{row:06d}", file=str(row), patient_id=f"p{number:05d}", label=view.label, role=patient.role,
+             scanner=patient.scanner, operator=patient.operator,
+             sub_plane=view.sub_plane if view.label == "Fetal brain" else "")
+        for row, (number, patient, view) in enumerate(shown))
+    frames = np.zeros((len(shown), settings.frame_size, settings.frame_size), np.uint8)
+    details: list[dict] = []
+    progress = Progress("phantom", len(shown), "images")
+    for images, described in Parallel(n_jobs=workers, return_as="generator", batch_size=4)(
+            delayed(render_patient)(settings, root_seed, patient) for patient in patients):
+        frames[len(details):len(details) + len(images)] = images
+        details += described
+        progress(len(details))
+    planes = [view.plane for _, _, view in shown]
+    return frames, table, LATENTS.typed(pd.DataFrame(details).assign(image_id=table["image_id"], true_plane=planes))
 
 
 def render_patient(settings: Simulate, root_seed: int, patient: population.Patient,
@@ -72,11 +60,9 @@ def render_patient(settings: Simulate, root_seed: int, patient: population.Patie
     `aspects` are the width / height of each frame's display; None takes those of the scanner.
     """
     rng = seeds.generator(root_seed, "phantom anatomy", patient.role, patient.number)
-    fetus = population.fetus(rng, spread=1.0 if settings.difficulty == "default" else 1.4)
-    images, details = [], []
+    fetus = population.Fetus(rng, spread=1.0 if settings.difficulty == "default" else 1.4)
+    rendered = []
     for number, view in enumerate(patient.views):
         rng = seeds.generator(root_seed, "phantom frame", patient.role, patient.number, number)
-        image, detail = render(rng, fetus, patient, view, settings, None if aspects is None else aspects[number])
-        images.append(image)
-        details.append(detail)
-    return np.stack(images), details
+        rendered.append(render(rng, fetus, patient, view, settings, aspects[number] if aspects else None))
+    return np.stack([image for image, _ in rendered]), [detail for _, detail in rendered]

@@ -8,6 +8,7 @@ looks compounded.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft, ndimage
@@ -34,8 +35,7 @@ class Acquisition:
     gamma: float                # grey curve after log compression
 
 
-@dataclass(frozen=True)
-class Beams:
+class Beams(NamedTuple):
     """The acoustic grid; arrays are float32 and, unless said, [beams, samples]."""
 
     x: np.ndarray               # lateral position, cm
@@ -74,8 +74,7 @@ def echo(level: np.ndarray, attenuation: np.ndarray, grid: Beams, acquisition: A
     field = (scatterers[:, 0] + 1j * scatterers[:, 1]) * (amplitude * np.float32(np.sqrt(0.5)))
     lateral = a.lateral_spread / (a.radius + 6) / float(grid.angles[1] - grid.angles[0])
     axial = a.axial_spread / grid.step
-    transfer = (_gaussian_transfer(level.shape[0], lateral)[:, None]
-                * _gaussian_transfer(level.shape[1], axial)[None, :])
+    transfer = np.outer(_gaussian_transfer(level.shape[0], lateral), _gaussian_transfer(level.shape[1], axial))
     transfer /= np.sqrt(np.mean(transfer ** 2))          # unit mean intensity for a uniform medium
     field = fft.ifft2(fft.fft2(field, axes=(1, 2)) * transfer, axes=(1, 2))
     intensity = np.mean(field.real ** 2 + field.imag ** 2, axis=0)
@@ -88,30 +87,21 @@ def echo(level: np.ndarray, attenuation: np.ndarray, grid: Beams, acquisition: A
 def display(brightness: np.ndarray, grid: Beams, acquisition: Acquisition, width: int) -> np.ndarray:
     """Convert the scan: the sector as a picture, float32 [height, width] in [0, 1], black outside."""
     a = acquisition
-    height = max(2, round(width / a.aspect))
     spacing = a.window_width / width
     x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) * spacing + a.shift
-    z = (np.arange(height, dtype=np.float32) + 0.5) * spacing + a.top
+    z = (np.arange(round(width / a.aspect), dtype=np.float32) + 0.5) * spacing + a.top
     x, z = np.meshgrid(x.astype(np.float32), (z + a.radius).astype(np.float32))
-    count = brightness.shape[0]
-    half = grid.angles[-1]
-    beam = (np.arctan2(x, z) / half + 1) * np.float32((count - 1) / 2)
+    beam = (np.arctan2(x, z) / grid.angles[-1] + 1) * np.float32((len(brightness) - 1) / 2)
     sample = (np.hypot(x, z) - a.radius) / np.float32(grid.step)
-    return ndimage.map_coordinates(brightness, [beam, sample], order=1, mode="constant", cval=0.0,
-                                   prefilter=False)
+    return ndimage.map_coordinates(brightness, [beam, sample], order=1, mode="constant", cval=0.0, prefilter=False)
 
 
 def reduce_to_square(picture: np.ndarray, size: int) -> np.ndarray:
-    """Pad a picture (width a multiple of size) to a square and average blocks: uint8 [size, size]."""
+    """Pad a picture, at most as high as wide, to a square and average its blocks: uint8 [size, size]."""
     height, width = picture.shape
-    factor = width // size
-    if height > width:
-        picture = picture[(height - width) // 2:][:width]
-        height = width
-    square = np.zeros((width, width), np.float32)
     above = (width - height) // 2
-    square[above:above + height] = picture
-    blocks = square.reshape(size, factor, size, factor).mean(axis=(1, 3))
+    square = np.pad(picture, ((above, width - height - above), (0, 0)))
+    blocks = square.reshape(size, width // size, size, width // size).mean(axis=(1, 3))
     return np.round(blocks * 255).astype(np.uint8)
 
 

@@ -1,5 +1,7 @@
 """Compute six statistics of ultrasound frames at 64 px, to compare simulated frames with real ones."""
 
+import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
+
 import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
