@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from synthplanes import records
 from synthplanes.data.packs import write_pack
 from synthplanes.protocol.analysis_plan import analysis_plan, settings_of
-from synthplanes.protocol.arms import TRAINING_STAGES, arms_of, seeds_of, updates_of
+from synthplanes.protocol.arms import TRAINING_STAGES, arms_of, updates_of
 from synthplanes.protocol.cells import STAGES, Paths, protocol_file
 from synthplanes.protocol.profiles import Profile
 from synthplanes.statistics.evaluation import evaluate, write_results
@@ -130,10 +130,10 @@ def _write_classifiers(at: Paths, stage: str, profile: Profile) -> None:
     (folder / "r0").mkdir(parents=True)
     items, rows = [], []
     for arm in arms_of(stage, ARCH, profile.recipe):
-        runs = seeds_of(arm, profile.recipe, profile.replication.seeds)
+        runs = profile.runs_of(arm)
         items.append(records.cost_item(arm.name, budget=BUDGET, arch=ARCH, runs=len(runs), trained=100 * len(runs)))
-        for seed in runs:
-            at.weights(stage, BUDGET, ARCH, 0, arm.name, seed).write_bytes(f"{arm.name} {seed}".encode())
+        for replicate, seed in runs:
+            at.weights(stage, BUDGET, ARCH, replicate, arm.name, seed).write_bytes(f"{arm.name} {seed}".encode())
             rows += [dict(arm=arm.name, seed=seed, stage=1, update=update, train_loss=1 / update)
                      for update in (1, 5, 10)]
     records.write_cost(at.artifact(stage), items)

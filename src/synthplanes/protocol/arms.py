@@ -6,7 +6,6 @@ the single stage of an arm of P+T updates has the peak at which the integral of 
 of the two-stage arms.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,19 +78,9 @@ def arms_of(stage: str, arch: str, recipe: Recipe) -> list[Arm]:
             and (not arm.option or arch in recipe.optional_arms.get(arm.option, []))]
 
 
-def option_archs(option: str, recipe: Recipe) -> Sequence[str]:
-    """Return the architecture roles that run an optional arm."""
-    return recipe.optional_arms.get(option, [])
-
-
 def needed_by(arm: Arm) -> str | None:
     """Return the arm whose finished classifiers this one starts from or learns from."""
     return arm.name.removesuffix("_then_real") if arm.stage == "finetune" else arm.teacher or None
-
-
-def seeds_of(arm: Arm, recipe: Recipe, seeds: int) -> range:
-    """Return the classifier seeds of an arm; the convergence check may have fewer than the others."""
-    return range(recipe.convergence_seeds if arm.name == "real_long" else seeds)
 
 
 def updates_of(arm: Arm, recipe: Recipe) -> int:
