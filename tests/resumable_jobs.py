@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from synthplanes import records
-from synthplanes.classification.cells import train_classifiers
+from synthplanes.classification.runs import train_classifiers
 from synthplanes.compute import checkpoints
 from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.data.preparation.preparing import prepare

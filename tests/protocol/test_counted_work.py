@@ -1,6 +1,5 @@
 """Counted work: sums that can be done by head, refusals, and the forecast against its formula."""
 
-import pandas as pd
 import pytest
 
 from synthplanes import records
@@ -112,6 +111,6 @@ def test_a_guide_on_estimates_asks_the_generator_each_time():
 
 
 def test_a_training_pass_counts_three_forward_equivalents():
-    items = pd.DataFrame([item("real", runs=1, training=10, forward=5), item("synthetic", runs=2, training=1)])
+    items = [item("real", runs=1, training=10, forward=5), item("synthetic", runs=2, training=1)]
     assert counted_work.total(items) == {"runs": 3, "training_image_passes": 11, "forward_image_passes": 5,
                                          "forward_equivalents": 38}

@@ -9,10 +9,11 @@ generator costs more than one through a small classifier, so a sum is always rep
 Every stage that trains, samples or predicts writes a `cost.json` (`records.write_cost`) in its output folder.
 """
 
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
-
-import pandas as pd
 
 from synthplanes import records
 from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, arms_of, needed_by, uses_synthetic
@@ -41,21 +42,17 @@ class _Cost(Section):
     items: list[Item]
 
 
-def read_cost(folder: Path) -> pd.DataFrame:
-    """Read the cost.json of a stage's output, a row per item; a missing or ill-formed one raises `UserError`."""
+def read_cost(folder: Path) -> list[dict[str, Any]]:
+    """Read the items of a stage's cost.json; a missing or ill-formed one raises `UserError`."""
     path = Path(folder) / COST_FILE
     cost = _Cost.checked(records.read_json(path), path, cure="delete it and run its stage again")
-    return _frame([item.model_dump() for item in cost.items])
+    return [item.model_dump() for item in cost.items]
 
 
-def _frame(items: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(items, columns=list(Item.model_fields))
-
-
-def total(items: pd.DataFrame) -> dict[str, int]:
+def total(items: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return the sums of some items' runs and passes, and of all their passes in forward-equivalents."""
-    runs, trained, forward = (int(items[name].sum())
-                              for name in ("runs", "training_image_passes", "forward_image_passes"))
+    runs, trained, forward = (sum(item[count] for item in items)
+                              for count in ("runs", "training_image_passes", "forward_image_passes"))
     return {"runs": runs, "training_image_passes": trained, "forward_image_passes": forward,
             "forward_equivalents": FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS * trained + forward}
 
@@ -67,25 +64,27 @@ def collect(profile: Profile, paths: Paths) -> dict[str, Any]:
     (`classifier`), the other arm that it starts or learns from (`first_stage`), generator, guide and sampling where it
     uses synthetic images (`synthesis`), and their sum (`total`).
     """
-    items = pd.concat([read_cost(paths.artifact(kind)) for kind in KINDS])
-    of_budgets = {budget: items[items["budget"] == budget] for budget in profile.budgets_by_size()}
+    items = [item for kind in KINDS for item in read_cost(paths.artifact(kind))]
+    key = itemgetter("budget", "item", "arch")
+    of_budgets = {budget: [item for item in items if item["budget"] == budget] for budget in profile.budgets_by_size()}
     return {
         "unit": "image passes; a training pass counts "
                 f"{FORWARD_EQUIVALENTS_OF_A_TRAINING_PASS} forward-equivalents, a forward pass 1",
-        "items": [{"budget": budget, "item": item, "arch": arch, **total(rows)}
-                  for (budget, item, arch), rows in items.groupby(["budget", "item", "arch"])],
-        "arms": [{"budget": budget, "arm": arm, **_arm(rows, arm)} for budget, rows in of_budgets.items()
-                 for arm in ARMS if arm in set(rows["item"])],
+        "items": [{"budget": budget, "item": item, "arch": arch, **total(list(alike))}
+                  for (budget, item, arch), alike in groupby(sorted(items, key=key), key)],
+        "arms": [{"budget": budget, "arm": arm, **_arm(own, arm)} for budget, own in of_budgets.items()
+                 for arm in ARMS if any(item["item"] == arm for item in own)],
         "total": total(items),
     }
 
 
-def _arm(items: pd.DataFrame, name: str) -> dict[str, Any]:
-    own = items[items["item"] == name]
-    first = items[(items["item"] == needed_by(ARMS[name])) & items["arch"].isin(own["arch"])]
-    synthesis = items[items["item"].isin(SYNTHESIS if uses_synthetic(name) else ())]
-    return {"archs": sorted(set(own["arch"])), "classifier": total(own), "first_stage": total(first),
-            "synthesis": total(synthesis), "total": total(pd.concat([own, first, synthesis]))}
+def _arm(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    own = [item for item in items if item["item"] == name]
+    archs = {item["arch"] for item in own}
+    first = [item for item in items if item["item"] == needed_by(ARMS[name]) and item["arch"] in archs]
+    synthesis = [item for item in items if item["item"] in SYNTHESIS] if uses_synthetic(name) else []
+    return {"archs": sorted(archs), "classifier": total(own), "first_stage": total(first),
+            "synthesis": total(synthesis), "total": total(own + first + synthesis)}
 
 
 def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
@@ -100,7 +99,7 @@ def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
     # Heun's method evaluates every step twice, but the last.
     evaluations = n_classes * sample.images_per_class * (
         2 * sample.steps - 1 if sample.solver == "heun" else sample.steps)
-    from_estimate = guide.input == "denoised_estimate"  # the generator makes the guide's images and passes its gradients
+    from_estimate = guide.input == "denoised_estimate"  # of the generator, through which gradients then go as well
     guided = guide.updates * guide.batch_size
     once = {  # (training passes, forward passes) of each generator
         "train_diffusion": (profile.train_diffusion.images_seen, 0),
@@ -117,7 +116,7 @@ def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
         items |= {(stage, arch): [profile.training_cost(arm, budget, arch)
                                   for arm in arms_of(stage, arch, profile.recipe)]
                   for stage in TRAINING_STAGES for arch in profile.archs}
-        rows += [{"budget": budget, "stage": stage, "arch": arch, **total(_frame(counted))}
+        rows += [{"budget": budget, "stage": stage, "arch": arch, **total(counted)}
                  for (stage, arch), counted in items.items()]
     return rows
 

@@ -163,18 +163,13 @@ def subset(profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
     return profile.model_dump(mode="json", include=included)
 
 
-def from_subset(values: Mapping[str, Any]) -> Profile:
-    """Build a profile that holds only the given values: reading any other parameter raises `AttributeError`."""
-    return _partial(Profile, values)
-
-
-def _partial(model: type[config.Section], values: Mapping[str, Any]) -> Any:
+def from_subset(values: Mapping[str, Any], model: type[config.Section] = Profile) -> Any:
+    """Build a profile that holds only what `subset` gave: reading any other parameter raises `AttributeError`."""
     fields = {}
     for name, value in values.items():
-        annotation: Any = model.model_fields[name].annotation
-        whole = not (isinstance(annotation, type) and issubclass(annotation, config.Section)
-                     and set(value) < set(annotation.model_fields))
-        fields[name] = TypeAdapter(annotation).validate_python(value) if whole else _partial(annotation, value)
+        kind: Any = model.model_fields[name].annotation
+        is_section = isinstance(kind, type) and issubclass(kind, config.Section)
+        fields[name] = from_subset(value, kind) if is_section else TypeAdapter(kind).validate_python(value)
     return model.model_construct(_fields_set=set(fields), **fields)
 
 
