@@ -7,6 +7,7 @@ checkpoint is selected: validation images are evaluated once per classifier, aft
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,15 +34,15 @@ class Portion:
     strong: bool = False       # augmented by the strong policy
     by_patient: bool = False   # within a class, patients are equally likely instead of images
 
-    @property
-    def chances(self) -> np.ndarray:
+    @cached_property
+    def chances(self) -> torch.Tensor:
         """Return each image's sampling probability, float64 [N]."""
-        return patient_balanced(self.images) if self.by_patient else class_balanced(self.images.labels)
+        return torch.from_numpy(patient_balanced(self.images) if self.by_patient
+                                else class_balanced(self.images.labels))
 
-    def draw(self, chances: torch.Tensor, strength: float, generator: torch.Generator
-             ) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw one batch's images float32 [n, 1, H, W] in [-1, 1], augmented, and their labels int64 [n]."""
-        rows = torch.multinomial(chances, self.size, replacement=True, generator=generator).numpy()
+        rows = torch.multinomial(self.chances, self.size, replacement=True, generator=generator).numpy()
         images = torch.from_numpy(to_float(self.images.images[rows])).unsqueeze(1)
         images = (augment_strongly if self.strong else augment)(images, strength, generator)
         return images, torch.from_numpy(self.images.labels[rows])
@@ -76,7 +77,6 @@ def fit(network: nn.Module, stage: TrainingStage, recipe: Recipe, device: torch.
         dict(params=[parameter for parameter in parameters if parameter.ndim <= 1], weight_decay=0.0),
     ], lr=stage.peak_learning_rate, fused=True)
     normalised = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    chances = [torch.from_numpy(portion.chances) for portion in stage.portions]
     total = sum(portion.size for portion in stage.portions)
     if teacher is not None:
         teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
@@ -86,8 +86,8 @@ def fit(network: nn.Module, stage: TrainingStage, recipe: Recipe, device: torch.
             group["lr"] = stage.peak_learning_rate * schedule(update, stage.updates, recipe.warmup_fraction)
         optimiser.zero_grad(set_to_none=True)
         losses = []
-        for portion, chance in zip(stage.portions, chances, strict=True):
-            images, targets = portion.draw(chance, recipe.augmentation, generator)
+        for portion in stage.portions:
+            images, targets = portion.draw(recipe.augmentation, generator)
             images, targets = images.to(device, memory_format=torch.channels_last), targets.to(device)
             if teacher is not None:
                 prediction = teacher(images).softmax(dim=1)

@@ -20,9 +20,8 @@ from synthplanes.protocol.cells import Cell
 def predict_runs(cell: Cell) -> None:
     """Predict validation and test images with every classifier of a profile.
 
-    Writes, per budget and architecture, probabilities.npy float32 [runs, images, classes], runs.csv and images.csv (the
-    same for every architecture of a budget), and once cell.json and cost.json. Validation images of any replicate come
-    first; a replicate's own are those that splits.csv names.
+    Writes, per budget and architecture, probabilities.npy float32 [runs, images, classes], runs.csv and images.csv, and
+    once cell.json and cost.json. Validation images of any replicate come first; splits.csv names a replicate's own.
     """
     profile, paths, items = cell.parameters, cell.paths, []
     records.read_json(paths.analysis_plan)  # raises without an analysis plan, which precedes any access to test rows
