@@ -5,7 +5,7 @@ controls in their place. finetune: every pretrained classifier on the budget's r
 joint: on real and synthetic images together.
 """
 
-from synthplanes.classification.cells import train_classifiers
+from synthplanes.classification.runs import train_classifiers
 from synthplanes.command import run, stage_cell
 
 

@@ -130,10 +130,10 @@ def _write_classifiers(at: Paths, stage: str, profile: Profile) -> None:
     (folder / "r0").mkdir(parents=True)
     items, rows = [], []
     for arm in arms_of(stage, ARCH, profile.recipe):
-        runs = range(profile.replication.seeds)
+        runs = profile.runs_of(arm)
         items.append(records.cost_item(arm.name, budget=BUDGET, arch=ARCH, runs=len(runs), trained=100 * len(runs)))
-        for seed in runs:
-            at.weights(stage, BUDGET, ARCH, 0, arm.name, seed).write_bytes(f"{arm.name} {seed}".encode())
+        for replicate, seed in runs:
+            at.weights(stage, BUDGET, ARCH, replicate, arm.name, seed).write_bytes(f"{arm.name} {seed}".encode())
             rows += [dict(arm=arm.name, seed=seed, stage=1, update=update, train_loss=1 / update)
                      for update in (1, 5, 10)]
     records.write_cost(at.artifact(stage), items)

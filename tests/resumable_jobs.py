@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from synthplanes import records
-from synthplanes.classification.cells import train_classifiers
+from synthplanes.classification.runs import train_classifiers
 from synthplanes.compute import checkpoints
 from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.data.preparation.preparing import prepare
@@ -38,7 +38,6 @@ def resumable_profile() -> Profile:
     return profile.model_copy(update=dict(
         train_diffusion=diffusion, compute=profile.compute.model_copy(update=dict(threads=2)),
         replication=profile.replication.model_copy(update=dict(seeds=1)),
-        recipe=profile.recipe.model_copy(update=dict(convergence_seeds=1)),
         sample=profile.sample.model_copy(update=dict(images_per_class=5, batch_size=4, solver="ancestral"))))
 
 

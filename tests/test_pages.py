@@ -25,7 +25,7 @@ from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.sources.opening import OPENERS
 from synthplanes.protocol import words
 from synthplanes.protocol.arms import ARMS, OPTIONS
-from synthplanes.protocol.cells import ARTIFACTS, STAGES
+from synthplanes.protocol.cells import STAGES
 from synthplanes.protocol.config import Guards
 from synthplanes.protocol.profiles import Profile, read_names, read_profile, resolved
 from synthplanes.report.results_page import check_pages
@@ -42,6 +42,8 @@ LOG, RESULTS = "metrics/LOG.md", "metrics/README.md"
 LINKED = [*MOST_LINES, LOG, RESULTS]
 GENERATED = re.compile(r"<!-- results -->.*?<!-- /results -->", re.DOTALL)
 USERS_PROFILE = "mine"  # of the examples
+KINDS = {stage.writes for stage in STAGES.values()} | {"raw", "protocol", "checkpoints", "mlflow", "pretrained",
+                                                      "<kind>"}
 FILE = re.compile(r"[\w.<>-]+\.(py|md|json|csv|npy|yaml|png|lock|safetensors)")
 
 
@@ -144,7 +146,7 @@ def test_paths_exist(page):
         if " " in name or "*" in name or "://" in name or not (FILE.fullmatch(name.split("/")[-1]) or "/" in name):
             continue
         if name.startswith("artifacts/"):
-            assert name.split("/")[1] in (*ARTIFACTS, "mlflow", "pretrained", "<kind>"), f"{page}: {span}"
+            assert name.split("/")[1] in KINDS, f"{page}: {span}"
         elif "<" in name:
             assert name.startswith("metrics/<profile>"), f"{page}: {span}"
             assert name.endswith("<profile>") or name.split("/")[-1] in code, f"{page}: {span}"

@@ -182,11 +182,14 @@ def _pretrained(arguments: argparse.Namespace) -> None:
         print(f"{generators.PARAMETER}: {generators.keep_generator(Path(arguments.what), folder)}")
         return
     from synthplanes.classification import pretrained as classifiers
-    if arguments.what != "imagenet" and not arguments.learned_from:
+    from synthplanes.compute.weights import read_weights
+    if arguments.what == "imagenet":
+        tensors, learned_from = classifiers.imagenet_weights(), "ImageNet"
+    elif arguments.learned_from:
+        tensors, learned_from = read_weights(Path(arguments.what)), arguments.learned_from
+    else:
         raise UserError(f"{arguments.what} does not say what it learned from: add --learned-from NAME.")
-    digest = (classifiers.keep_imagenet(folder) if arguments.what == "imagenet"
-              else classifiers.keep_classifier(Path(arguments.what), arguments.learned_from, folder))
-    print(f"{classifiers.PARAMETER}: {digest}")
+    print(f"{classifiers.PARAMETER}: {classifiers.keep_classifier(tensors, learned_from, folder)}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ from synthplanes.diffusion.sampling import Sampler, list_images
 from synthplanes.diffusion.training import Task, Trained, train
 from synthplanes.errors import UserError
 from synthplanes.phantom.simulation import VERSION
-from synthplanes.protocol.arms import ARMS, option_archs
+from synthplanes.protocol.arms import ARMS
 from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile, read_profile
 
@@ -228,7 +228,7 @@ def score_classifiers(setting: Setting, sets: list[LabelledImages], seeds: int) 
     Each is a mean over seeds, with their standard deviation and number.
     """
     profile = setting.profile
-    arch = option_archs("joint", profile.recipe)[0]
+    arch = profile.recipe.optional_arms["joint"][0]
     pools = {f"{number}": setting.pools | dict(synthetic=images) for number, images in enumerate(sets)}
     pools["real"] = setting.pools
 

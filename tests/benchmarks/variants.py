@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from synthplanes import records
-from synthplanes.classification.pretrained import IMAGENET_MODEL, keep_classifier, keep_imagenet
+from synthplanes.classification.pretrained import IMAGENET_MODEL, imagenet_weights, keep_classifier
 from synthplanes.command import run
+from synthplanes.compute.weights import read_weights
 from synthplanes.data.selection import read_budget
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
@@ -77,11 +78,12 @@ def changes_of(name: str, parameters: Profile, classifier: Path | None) -> dict[
     if name == "from phantoms":
         if classifier is None:
             raise UserError("'from phantoms' needs --classifier: a trained one of a profile of phantoms.")
-        digest = keep_classifier(classifier, "phantoms", paths.pretrained)
+        digest = keep_classifier(read_weights(classifier), "phantoms", paths.pretrained)
         return only(profile, parameters, "residual", dict(pretrained=digest))
     if name == "from ImageNet":
+        digest = keep_classifier(imagenet_weights(), "ImageNet", paths.pretrained)
         return only(profile, parameters, "convolutional", dict(
-            model=IMAGENET_MODEL, learning_rate=IMAGENET_LEARNING_RATE, pretrained=keep_imagenet(paths.pretrained)))
+            model=IMAGENET_MODEL, learning_rate=IMAGENET_LEARNING_RATE, pretrained=digest))
     times, train_set = int(name.removeprefix("amount ").removesuffix("x")), read_budget(
         paths.prepared, parameters.scarce_budget, 0, "train")
     return {f"profiles.{profile}.sample.images_per_class": round(times * len(train_set) / len(train_set.classes))}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from synthplanes.classification import cells, runs
-from synthplanes.classification.cells import train_classifiers
+from synthplanes.classification import runs
 from synthplanes.classification.prediction import images_to_predict, predict_runs
+from synthplanes.classification.runs import train_classifiers
 from synthplanes.errors import UserError
 from synthplanes.protocol.arms import TRAINING_STAGES
 from synthplanes.protocol.cells import Paths
@@ -139,17 +139,17 @@ def test_a_teacher_retrains_its_pupils(root, trained, monkeypatch):
 
 
 def test_a_failed_stage_keeps_what_it_has_finished(root, trained, monkeypatch):
-    real = cells.train_one
+    real = runs.train_one
 
     def fails_at_the_third(task):
         if len(trained) == 3:
             raise UserError("the disk is full")
         return real(task)
 
-    monkeypatch.setattr(cells, "train_one", fails_at_the_third)
+    monkeypatch.setattr(runs, "train_one", fails_at_the_third)
     with pytest.raises(UserError, match="the disk is full"):
         train_classifiers(cell(root, "baseline"))
-    monkeypatch.setattr(cells, "train_one", real)
+    monkeypatch.setattr(runs, "train_one", real)
     train_classifiers(cell(root, "baseline"))
     assert len(trained) == 4 * 2
 

@@ -8,8 +8,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synthplanes.classification.augmentation import ANGLE, ERASED, SCALE, SHIFT, augment, augment_strongly
-from synthplanes.classification.fitting import Portion, TrainingStage, batch_norm_statistics, fit, schedule
+from synthplanes.classification.fitting import (
+    ANGLE,
+    ERASED,
+    SCALE,
+    SHIFT,
+    Portion,
+    TrainingStage,
+    augment,
+    augment_strongly,
+    batch_norm_statistics,
+    fit,
+    schedule,
+)
 from synthplanes.classification.networks import build, probabilities
 from synthplanes.compute.draws import class_balanced, patient_balanced
 from synthplanes.data.images import to_float

@@ -8,7 +8,6 @@ from synthplanes.classification.pretrained import (
     IMAGENET_MODEL,
     imagenet_weights,
     keep_classifier,
-    keep_imagenet,
     load_pretrained,
     pretrained_on,
 )
@@ -47,8 +46,9 @@ def test_imagenet_weights_say_of_grey_images_what_their_own_package_says():
 
 
 def test_imagenet_is_kept_for_another_number_of_classes(tmp_path):
-    digest = keep_imagenet(tmp_path)
-    assert digest == keep_imagenet(tmp_path) and pretrained_on(digest, tmp_path) == ["ImageNet"]
+    digest = keep_classifier(imagenet_weights(), "ImageNet", tmp_path)
+    assert digest == keep_classifier(imagenet_weights(), "ImageNet", tmp_path)
+    assert pretrained_on(digest, tmp_path) == ["ImageNet"]
     one = network(4, 0, Architecture(model=IMAGENET_MODEL, learning_rate=0.001, options={}), 32)
     head = one.body.classifier.weight.clone()
     load_pretrained(one, digest, tmp_path)
@@ -57,7 +57,7 @@ def test_imagenet_is_kept_for_another_number_of_classes(tmp_path):
 
 
 def test_all_but_the_head_is_copied(first, tmp_path):
-    digest = keep_classifier(first, "phantom, scarce", tmp_path / "pretrained")
+    digest = keep_classifier(read_weights(first), "phantom, scarce", tmp_path / "pretrained")
     assert pretrained_on(digest, tmp_path / "pretrained") == ["phantom, scarce"] and pretrained_on(None, tmp_path) == []
     theirs, before = read_weights(first), network(6, 2).state_dict()
     one = network(6, 2)
@@ -68,7 +68,7 @@ def test_all_but_the_head_is_copied(first, tmp_path):
 
 
 def test_every_arm_of_the_role_begins_there(first, task, tmp_path):  # noqa: F811
-    digest = keep_classifier(first, "phantom, scarce", tmp_path / "pretrained")
+    digest = keep_classifier(read_weights(first), "phantom, scarce", tmp_path / "pretrained")
     warm = RESNET.model_copy(update=dict(pretrained=digest))
     for arm in ("real", "synthetic", "real_short", "joint"):
         cold, began = task(arm, architecture=RESNET), task(arm, architecture=warm, pretrained=tmp_path / "pretrained",
@@ -80,7 +80,7 @@ def test_every_arm_of_the_role_begins_there(first, task, tmp_path):  # noqa: F81
 
 
 def test_other_files_are_refused(first, tmp_path):
-    digest = keep_classifier(first, "phantom, scarce", tmp_path / "pretrained")
+    digest = keep_classifier(read_weights(first), "phantom, scarce", tmp_path / "pretrained")
     wider = RESNET.model_copy(update=dict(options={"stem_width": 8, "channels": [16, 32, 32, 64]}))
     with pytest.raises(UserError, match="is another network"):
         load_pretrained(network(6, 0, wider), digest, tmp_path / "pretrained")

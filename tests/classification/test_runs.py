@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthplanes.classification.runs import Task, images_of, second_stage, stages_of, train_one
+from synthplanes.classification.runs import Task, images_of, stages_of, train_one
 from synthplanes.compute.checkpoints import Checkpoints, images_sha256
 from synthplanes.compute.weights import read_weights
 from synthplanes.data.selection import LabelledImages
@@ -91,9 +91,10 @@ def test_stages_of_an_arm(task, recipe):
 
 def test_rehearsal_is_a_second_portion(task, recipe):
     rehearsing = recipe.model_copy(update=dict(rehearsal_fraction=0.25))
-    portions = second_stage(task("synthetic_then_real", recipe=rehearsing))
-    assert [(part.size, part.keeps_statistics) for part in portions] == [(6, True), (2, False)]
-    assert len(second_stage(task("real_short", recipe=rehearsing))) == 1
+    (_, second), = stages_of(task("synthetic_then_real", recipe=rehearsing, first_stage=Path("made")))
+    assert [(part.size, part.keeps_statistics) for part in second.portions] == [(6, True), (2, False)]
+    (_, only), = stages_of(task("real_short", recipe=rehearsing))
+    assert len(only.portions) == 1
 
 
 def test_a_pupil_learns_from_its_teacher(task, tmp_path):

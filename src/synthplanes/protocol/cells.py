@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from synthplanes import records
+from synthplanes.protocol.arms import TRAINING_STAGES
 from synthplanes.protocol.profiles import PARAMS, Profile, from_subset, read_profile, subset
 
 
@@ -35,10 +36,7 @@ STAGES = {  # in the order of the pipeline
     "audit":           Stage("audit", "audit", (*_REPLICATES, *_TORCH, "audit", "recipe.weight_decay",
                                                 "recipe.label_smoothing", "recipe.warmup_fraction",
                                                 "recipe.ema_halflife_updates", "recipe.augmentation")),
-    "baseline":        Stage("train_classifiers", "baseline", _TRAINED),
-    "pretrain":        Stage("train_classifiers", "pretrain", _TRAINED),
-    "finetune":        Stage("train_classifiers", "finetune", _TRAINED),
-    "joint":           Stage("train_classifiers", "joint", _TRAINED),
+    **{stage: Stage("train_classifiers", stage, _TRAINED) for stage in TRAINING_STAGES},
     "plan":            Stage("plan", "", ("replication", "budgets", "archs", "simulate", "prepare", "train_diffusion",
                                           "train_guide", "sample", "audit", "recipe", "evaluate")),
     "predict":         Stage("predict", "predictions", (*_TRAINED, "compute.threads")),
@@ -46,7 +44,6 @@ STAGES = {  # in the order of the pipeline
                                               "train_diffusion", "simulate", "recipe", "evaluate")),
     "report":          Stage("report", "report", ("budgets", "archs")),
 }
-ARTIFACTS = ("raw", *(stage.writes for stage in STAGES.values() if stage.writes), "protocol", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,6 @@ class Paths:
 
     def artifact(self, kind: str) -> Path:
         """Return the profile's folder of one kind of artifact, such as `prepared` or `generator`."""
-        if kind not in ARTIFACTS:
-            raise KeyError(kind)
         return self.root / "artifacts" / kind / self.profile
 
     @property

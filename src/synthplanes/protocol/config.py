@@ -3,9 +3,13 @@
 Units and the meaning of null are stated beside every parameter in params.yaml.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from synthplanes.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -16,12 +20,40 @@ NotNegative = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Policy = Literal["error", "drop_from_train", "keep"]
 GROUPS = 16  # of the group normalisations in denoiser and guide
+Widths = Annotated[list[Annotated[int, Field(ge=1, multiple_of=GROUPS)]], Field(min_length=1)]
+_REASONS = {"extra_forbidden": "is not a known key", "missing": "is missing", "model_type": "is no mapping of keys",
+            "dict_type": "is no mapping of keys"}
 
 
 class Section(BaseModel):
     """A strict, immutable mapping without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def checked(cls, values: Any, path: Path, where: str = "", cure: str = "") -> Self:
+        """Validate what stands under the key `where` of a file; raises `UserError`, which names the first wrong key."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(filter(None, [where, *map(str, first["loc"])]))
+            reason = _REASONS.get(first["type"], f"{first['msg']} (found {first['input']!r:.80})")
+            if first["type"] == "value_error":
+                reason = str(first["ctx"]["error"])  # a sentence of `faults`
+            parts = [str(path), key, reason, cure or f"correct it in {path}"]
+            raise UserError(": ".join(filter(None, parts)) + ".") from None
+
+    @model_validator(mode="after")
+    def _values_work_together(self) -> Self:
+        for is_so, sentence in self.faults():
+            if is_so:
+                raise ValueError(sentence)
+        return self
+
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        """Yield every fault that values of this section can have together: whether they have it, and what it is."""
+        yield from ()
 
 
 class Replication(Section):
@@ -75,34 +107,29 @@ class Prepare(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     cross_validation: Literal["none", "patients", "scanners"]
 
-    @model_validator(mode="after")
-    def _boxes_have_an_area(self):
+    def faults(self) -> Iterator[tuple[Any, str]]:
         for left, top, right, bottom in self.masked_boxes:
-            if left >= right or top >= bottom:
-                raise ValueError(f"masked_boxes holds [{left}, {top}, {right}, {bottom}]: write [left, top, right, "
-                                 "bottom] with left < right and top < bottom")
-        return self
+            yield left >= right or top >= bottom, (
+                f"masked_boxes holds [{left}, {top}, {right}, {bottom}]: write [left, top, right, bottom] with left < "
+                "right and top < bottom")
 
 
 class Network(Section):
     """diffusers' UNet2DModel on pixel-unshuffled images."""
 
     unshuffle: Annotated[int, Field(ge=1, le=8)]
-    channels: Annotated[list[Count], Field(min_length=1)]
+    channels: Widths
     layers_per_block: Count
     attention_at: list[Natural]
     dropout: Share
 
-    @model_validator(mode="after")
-    def _can_be_built(self):
-        if any(level >= len(self.channels) for level in self.attention_at):
-            raise ValueError(f"attention_at names a level that channels {self.channels} does not have")
-        if any(width % GROUPS for width in self.channels):
-            raise ValueError(f"channels {self.channels} must be multiples of {GROUPS} (groups of the normalisation)")
-        if any(self.channels[level] % 32 for level in {*self.attention_at, len(self.channels) - 1}):
-            raise ValueError(f"channels {self.channels}: the last level and those of attention_at must be multiples "
-                             "of 32 (width of an attention head)")
-        return self
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        levels = {*self.attention_at, len(self.channels) - 1}
+        yield max(levels) >= len(self.channels), (
+            f"attention_at names a level that channels {self.channels} does not have")
+        yield any(self.channels[level] % 32 for level in levels), (
+            f"channels {self.channels}: the last level and those of attention_at must be multiples of 32 (width of an "
+            "attention head)")
 
 
 class TrainDiffusion(Section):
@@ -132,17 +159,11 @@ class TrainGuide(Section):
     """Training of the noise-aware classifier behind classifier guidance."""
 
     input: Literal["noisy_image", "denoised_estimate"]
-    channels: Annotated[list[Count], Field(min_length=1)]
+    channels: Widths
     updates: Count
     batch_size: Count
     learning_rate: Positive
     weight_decay: NotNegative
-
-    @model_validator(mode="after")
-    def _can_be_built(self):
-        if any(width % GROUPS for width in self.channels):
-            raise ValueError(f"channels {self.channels} must be multiples of {GROUPS} (groups of the normalisation)")
-        return self
 
 
 class Sample(Section):
@@ -159,14 +180,11 @@ class Sample(Section):
     rho: Positive
     batch_size: Count
 
-    @model_validator(mode="after")
-    def _noise_levels_fall(self):
-        if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
+    def faults(self) -> Iterator[tuple[Any, str]]:
         low, high = self.guidance_interval
-        if low > high:
-            raise ValueError(f"guidance_interval {self.guidance_interval} must be [lowest, highest]")
-        return self
+        yield self.sigma_min >= self.sigma_max, (
+            f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
+        yield low > high, f"guidance_interval {self.guidance_interval} must be [lowest, highest]"
 
 
 class Architecture(Section):
@@ -202,15 +220,13 @@ class Recipe(Section):
     joint_synthetic_fraction: Share
     optional_arms: dict[str, list[str]]
 
-    @model_validator(mode="after")
-    def _batches_hold_both(self):
-        if not 0 < round(self.batch_size * self.joint_synthetic_fraction) < self.batch_size:
-            raise ValueError(f"joint_synthetic_fraction {self.joint_synthetic_fraction} leaves no room for both kinds "
-                             f"of image in a batch of {self.batch_size}")
-        if round(self.batch_size * self.rehearsal_fraction) >= self.batch_size:
-            raise ValueError(f"rehearsal_fraction {self.rehearsal_fraction} leaves no room for real images in a batch "
-                             f"of {self.batch_size}")
-        return self
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        yield not 0 < round(self.batch_size * self.joint_synthetic_fraction) < self.batch_size, (
+            f"joint_synthetic_fraction {self.joint_synthetic_fraction} leaves no room for both kinds of image in a "
+            f"batch of {self.batch_size}")
+        yield round(self.batch_size * self.rehearsal_fraction) >= self.batch_size, (
+            f"rehearsal_fraction {self.rehearsal_fraction} leaves no room for real images in a batch of "
+            f"{self.batch_size}")
 
 
 class Evaluate(Section):

@@ -5,32 +5,22 @@
 fault in one never affects another.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter
 from ruamel.yaml import YAML, YAMLError
 
+from synthplanes import records
 from synthplanes.errors import UserError
-from synthplanes.protocol.arms import ARMS, OPTIONS, TRAINING_STAGES, arms_of
-from synthplanes.protocol.config import (
-    Architecture,
-    Audit,
-    Compute,
-    Evaluate,
-    Fraction,
-    Prepare,
-    Recipe,
-    Replication,
-    Sample,
-    Section,
-    Simulate,
-    TrainDiffusion,
-    TrainGuide,
-)
+from synthplanes.protocol import config
+from synthplanes.protocol.arms import OPTIONS, TRAINING_STAGES, Arm, arms_of, updates_of
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]  # in paths, in DVC's stage names and in MLflow's
+NAME = r"^[A-Za-z0-9_]+$"  # in paths, in DVC's stage names and in MLflow's
+Name = Annotated[str, Field(pattern=NAME)]
 Run = tuple[str, str, str, int, int]
 """The identity of one trained classifier: (arm, architecture role, budget, replicate, seed)."""
 
@@ -39,50 +29,50 @@ _ROLES = {"budgets", "archs", "optional_arms"}          # whose entries are take
 _TAKEN_WHOLE = {"label_classifier", "source_options"}
 
 
-class Profile(Section):
+class Profile(config.Section):
     """One experiment with all its sections."""
 
-    replication: Replication
-    compute: Compute
-    budgets: dict[Name, Fraction]
-    archs: dict[Name, Architecture]
-    simulate: Simulate | None
-    prepare: Prepare
-    train_diffusion: TrainDiffusion
-    train_guide: TrainGuide
-    sample: Sample
-    audit: Audit
-    recipe: Recipe
-    evaluate: Evaluate
+    replication: config.Replication
+    compute: config.Compute
+    budgets: dict[Name, config.Fraction]
+    archs: dict[Name, config.Architecture]
+    simulate: config.Simulate | None
+    prepare: config.Prepare
+    train_diffusion: config.TrainDiffusion
+    train_guide: config.TrainGuide
+    sample: config.Sample
+    audit: config.Audit
+    recipe: config.Recipe
+    evaluate: config.Evaluate
 
-    @model_validator(mode="after")
-    def _hangs_together(self):
-        if (self.prepare.source == "phantom") != (self.simulate is not None):
-            raise ValueError("simulate must be given for the source 'phantom' and null for every other source")
-        optional = self.recipe.optional_arms
-        if unknown := sorted(set(optional) - set(OPTIONS)):
-            raise ValueError(f"recipe.optional_arms names {unknown}: choose among {', '.join(OPTIONS)}")
-        if "oracle" in optional and (self.simulate is None or self.simulate.fresh_images == 0):
-            raise ValueError("the optional arm 'oracle' needs simulated fresh patients (simulate.fresh_images > 0)")
-        if not self.budgets or not self.archs:
-            raise ValueError("budgets and archs must each name one role at least")
-        for name, n_halvings in (("train_diffusion.network.channels", len(self.train_diffusion.network.channels) - 1),
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        optional, network = self.recipe.optional_arms, self.train_diffusion.network
+        yield (self.prepare.source == "phantom") != (self.simulate is not None), (
+            "simulate must be given for the source 'phantom' and null for every other source")
+        unknown = sorted(set(optional) - set(OPTIONS))
+        yield unknown, f"recipe.optional_arms names {unknown}: choose among {', '.join(OPTIONS)}"
+        yield {"oracle", "oracle_joint"} & {name for name, roles in optional.items() if roles} and (
+            self.simulate is None or self.simulate.fresh_images == 0), (
+            "the oracles of optional_arms need simulated fresh patients (simulate.fresh_images > 0)")
+        yield not self.budgets or not self.archs, "budgets and archs must each name one role at least"
+        for name, n_halvings in (("train_diffusion.network.channels", len(network.channels) - 1),
                                  ("train_guide.channels", len(self.train_guide.channels))):
-            reduction = self.train_diffusion.network.unshuffle * 2 ** n_halvings
-            if self.prepare.image_size % reduction:
-                raise ValueError(f"prepare.image_size {self.prepare.image_size} must be a multiple of {reduction}, by "
-                                 f"which {name} with unshuffle {self.train_diffusion.network.unshuffle} reduces it")
-        if self.prepare.cross_validation != "none" and self.replication.generators < 2:
-            raise ValueError("prepare.cross_validation needs a fold for each of at least two replication.generators")
+            reduction = network.unshuffle * 2 ** n_halvings
+            yield self.prepare.image_size % reduction, (
+                f"prepare.image_size {self.prepare.image_size} must be a multiple of {reduction}, by which {name} with "
+                f"unshuffle {network.unshuffle} reduces it")
+        yield self.folds == 1, "prepare.cross_validation needs a fold for each of at least two replication.generators"
         for option, roles in optional.items():
-            if unknown := sorted(set(roles) - set(self.archs)):
-                raise ValueError(f"recipe.optional_arms.{option} names {unknown}, which archs does not have")
-        return self
+            unknown = sorted(set(roles) - set(self.archs))
+            yield unknown, f"recipe.optional_arms.{option} names {unknown}, which archs does not have"
+        yield self.replication.disjoint_patients and self.replication.generators * max(self.budgets.values()) > 1, (
+            f"replication.disjoint_patients: {self.replication.generators} generators cannot have patients of their own "
+            "at the largest of budgets")
 
     @property
     def scarce_budget(self) -> str:
         """Return the smallest budget, to which the verdict applies."""
-        return min(self.budgets, key=lambda name: (self.budgets[name], name))
+        return self.budgets_by_size()[0]
 
     @property
     def folds(self) -> int:
@@ -93,55 +83,73 @@ class Profile(Section):
         """Return the budgets' names, the smallest share of the training patients first."""
         return sorted(self.budgets, key=lambda name: (self.budgets[name], name))
 
+    def runs_of(self, arm: Arm) -> list[tuple[int, int]]:
+        """Return (replicate, seed) of an arm's classifiers."""
+        return list(product(range(self.replication.generators), range(self.replication.seeds)))
+
+    def runs_at(self, budget: str, arch: str) -> list[Run]:
+        """Return the classifiers of a budget and architecture role, in the order of the stages and their arms."""
+        return [(arm.name, arch, budget, *run) for stage in TRAINING_STAGES
+                for arm in arms_of(stage, arch, self.recipe) for run in self.runs_of(arm)]
+
     def runs(self) -> frozenset[Run]:
         """Return every classifier that the profile asks for."""
-        return frozenset(
-            (arm.name, arch, budget, replicate, seed)
-            for budget in self.budgets for arch in self.archs for stage in TRAINING_STAGES
-            for arm in arms_of(stage, arch, self.recipe) for replicate in range(self.replication.generators)
-            for seed in range(self.replication.seeds))
+        return frozenset(run for budget in self.budgets for arch in self.archs for run in self.runs_at(budget, arch))
 
-    def arms(self) -> list[str]:
-        """Return the arms that run on one architecture at least, in the order of ARMS."""
-        present = {arm for arm, *_ in self.runs()}
-        return [arm for arm in ARMS if arm in present]
+    def training_cost(self, arm: Arm, budget: str, arch: str) -> dict[str, Any]:
+        """Return the counted work of an arm's own training; a first stage that another stage makes counts there."""
+        runs = len(self.runs_of(arm))
+        updates = self.recipe.stage_2_updates if arm.stage == "finetune" else updates_of(arm, self.recipe)
+        passes = runs * updates * self.recipe.batch_size
+        return records.cost_item(arm.name, budget=budget, arch=arch, runs=runs, trained=passes,
+                                 forward=passes if arm.teacher else 0)
+
+
+class _File(config.Section):
+    """The content of params.yaml, where each profile is checked on its own."""
+
+    profile: Any = None
+    profiles: dict[Any, Any]
 
 
 def read_profile(name: str, path: Path = PARAMS) -> Profile:
     """Read one profile, resolved and checked; raises `UserError` with a sentence that names the first wrong key."""
-    return _validated(resolved(name, path), f"profiles.{name}", path)
+    values = resolved(name, path)
+    if not re.match(NAME, name):
+        raise UserError(f"{path}: profiles.{name}: a name consists of letters, digits and _: rename it in {path}.")
+    return Profile.checked(values, path, f"profiles.{name}")
 
 
 def resolved(name: str, path: Path = PARAMS) -> dict[str, Any]:
     """Return a profile's values with everything that it inherits, unchecked."""
-    profiles = _profiles(path)
+    profiles = _read(path).profiles
     chain: list[str] = []
-    while True:
-        if name not in profiles:
+    base: Any = name
+    while base is not None:
+        base = str(base)
+        if base not in profiles:
             where = f"profiles.{chain[-1]}.based_on names" if chain else "there is no profile"
-            raise UserError(f"{path}: {where} '{name}': choose one of {', '.join(sorted(map(str, profiles)))}.")
-        if name in chain:
-            raise UserError(f"{path}: profiles.{name}.based_on leads back to itself: name another profile.")
-        chain.append(name)
-        if not isinstance(profiles[name], Mapping):
-            raise UserError(f"{path}: profiles.{name} holds no sections: write them below it.")
-        if profiles[name].get("based_on") is None:
-            break
-        name = str(profiles[name]["based_on"])
+            raise UserError(f"{path}: {where} '{base}': choose one of {', '.join(sorted(map(str, profiles)))}.")
+        if base in chain:
+            raise UserError(f"{path}: profiles.{base}.based_on leads back to itself: name another profile.")
+        if not isinstance(profiles[base], Mapping):
+            raise UserError(f"{path}: profiles.{base} holds no sections: write them below it.")
+        chain.append(base)
+        base = profiles[base].get("based_on")
     values: dict[str, Any] = {}
     for one in reversed(chain):
-        values = _merged(values, {key: value for key, value in profiles[one].items() if key != "based_on"})
-    return values
+        values = _merged(values, profiles[one])
+    return {key: value for key, value in values.items() if key != "based_on"}
 
 
 def read_names(path: Path = PARAMS) -> list[str]:
     """Return the names of all profiles, in the order of the file."""
-    return [str(name) for name in _profiles(path)]
+    return [str(name) for name in _read(path).profiles]
 
 
 def active_profile(path: Path = PARAMS) -> str:
     """Return the profile that `dvc repro` runs: the value of `profile`."""
-    active = _read(path).get("profile")
+    active = _read(path).profile
     if not isinstance(active, str):
         raise UserError(f"{path}: profile is {active!r}: write the name of one profile.")
     return active
@@ -149,29 +157,20 @@ def active_profile(path: Path = PARAMS) -> str:
 
 def subset(profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the values under some dotted names (`recipe`, `replication.root_seed`), nested as in the profile."""
-    values = profile.model_dump(mode="json")
-    chosen: dict[str, Any] = {}
+    included: dict[str, Any] = {}
     for name in names:
         section, _, field = name.partition(".")
-        if field:
-            chosen.setdefault(section, {})[field] = values[section][field]
-        else:
-            chosen[section] = values[section]
-    return chosen
+        included[section] = {*included.get(section, ()), field} if field else True
+    return profile.model_dump(mode="json", include=included)
 
 
-def from_subset(values: Mapping[str, Any]) -> Profile:
-    """Build a profile that holds only the given values: reading any other parameter raises `AttributeError`."""
-    return _partial(Profile, values)
-
-
-def _partial(model: type[Section], values: Mapping[str, Any]) -> Any:
+def from_subset(values: Mapping[str, Any], model: type[config.Section] = Profile) -> Any:
+    """Build a profile that holds only what `subset` gave: reading any other parameter raises `AttributeError`."""
     fields = {}
     for name, value in values.items():
-        annotation: Any = model.model_fields[name].annotation
-        whole = not (isinstance(annotation, type) and issubclass(annotation, Section)
-                     and set(value) < set(annotation.model_fields))
-        fields[name] = TypeAdapter(annotation).validate_python(value) if whole else _partial(annotation, value)
+        kind: Any = model.model_fields[name].annotation
+        is_section = isinstance(kind, type) and issubclass(kind, config.Section)
+        fields[name] = from_subset(value, kind) if is_section else TypeAdapter(kind).validate_python(value)
     return model.model_construct(_fields_set=set(fields), **fields)
 
 
@@ -188,7 +187,7 @@ def _merged(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> _File:
     path = Path(path)
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -196,29 +195,4 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise UserError(f"{path} does not exist: run this from the project's top folder.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable YAML ({' '.join(str(error).split())}): correct it.") from None
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds no mapping of keys: restore it from version control.")
-    if unknown := sorted(str(key) for key in set(content) - {"profile", "profiles"}):
-        raise UserError(f"{path}: {unknown[0]}: is not a known key: correct it in {path}.")
-    return content
-
-
-def _profiles(path: Path) -> Mapping[str, Any]:
-    profiles = _read(path).get("profiles")
-    if not isinstance(profiles, Mapping):
-        raise UserError(f"{path}: profiles: is missing or no mapping: restore it from version control.")
-    return profiles
-
-
-def _validated(values: dict[str, Any], where: str, path: Path) -> Profile:
-    TypeAdapter(Name).validate_python(where.rpartition(".")[2])
-    try:
-        return Profile.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join([where, *(str(part) for part in first["loc"])])
-        reason = {"extra_forbidden": "is not a known key", "missing": "is missing"}.get(
-            first["type"], f"{first['msg'].removeprefix('Value error, ')} (found {first['input']!r:.80})")
-        if first["type"] == "value_error":
-            reason = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {key}: {reason}: correct it in {path}.") from None
+    return _File.checked(content, path)

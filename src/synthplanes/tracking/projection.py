@@ -82,8 +82,7 @@ def _stage_run(checkout: Checkout, stage: LockedStage, commits: Commits) -> Run:
     for path in _files(checkout, stage):
         relative = path.relative_to(checkout.root)
         if path.name == COST_FILE and relative.parts[0] == "artifacts":
-            run.metrics |= {name: float(value) for name, value in
-                            total(work for *_, work in read_cost(path.parent)).as_dict().items()}
+            run.metrics |= {name: float(value) for name, value in total(read_cost(path.parent)).items()}
         elif path.name in _NUMBERS_IN:
             content = records.read_json(path)
             run.metrics |= {metric_name(name): float(value) for name, value in flat(content).items()
