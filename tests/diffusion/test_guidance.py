@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from synthplanes.diffusion.conditions import Conditions
+from synthplanes.diffusion.denoiser import Conditions
 from synthplanes.diffusion.guidance import GuidedDenoiser
+from tests.tiny_generator import SAMPLE
 
 MEANS, DEVIATION = torch.tensor([-1.0, 1.5], dtype=torch.float64), 0.2
 CONDITIONS = Conditions(torch.tensor([0, 1]), torch.tensor([0, 0]), torch.zeros(2, 6))
@@ -45,7 +46,11 @@ def image():
 
 def guided(kind, scale=3.0, interval=(0.0, 10.0), takes_estimate=False):
     guide = EarlyDenoiser() if kind == "auto" else LinearGuide(takes_estimate)
-    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, guide)
+    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, sample(kind, scale, interval), guide)
+
+
+def sample(kind, scale, interval=(0.0, 10.0)):
+    return SAMPLE.model_copy(update=dict(guidance=kind, guidance_scale=scale, guidance_interval=list(interval)))
 
 
 def test_classifier_free_extrapolates():
@@ -127,7 +132,7 @@ def test_the_exact_classifier_makes_of_a_mixture_its_component(sigma, scale, gui
     x = torch.linspace(-2, 2, 8, dtype=torch.float64).view(-1, 1, 1, 1)
     label = torch.arange(8) % 2
     conditions = Conditions(label, torch.zeros(8, dtype=torch.int64), torch.zeros(8, 6))
-    found = GuidedDenoiser(MixtureDenoiser(), conditions, "classifier", scale, (0.0, 10.0), guide)(x, sigma)
+    found = GuidedDenoiser(MixtureDenoiser(), conditions, sample("classifier", scale), guide)(x, sigma)
     mean = MEANS[label].view(-1, 1, 1, 1)
     component = mean + DEVIATION ** 2 / (DEVIATION ** 2 + sigma ** 2) * (x - mean)
     mixture = MixtureDenoiser()(x, torch.full((8,), sigma, dtype=torch.float64), conditions)

@@ -5,8 +5,7 @@ import socket
 import pytest
 import torch
 
-from synthplanes.diffusion.parts import Parts
-from synthplanes.diffusion.processes import ALONE, Processes
+from synthplanes.diffusion.parts import ALONE, Parts, Processes
 from synthplanes.errors import UserError
 from tests.forked import start
 from tests.shared_jobs import train_and_draw
@@ -39,7 +38,7 @@ def test_two_processes_make_the_bytes_of_one(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_every_item_is_one_process_share(count):
-    shares = [Processes(rank, count).share(range(25)) for rank in range(count)]
+    shares = [list(Processes(rank, count).share(range(25))) for rank in range(count)]
     assert sorted(sum(shares, [])) == list(range(25)) and max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -50,5 +49,5 @@ def test_processes_that_do_not_divide_the_parts_are_refused():
 
 def test_alone_nothing_waits():
     ALONE.wait()
-    tensor = torch.arange(3)
-    assert ALONE.gather(tensor)[0] is tensor and ALONE.first
+    tensors = [torch.arange(3)]
+    assert ALONE.gather(tensors)[0] is tensors and ALONE.first

@@ -6,7 +6,7 @@ import torch
 
 from synthplanes.compute.checkpoints import Checkpoints
 from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.diffusion.sampling import Sampler, list_images
+from synthplanes.diffusion.sampling import Sampler, list_images, read_sampler
 from synthplanes.diffusion.training import configure
 from synthplanes.errors import UserError
 from synthplanes.records import SYNTHETIC
@@ -53,7 +53,7 @@ def test_kept_batches_are_not_drawn_again(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, "sampling")
 
     def draw():
-        return sampler(batch_size=2).draw(INDEX, lambda rows: checkpoints.piece(rows.to_dict("list")))
+        return sampler(batch_size=2).draw(INDEX, checkpoints.piece)
 
     first = draw()
     monkeypatch.setattr(Denoiser, "forward", lambda *_: pytest.fail("drawn again"))
@@ -65,10 +65,10 @@ def test_no_image_is_an_empty_set():
     assert sampler().draw(INDEX.iloc[:0]).images.shape == (0, 16, 16)
 
 
-def test_faults_are_one_sentence():
-    with pytest.raises(UserError, match="no guide was trained"):
-        sampler(guidance="classifier")
-    with pytest.raises(UserError, match="no early average was kept"):
-        sampler(guidance="auto")
+def test_faults_are_one_sentence(tmp_path):
+    for guidance, fault in (("classifier", "guide/config.json does not exist: run the stage that writes it"),
+                            ("auto", "no early average was kept")):
+        with pytest.raises(UserError, match=fault):
+            read_sampler(tmp_path, tmp_path / "guide", SAMPLE.model_copy(update=dict(guidance=guidance)), CPU)
     with pytest.raises(UserError, match="is not finite"):
         sampler(guidance_scale=float("inf")).draw(INDEX)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synthplanes.diffusion import training
-from synthplanes.diffusion.training import Trained, train
+from synthplanes.diffusion.training import State, train
 from synthplanes.errors import UserError
 from tests.tiny_generator import PARAMETERS, squares, task
 
@@ -20,8 +20,8 @@ def trained():
     return train(task(), CPU)
 
 
-def same(a: Trained, b: Trained) -> bool:
-    return all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
+def same(a: State, b: State) -> bool:
+    return all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
 
 
 def test_same_bytes_twice(trained):
@@ -33,11 +33,11 @@ def test_it_learns_and_counts(trained):
     losses = trained.history["held_out_loss"].tolist()
     assert losses[-1] < losses[0]
     assert trained.history["images_seen"].tolist() == [64, 128, 192, 256]
-    assert trained.training_image_passes == 256 and trained.forward_image_passes == 4 * 8 * 6
+    assert trained.at.seen == 256 and trained.at.forward == 4 * 8 * 6
 
 
 def test_the_early_average_is_of_an_earlier_moment(trained):
-    assert any(not torch.equal(trained.early[name], trained.tensors[name]) for name in trained.tensors)
+    assert any(not torch.equal(trained.early[name], trained.weights[name]) for name in trained.weights)
     assert train(task(early_average_fraction=0.0, images_seen=32), CPU).early == {}
 
 
@@ -55,15 +55,15 @@ def test_out_of_memory_names_the_batch_that_fits(monkeypatch):
 
 
 def test_with_patience_it_ends_where_the_held_out_loss_no_longer_falls(monkeypatch, trained):
-    def after(patience: int, *curve: float) -> Trained:
+    def after(patience: int, *curve: float) -> State:
         losses = iter(curve)
         monkeypatch.setattr(training, "held_out_loss", lambda *_: next(losses))
         return train(task(patience_images=patience), CPU)
 
     ended = after(64, .5, .3, .4)
-    assert ended.history["images_seen"].tolist() == [64, 128, 192] and ended.training_image_passes == 192
+    assert ended.history["images_seen"].tolist() == [64, 128, 192] and ended.at.seen == 192
     waited = after(192, .5, .3, .4, .6)
-    assert waited.training_image_passes == 256
+    assert waited.at.seen == 256
     assert same(ended, waited) and not same(waited, trained)  # both kept the average of 128 images
     assert same(after(64, .5, .4, .3, .2), trained)           # the last was the best
 
@@ -88,4 +88,4 @@ def test_half_the_precision_trains_and_rounds(trained):
     rough = train(task(precision="bfloat16"), CPU)
     a, b = rough.history["held_out_loss"], trained.history["held_out_loss"]
     assert not np.array_equal(a, b) and np.allclose(a, b, rtol=0.05)
-    assert all(tensor.dtype == torch.float32 for tensor in rough.tensors.values())
+    assert all(tensor.dtype == torch.float32 for tensor in rough.weights.values())

@@ -3,12 +3,16 @@
 Letters as in the paper: sigma is the noise level, sigma_d the standard deviation of the data, D(x; sigma) the estimate
 of the clean image. Images enter normalised to mean 0 and sigma_d = 0.5; the mean and deviation of the training images
 are part of the configuration, beside the weights.
+
+Each condition has its own embedding with an entry for unknown. Therefore combinations of class and scanner that never
+occur in training can be drawn, and one network gives the conditional and the unconditional estimate (classifier-free
+guidance, Ho & Salimans 2022).
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,12 +21,43 @@ from torch.nn import functional
 from synthplanes import records
 from synthplanes.compute import weights
 from synthplanes.compute.torchvision_operators import declare_missing
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
-from synthplanes.diffusion.conditions import ConditionEmbedding, Conditions
 from synthplanes.diffusion.parts import replace_dropout
+from synthplanes.errors import UserError
 from synthplanes.protocol.config import GROUPS
 
 SIGMA_D = 0.5
+EARLY = "early.safetensors"
+N_AUGMENTATIONS = 6  # flip, shift right, shift down, log2 scale, angle, gain
+
+
+class Conditions(NamedTuple):
+    """The conditions of N images."""
+
+    label: torch.Tensor         # int64 [N] in 0..K; K means unknown
+    scanner: torch.Tensor       # int64 [N] in 0..M; M means unknown
+    augmentation: torch.Tensor  # float32 [N, N_AUGMENTATIONS]; zeros mean none
+
+    def to(self, device: torch.device) -> "Conditions":
+        """Move all tensors to a device."""
+        return Conditions(*(part.to(device) for part in self))
+
+    def of(self, rows: slice | torch.Tensor) -> "Conditions":
+        """Return the conditions of the given rows."""
+        return Conditions(*(part[rows] for part in self))
+
+
+class ConditionEmbedding(nn.Module):
+    """Sum the embeddings of all conditions to float32 [N, D], which is added to the noise level's embedding."""
+
+    def __init__(self, n_classes: int, n_scanners: int, dimensions: int):
+        super().__init__()
+        self.label = nn.Embedding(n_classes + 1, dimensions)
+        self.scanner = nn.Embedding(n_scanners + 1, dimensions)
+        self.augmentation = nn.Linear(N_AUGMENTATIONS, dimensions, bias=False)  # zeros in, nothing added
+
+    def forward(self, conditions: Conditions) -> torch.Tensor:
+        return (self.label(conditions.label) + self.scanner(conditions.scanner)
+                + self.augmentation(conditions.augmentation))
 
 
 @dataclass(frozen=True)
@@ -61,8 +96,7 @@ class Denoiser(nn.Module):
             attention_head_dim=32, norm_num_groups=GROUPS)
         replace_dropout(self.unet)
         # diffusers' own class embedding has one condition; its forward calls any module in its place.
-        self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), N_AUGMENTATIONS,
-                                                       4 * c.channels[0])
+        self.unet.class_embedding = ConditionEmbedding(len(c.classes), len(c.scanners), 4 * c.channels[0])
 
     def forward(self, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """Compute D = c_skip x + c_out F(c_in x; c_noise) (Karras 2022, equation 7); `sigma` is float32 [N]."""
@@ -98,29 +132,32 @@ def loss_per_image(denoiser: Callable[..., torch.Tensor], clean: torch.Tensor, n
     return weight * (denoised - clean).square().mean(dim=(1, 2, 3))
 
 
+def without_class(denoiser: Denoiser, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+    """Compute D(x; sigma) under all conditions but the class."""
+    unknown = torch.full_like(conditions.label, len(denoiser.configuration.classes))
+    return denoiser(noisy, sigma, conditions._replace(label=unknown))
+
+
 def write_denoiser(folder: Path, configuration: Configuration, tensors: dict[str, torch.Tensor],
                    early: dict[str, torch.Tensor] | None = None) -> None:
     """Write config.json, weights.safetensors and, where there is one, the early average early.safetensors."""
-    records.write_json(Path(folder) / "config.json", asdict(configuration))
-    weights.write_weights(Path(folder) / "weights.safetensors", tensors)
+    weights.write_model(folder, asdict(configuration), tensors)
     if early:
-        weights.write_weights(Path(folder) / "early.safetensors", early)
+        weights.write_weights(Path(folder) / EARLY, early)
 
 
-def read_configuration(folder: Path) -> Configuration:
-    """Read the configuration beside a denoiser's weights."""
-    content: dict[str, Any] = records.read_json(Path(folder) / "config.json")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    return Configuration(**values)
-
-
-def read_denoiser(folder: Path, file: str = "weights.safetensors") -> Denoiser:
+def read_denoiser(folder: Path, file: str = weights.FILES[1]) -> Denoiser:
     """Read a denoiser, in evaluation mode, onto the CPU."""
-    denoiser = Denoiser(read_configuration(folder))
+    content = records.read_json(Path(folder) / weights.FILES[0])
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    denoiser = Denoiser(Configuration(**values))
     denoiser.load_state_dict(weights.read_weights(Path(folder) / file))
     return denoiser.eval()
 
 
-def read_early_average(folder: Path) -> Denoiser | None:
-    """Read the early average of the same training, for autoguidance; return None where there is none."""
-    return read_denoiser(folder, "early.safetensors") if (Path(folder) / "early.safetensors").exists() else None
+def read_early_average(folder: Path) -> Denoiser:
+    """Read the early average of the same training, for autoguidance; where none was kept, raise `UserError`."""
+    if not (Path(folder) / EARLY).exists():
+        raise UserError("sample.guidance is 'auto' but no early average was kept: set "
+                        "train_diffusion.early_average_fraction in params.yaml above 0.")
+    return read_denoiser(folder, EARLY)

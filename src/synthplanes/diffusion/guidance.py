@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.diffusion.guide import estimate
+from synthplanes.diffusion.denoiser import Conditions, Denoiser, without_class
+from synthplanes.protocol.config import Sample
 
 
 @dataclass
@@ -26,38 +25,32 @@ class GuidedDenoiser:
 
     denoiser: Denoiser
     conditions: Conditions
-    kind: str                        # none | classifier | classifier_free | auto
-    scale: float                     # s
-    interval: tuple[float, float]    # noise levels, lowest and highest
+    parameters: Sample
     guide: Any = None                # classifier: the noise-aware Guide; auto: the early average, a Denoiser
     forward_image_passes: int = 0
     gradient_image_passes: int = 0   # forward and backward: guide and, where it takes estimates, denoiser
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        kind, scale, (low, high) = (self.parameters.guidance, self.parameters.guidance_scale,
+                                    self.parameters.guidance_interval)
         sigmas = torch.full((len(x),), sigma, device=x.device)
-        inside = self.interval[0] <= sigma <= self.interval[1]
         with torch.no_grad():
             denoised = self.denoiser(x, sigmas, self.conditions)
             self.forward_image_passes += len(x)
-            if not inside or self.kind == "none":
+            if kind == "none" or not low <= sigma <= high:
                 return denoised
-            if self.kind == "classifier_free":
-                unknown = self.conditions.without_label(len(self.denoiser.configuration.classes))
-                self.forward_image_passes += len(x)
-                free = self.denoiser(x, sigmas, unknown)
-                return free + self.scale * (denoised - free)
-            if self.kind == "auto":
-                self.forward_image_passes += len(x)
-                early = self.guide(x, sigmas, self.conditions)
-                return early + self.scale * (denoised - early)
-        self.gradient_image_passes += (2 if self.guide.takes_estimate else 1) * len(x)
-        return denoised + self.scale * sigma ** 2 * self.gradient(x, sigmas)
+            if kind == "classifier":
+                self.gradient_image_passes += (2 if self.guide.takes_estimate else 1) * len(x)
+                return denoised + scale * sigma ** 2 * self.gradient(x, sigmas)
+            self.forward_image_passes += len(x)
+            poorer = (without_class(self.denoiser, x, sigmas, self.conditions) if kind == "classifier_free"
+                      else self.guide(x, sigmas, self.conditions))
+            return poorer + scale * (denoised - poorer)
 
+    @torch.enable_grad()
     def gradient(self, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
         """Compute grad_x of the guide's log p(y | ...), image by image: the shape of `x`."""
-        guide = self.guide
-        with torch.enable_grad():
-            x = x.detach().requires_grad_(True)
-            image = estimate(self.denoiser, x, sigmas, self.conditions) if guide.takes_estimate else x
-            log_p = guide(image, sigmas).log_softmax(dim=1).gather(1, self.conditions.label[:, None])
-            return torch.autograd.grad(log_p.sum(), x)[0]
+        x = x.detach().requires_grad_(True)
+        image = without_class(self.denoiser, x, sigmas, self.conditions) if self.guide.takes_estimate else x
+        log_p = self.guide(image, sigmas).log_softmax(dim=1).gather(1, self.conditions.label[:, None])
+        return torch.autograd.grad(log_p.sum(), x)[0]

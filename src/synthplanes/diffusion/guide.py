@@ -5,8 +5,7 @@ without knowing the class, p(y | D(x; sigma); sigma); then the gradient with res
 (Bansal 2023).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ from synthplanes.compute import weights
 from synthplanes.compute.draws import class_balanced
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
-from synthplanes.diffusion.augmentation import augment
-from synthplanes.diffusion.batches import positions, stratified_noise_levels
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
+from synthplanes.diffusion.batches import augment, positions, stratified_noise_levels
+from synthplanes.diffusion.denoiser import SIGMA_D, Conditions, Denoiser, without_class
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.protocol.config import GROUPS, TrainDiffusion, TrainGuide
@@ -74,29 +71,18 @@ class Guide(nn.Module):
         return self.head(functional.silu(self.norm(h)).mean(dim=(2, 3)))                              # [N, K]
 
 
-@dataclass(frozen=True)
-class GuideTask:
-    """A guide to train, on the training images, noise levels and normalisation of its generator."""
+def train_guide(train_set: LabelledImages, denoiser: Denoiser, parameters: TrainGuide, diffusion: TrainDiffusion,
+                root_seed: int, replicate: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Train a guide on the device of its generator's denoiser, which was trained on `train_set` with `diffusion`.
 
-    train_set: LabelledImages
-    parameters: TrainGuide
-    diffusion: TrainDiffusion
-    root_seed: int
-    replicate: int
-
-
-def train_guide(task: GuideTask, denoiser: Denoiser, device: torch.device) -> tuple[dict[str, torch.Tensor], dict]:
-    """Train a guide; return its weights and the keyword arguments that build it.
-
-    Raises `UserError` when the loss is not finite.
+    Returns the guide's weights and the keyword arguments that build it. Raises `UserError` when the loss is not finite.
     """
-    parameters, train_set = task.parameters, task.train_set
-    torch.manual_seed(seeds.derive(task.root_seed, "guide initialisation", task.replicate))
+    torch.manual_seed(seeds.derive(root_seed, "guide initialisation", replicate))
     description: dict[str, Any] = dict(
         channels=list(parameters.channels), n_classes=len(train_set.classes),
         unshuffle=denoiser.configuration.unshuffle, input=parameters.input)
+    device = next(denoiser.parameters()).device
     guide = Guide(**description).to(device)
-    denoiser = denoiser.to(device).eval()
     optimiser = torch.optim.AdamW(guide.parameters(), lr=parameters.learning_rate,
                                   weight_decay=parameters.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, parameters.learning_rate, parameters.updates)
@@ -104,17 +90,17 @@ def train_guide(task: GuideTask, denoiser: Denoiser, device: torch.device) -> tu
     labels, chances = torch.tensor(train_set.labels), torch.from_numpy(class_balanced(train_set.labels))
     progress = Progress("guide", parameters.updates, "updates")
     for step in range(parameters.updates):
-        generator = torch.Generator().manual_seed(seeds.derive(task.root_seed, "guide batch", task.replicate, step))
+        generator = torch.Generator().manual_seed(seeds.derive(root_seed, "guide batch", replicate, step))
         rows = torch.multinomial(chances, parameters.batch_size, replacement=True, generator=generator)
         images = torch.from_numpy(to_float(train_set.images[rows.numpy()])).unsqueeze(1)
-        batch, augmentation = augment(images, task.diffusion.augmentation, generator)
-        sigma = stratified_noise_levels(parameters.batch_size, task.diffusion, generator)
-        noise = sigma.view(-1, 1, 1, 1) * torch.randn(batch.shape, generator=generator)
-        noisy, sigma = (denoiser.normalise(batch) + noise).to(device), sigma.to(device)
+        images, augmentation = augment(images, diffusion.augmentation, generator)
+        sigma = stratified_noise_levels(parameters.batch_size, diffusion, generator)
+        noise = sigma.view(-1, 1, 1, 1) * torch.randn(images.shape, generator=generator)
+        noisy, sigma = (denoiser.normalise(images) + noise).to(device), sigma.to(device)
         if guide.takes_estimate:
+            conditions = Conditions(labels[rows], scanners[rows], augmentation).to(device)
             with torch.no_grad():
-                noisy = estimate(denoiser, noisy, sigma,
-                                 Conditions(labels[rows], scanners[rows], augmentation).to(device))
+                noisy = without_class(denoiser, noisy, sigma, conditions)
         loss = functional.cross_entropy(guide(noisy, sigma), labels[rows].to(device))
         if not torch.isfinite(loss):
             raise UserError(f"the guide's loss is {loss.item()} at step {step}: lower train_guide.learning_rate "
@@ -124,22 +110,11 @@ def train_guide(task: GuideTask, denoiser: Denoiser, device: torch.device) -> tu
         optimiser.step()
         schedule.step()
         progress(step + 1, f"loss {loss.item():.3f}")
-    return {name: tensor.cpu() for name, tensor in guide.state_dict().items()}, description
-
-
-def estimate(denoiser: Denoiser, noisy: torch.Tensor, sigma: torch.Tensor, conditions: Conditions) -> torch.Tensor:
-    """Return the input of a guide that takes estimates: D(x; sigma) under all conditions but the class."""
-    return denoiser(noisy, sigma, conditions.without_label(len(denoiser.configuration.classes)))
-
-
-def write_guide(folder: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
-    """Write config.json and weights.safetensors."""
-    records.write_json(Path(folder) / "config.json", description)
-    weights.write_weights(Path(folder) / "weights.safetensors", tensors)
+    return guide.state_dict(), description
 
 
 def read_guide(folder: Path) -> Guide:
     """Read a guide, in evaluation mode, onto the CPU."""
-    guide = Guide(**records.read_json(Path(folder) / "config.json"))
-    guide.load_state_dict(weights.read_weights(Path(folder) / "weights.safetensors"))
+    guide = Guide(**records.read_json(Path(folder) / weights.FILES[0]))
+    guide.load_state_dict(weights.read_weights(Path(folder) / weights.FILES[1]))
     return guide.eval()

@@ -1,21 +1,23 @@
 """Initialise a generator from another one: from phantoms for real images, from one site for another.
 
-The parameter `train_diffusion.pretrained` is the digest of that generator's files (compute/pretrained.py). The sets of
+The parameter `train_diffusion.pretrained` is the digest of that generator's files (compute/weights.py). The sets of
 images on which it was trained are added to the new generator's `learned_from`, because its images hold that information
 too.
 """
 
+from operator import attrgetter
 from pathlib import Path
 
 import torch
 
-from synthplanes.compute.pretrained import find, keep
+from synthplanes.compute.weights import find, keep
 from synthplanes.diffusion.denoiser import Denoiser, read_denoiser
 from synthplanes.errors import UserError
 
 PARAMETER = "train_diffusion.pretrained"
 # Embeddings are copied by the name of what they embed, not by its number.
-NAMED = {"unet.class_embedding.label.weight": "classes", "unet.class_embedding.scanner.weight": "scanners"}
+NAMES = {"unet.class_embedding.label.weight": attrgetter("classes"),
+         "unet.class_embedding.scanner.weight": attrgetter("scanners")}
 
 
 def keep_generator(folder: Path, pretrained: Path) -> str:
@@ -34,20 +36,17 @@ def load_pretrained(denoiser: Denoiser, digest: str, pretrained: Path) -> tuple[
     place = find(digest, pretrained, PARAMETER)
     other = read_denoiser(place)
     mine, theirs = denoiser.state_dict(), other.state_dict()
-    unlike = sorted(name for name in {*mine, *theirs} - set(NAMED)
-                    if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape)
-    if unlike:
-        raise UserError(f"the generator in {place} is another network ('{unlike[0]}' differs): give "
+    my_shapes, their_shapes = ({(name, tensor.shape) for name, tensor in state.items() if name not in NAMES}
+                               for state in (mine, theirs))
+    if unlike := sorted(my_shapes ^ their_shapes):
+        raise UserError(f"the generator in {place} is another network ('{unlike[0][0]}' differs): give "
                         f"train_diffusion.network in params.yaml its channels and layers, or set {PARAMETER} to null.")
-    names = {"classes": (denoiser.configuration.classes, other.configuration.classes),
-             "scanners": (denoiser.configuration.scanners, other.configuration.scanners)}
     for name, tensor in mine.items():
-        if name not in NAMED:
+        if name not in NAMES:
             tensor.copy_(theirs[name])
             continue
-        my_names, their_names = names[NAMED[name]]
-        for row, known in enumerate(my_names):
-            if known in their_names:
-                tensor[row] = theirs[name][their_names.index(known)]
-        tensor[-1] = theirs[name][-1]  # the last row stands for unknown
+        known = (*NAMES[name](other.configuration), None)  # the last row stands for unknown
+        for row, own in enumerate((*NAMES[name](denoiser.configuration), None)):
+            if own in known:
+                tensor[row] = theirs[name][known.index(own)]
     return other.configuration.learned_from

@@ -8,7 +8,8 @@ returned instead of the last ones.
 """
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,10 @@ from synthplanes import records, seeds
 from synthplanes.compute.checkpoints import NOTHING_KEPT, Piece, images_sha256
 from synthplanes.data.images import mean_and_deviation, to_float
 from synthplanes.data.selection import LabelledImages
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
-from synthplanes.diffusion.batches import Batch, Batches, positions
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image
-from synthplanes.diffusion.parts import Parts, largest_that_fits
+from synthplanes.diffusion.batches import Batch, Batches, noise_levels_at, positions
+from synthplanes.diffusion.denoiser import N_AUGMENTATIONS, Conditions, Configuration, Denoiser, loss_per_image
+from synthplanes.diffusion.parts import ALONE, Parts, Processes
 from synthplanes.diffusion.pretrained import load_pretrained
-from synthplanes.diffusion.processes import ALONE, Processes
-from synthplanes.diffusion.training_state import Counters, State, Tensors
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.protocol.config import TrainDiffusion
@@ -65,49 +62,111 @@ class Task:
                 self.root_seed, self.replicate, self.threads, self.learned_from]
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The result of a training."""
-
-    configuration: Configuration
-    tensors: Tensors            # averaged weights: the last ones or, with patience, the best
-    early: Tensors              # averaged weights of an earlier moment, for autoguidance; may be empty
-    history: pd.DataFrame       # records.GENERATOR_HISTORY
-    training_image_passes: int
-    forward_image_passes: int
+Tensors = dict[str, torch.Tensor]
 
 
-def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, processes: Processes = ALONE) -> Trained:
+@dataclass
+class Counters:
+    """The progress of a training."""
+
+    seen: int = 0                                       # images
+    step: int = 0
+    best_loss: float | None = None                      # lowest held-out loss, where patience asks for it
+    best_seen: int = 0                                  # images seen at that moment
+    forward: int = 0                                    # forward passes of held-out images
+    history: list[dict] = field(default_factory=list)   # rows of records.GENERATOR_HISTORY
+    since: list[float] = field(default_factory=list)    # losses since the last row
+
+
+@dataclass
+class State:
+    """All that changes while a denoiser is trained; at the end, its result."""
+
+    denoiser: Denoiser
+    average: Denoiser                                   # exponential moving average of the weights
+    optimiser: torch.optim.Optimizer
+    early: Tensors = field(default_factory=dict)        # the average of an earlier moment, for autoguidance
+    best: Tensors = field(default_factory=dict)         # the average at the lowest held-out loss, with patience
+    at: Counters = field(default_factory=Counters)
+
+    @property
+    def weights(self) -> Tensors:
+        """Return the averaged weights: the last ones or, with patience, the best."""
+        return self.best or self.average.state_dict()
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Return the losses (records.GENERATOR_HISTORY)."""
+        return records.GENERATOR_HISTORY.frame(self.at.history)
+
+    def keep(self, piece: Piece, finished: bool) -> None:
+        """Write all that is needed to resume or, once training has finished, its results alone."""
+        parts = {"average": self.average.state_dict(), "early": self.early, "best": self.best}
+        if not finished:
+            parts["denoiser"] = self.denoiser.state_dict()
+            parts |= {f"optimiser.{number}": moments
+                      for number, moments in self.optimiser.state_dict()["state"].items()}
+        piece.write({f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()},
+                    asdict(self.at))
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Load what `keep` wrote into newly built networks and optimiser."""
+        parts: dict[str, Tensors] = {"denoiser": {}, "average": {}, "early": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, name = name.split(".", 1)
+            parts[part][name] = tensor
+        if parts["denoiser"]:
+            self.denoiser.load_state_dict(parts["denoiser"])
+        self.average.load_state_dict(parts["average"])
+        moments: dict[int, Tensors] = {}
+        for name, tensor in parts["optimiser"].items():
+            number, moment = name.split(".")
+            moments.setdefault(int(number), {})[moment] = tensor
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.early, self.best, self.at = parts["early"], parts["best"], Counters(**facts)
+
+    def look(self, held_out: float, patience: bool) -> str:
+        """Append the losses to the history as a row, keep the best average, and return the losses as text."""
+        at, mean = self.at, float(np.mean(self.at.since))
+        at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6), held_out_loss=round(held_out, 6)))
+        at.since = []
+        if patience and (at.best_loss is None or held_out < at.best_loss):
+            at.best_loss, at.best_seen = held_out, at.seen
+            self.best = copy.deepcopy(self.average.state_dict())
+        return f"loss {mean:.4f}, held out {held_out:.4f}"
+
+
+def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, processes: Processes = ALONE) -> State:
     """Train a denoiser on a budget's training images, from the state in `piece` if there is one.
 
     Raises `UserError` when the loss is not finite or the batch does not fit the memory; the last state remains in
     `piece`.
     """
     parameters = task.parameters
-    configuration, state = _initial(task, device)
+    state = begin(task, device)
     if kept := piece.read():
         state.restore(*kept)
-    batches = Batches(task.train_set, configuration.scanners, parameters, device)
+    at, denoiser = state.at, state.denoiser
+    batches = Batches(task.train_set, denoiser.configuration.scanners, parameters, device)
     parts = Parts(task.threads if device.type == "cpu" else processes.count, processes)
     progress = Progress("denoiser", parameters.images_seen, "images seen")
-    progress(state.at.seen)
-    while not is_over(state.at, parameters):
-        at, before = state.at, state.at.seen
+    progress(at.seen)
+    while not is_over(at, parameters):
+        before = at.seen
         batch = batches.draw(seeds.derive(task.root_seed, "denoiser batch", task.replicate, at.step))
         dropout_seeds = [seeds.derive(task.root_seed, f"denoiser dropout {part}", task.replicate, at.step)
                          for part in range(parts.n)]
-        loss = backward(state.denoiser, batch, parameters, parts, dropout_seeds)
+        loss = backward(denoiser, batch, parameters, parts, dropout_seeds)
         if not np.isfinite(loss):
             raise UserError(f"the denoiser's loss is {loss} at step {at.step} ({at.seen} images seen): lower "
                             "train_diffusion.learning_rate in params.yaml.")
-        torch.nn.utils.clip_grad_norm_(state.denoiser.parameters(), GRADIENT_NORM)
-        for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(at.seen, parameters)
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), GRADIENT_NORM)
+        state.optimiser.param_groups[0]["lr"] = learning_rate(at.seen, parameters)
         state.optimiser.step()
         state.optimiser.zero_grad(set_to_none=True)
         at.seen, at.step = at.seen + parameters.batch_size, at.step + 1
         halflife = min(parameters.ema_halflife_images, EMA_RAMP_FRACTION * at.seen)
-        move_average(state.average, state.denoiser, 0.5 ** (parameters.batch_size / halflife))
+        move_average(state.average, denoiser, 0.5 ** (parameters.batch_size / halflife))
         if before < parameters.early_average_fraction * parameters.images_seen <= at.seen:
             state.early = copy.deepcopy(state.average.state_dict())
         at.since.append(loss)
@@ -115,32 +174,32 @@ def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, process
 
         every = parameters.held_out_every_images
         if at.seen >= parameters.images_seen or at.seen // every > before // every:
-            progress(at.seen, _look(state, task, held_out_loss(state.average, task, device, parts)))
-        if processes.first and (is_over(at, parameters) or piece.due()):
-            piece.write(at.step, state.tensors(finished=is_over(at, parameters)), state.facts())
+            held_out = held_out_loss(state.average, task, device, parts)
+            at.forward += HELD_OUT_LEVELS * len(task.held_out)
+            progress(at.seen, state.look(held_out, parameters.patience_images is not None))
+        finished = is_over(at, parameters)
+        if processes.first and (finished or piece.due()):
+            state.keep(piece, finished)
+    return state
 
-    history = records.GENERATOR_HISTORY.frame(state.at.history)
-    return Trained(configuration, on_cpu(state.best or state.average.state_dict()), on_cpu(state.early), history,
-                   state.at.seen, state.at.forward)
 
-
-def _initial(task: Task, device: torch.device) -> tuple[Configuration, State]:
-    """Return the configuration and the state before the first step."""
+def begin(task: Task, device: torch.device) -> State:
+    """Return the state before the first step."""
     parameters = task.parameters
     configuration = configure(task.train_set, parameters, task.scanners)
     torch.manual_seed(seeds.derive(task.root_seed, "denoiser initialisation", task.replicate))
     denoiser, before = Denoiser(configuration), ()  # type: tuple[Denoiser, tuple[str, ...]]
     if parameters.pretrained:
         before = load_pretrained(denoiser, parameters.pretrained, task.pretrained)
-    configuration = replace(configuration, learned_from=tuple(dict.fromkeys((*before, task.learned_from))))
+    denoiser.configuration = replace(configuration, learned_from=tuple(dict.fromkeys((*before, task.learned_from))))
     # On a GPU convolutions in bfloat16 are faster with channels last; on a CPU the layout makes no difference.
     denoiser = denoiser.to(device,  # type: ignore[call-overload]
                            memory_format=torch.channels_last if device.type == "cuda" else torch.preserve_format)
     average = copy.deepcopy(denoiser).eval()
     if parameters.compile:
         denoiser.unet.compile(dynamic=False)  # in place: its weights keep their names
-    return configuration, State(denoiser, average, torch.optim.AdamW(
-        denoiser.parameters(), lr=parameters.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
+    return State(denoiser, average, torch.optim.AdamW(denoiser.parameters(), lr=parameters.learning_rate,
+                                                      betas=(0.9, 0.99), weight_decay=0.0, fused=True))
 
 
 def backward(denoiser: Denoiser, batch: Batch, parameters: TrainDiffusion, parts: Parts, dropout_seeds: list[int]
@@ -153,38 +212,23 @@ def backward(denoiser: Denoiser, batch: Batch, parameters: TrainDiffusion, parts
             return loss_per_image(denoiser, clean[rows], batch.noise[rows], batch.sigma[rows],
                                   batch.conditions.of(rows))
 
-    def of_size(size: int) -> float:
-        return parts.backward(denoiser, losses, size, dropout_seeds)
-
-    try:
-        return of_size(parameters.batch_size)
-    except torch.OutOfMemoryError:
-        fits = largest_that_fits(of_size, parameters.batch_size)
-        raise UserError(f"train_diffusion.batch_size {parameters.batch_size} needs more memory than the {device} has: "
-                        f"{f'{fits} fits' if fits else 'not even 1 fits'}; change it in params.yaml.") from None
-
-
-def _look(state: State, task: Task, held_out: float) -> str:
-    """Append the losses to the history as a row, and return them as text."""
-    at, mean = state.at, float(np.mean(state.at.since))
-    at.forward += HELD_OUT_LEVELS * len(task.held_out)
-    at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6), held_out_loss=round(held_out, 6)))
-    at.since = []
-    if task.parameters.patience_images and (at.best_loss is None or held_out < at.best_loss):
-        at.best_loss, at.best_seen = held_out, at.seen
-        state.best = copy.deepcopy(state.average.state_dict())
-    return f"loss {mean:.4f}, held out {held_out:.4f}"
+    size = parameters.batch_size
+    while size:
+        try:
+            loss = parts.backward(denoiser, losses, size, dropout_seeds)
+            if size == parameters.batch_size:
+                return loss
+            break
+        except torch.OutOfMemoryError:
+            size //= 2
+    raise UserError(f"train_diffusion.batch_size {parameters.batch_size} needs more memory than the {device} has: "
+                    f"{f'{size} fits' if size else 'not even 1 fits'}; change it in params.yaml.")
 
 
 def is_over(at: Counters, parameters: TrainDiffusion) -> bool:
     """Return whether all images were seen, or the held-out loss has not fallen for `patience_images`."""
     waited = at.seen - at.best_seen if parameters.patience_images and at.best_loss is not None else 0
     return at.seen >= parameters.images_seen or waited >= (parameters.patience_images or 1)
-
-
-def on_cpu(tensors: Tensors) -> Tensors:
-    """Detach named tensors and move them to the CPU."""
-    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
 def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:
@@ -220,8 +264,7 @@ def held_out_loss(denoiser: Denoiser, task: Task, device: torch.device, parts: P
     conditions = Conditions(torch.tensor(task.held_out.labels),
                             positions(task.held_out.scanners, denoiser.configuration.scanners),
                             torch.zeros(len(images), N_AUGMENTATIONS))
-    quantiles = (torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS
-    sigmas = (parameters.noise_mean + parameters.noise_deviation * torch.special.ndtri(quantiles)).exp().float()
+    sigmas = noise_levels_at((torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS, parameters)
 
     @torch.no_grad()
     def at_level(number: int) -> float:
