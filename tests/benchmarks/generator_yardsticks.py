@@ -43,9 +43,8 @@ from synthplanes.command import run
 from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.preparation.contact_sheet import write_contact_sheet
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
-from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.diffusion.guide import Guide, train_guide
-from synthplanes.diffusion.pretrained import keep_generator
+from synthplanes.diffusion.denoiser import Denoiser, keep_generator
+from synthplanes.diffusion.guidance import Guide, train_guide
 from synthplanes.diffusion.sampling import Sampler, list_images
 from synthplanes.diffusion.training import State, Task, train
 from synthplanes.errors import UserError
@@ -175,9 +174,9 @@ def train_generator(setting: Setting, changes: dict[str, Any]) -> State:
 
 def history_of(trained: State) -> dict[str, Any]:
     """Return a generator's learning curve, its work and what it learned from."""
-    return dict(images_seen=trained.history["images_seen"].tolist(),
-                held_out_loss=trained.history["held_out_loss"].tolist(),
-                training_image_passes=trained.at.seen,
+    return dict(images_seen=[row["images_seen"] for row in trained.history],
+                held_out_loss=[row["held_out_loss"] for row in trained.history],
+                training_image_passes=trained.seen,
                 learned_from=list(trained.denoiser.configuration.learned_from))
 
 

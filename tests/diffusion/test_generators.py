@@ -5,7 +5,7 @@ import pytest
 from synthplanes.diffusion import generators, sampling, training
 from synthplanes.diffusion.denoiser import read_denoiser
 from synthplanes.diffusion.generators import draw_synthetic_sets, train_generators, train_guides
-from synthplanes.diffusion.guide import read_guide
+from synthplanes.diffusion.guidance import read_guide
 from synthplanes.diffusion.parts import ALONE
 from synthplanes.protocol.cells import Paths
 from synthplanes.records import GENERATOR_CURVE, GENERATOR_HISTORY, SYNTHETIC, read_array, read_json, read_table

@@ -79,7 +79,7 @@ def test_through_the_estimate_the_gradient_is_taken_at_it_and_carried_back():
     gradient = torch.stack([1 - p_a[0], -p_a[1]]) / 4
     found = guided("classifier", takes_estimate=True)
     assert torch.allclose(found(x, sigma), x / 2 + 3.0 * sigma ** 2 * gradient.view(2, 1, 1, 1), atol=1e-6)
-    assert (found.forward_image_passes, found.gradient_image_passes) == (2, 4)
+    assert found.passes == {"forward": 2, "trained": 4}
 
 
 class MixtureDenoiser(torch.nn.Module):
@@ -148,4 +148,4 @@ def test_no_guidance_outside_the_interval_nor_without_a_kind():
 def test_passes_are_counted():
     one = guided("classifier_free", interval=(0.4, 10.0))
     one(image(), 0.5), one(image(), 0.1)
-    assert one.forward_image_passes == 2 * 2 + 2
+    assert one.passes["forward"] == 2 * 2 + 2

@@ -7,8 +7,7 @@ import torch
 
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion import training
-from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
-from synthplanes.diffusion.pretrained import keep_generator, load_pretrained
+from synthplanes.diffusion.denoiser import Denoiser, keep_generator, load_pretrained, write_denoiser
 from synthplanes.errors import UserError
 from tests.tiny_generator import PARAMETERS, squares, task
 

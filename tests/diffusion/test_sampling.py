@@ -40,13 +40,13 @@ def test_images_do_not_depend_on_batches_or_workers():
     assert np.array_equal(parallel.images, one.images)
     # Convolutions of another batch size may round differently: a grey level at most.
     assert np.abs(six.images.astype(int) - one.images.astype(int)).max() <= 1
-    assert six.images.shape == (6, 16, 16) and six.forward_image_passes == 6 * 4 * 2 and six.gradient_image_passes == 0
+    assert six.images.shape == (6, 16, 16) and six.passes == {"forward": 6 * 4 * 2}
 
 
 def test_every_solver_and_the_early_average_draw():
     for solver, passes in (("multistep", 4), ("heun", 7), ("ancestral", 4)):
-        assert sampler(solver=solver, guidance="none").draw(INDEX).forward_image_passes == 6 * passes
-    assert sampler(network(4), guidance="auto").draw(INDEX).forward_image_passes == 6 * 4 * 2
+        assert sampler(solver=solver, guidance="none").draw(INDEX).passes["forward"] == 6 * passes
+    assert sampler(network(4), guidance="auto").draw(INDEX).passes["forward"] == 6 * 4 * 2
 
 
 def test_kept_batches_are_not_drawn_again(tmp_path, monkeypatch):

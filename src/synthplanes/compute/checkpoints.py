@@ -1,9 +1,8 @@
 """Keep checkpoints of a stage's pieces of work, each under a digest of all that it depends on.
 
 DVC deletes a stage's outputs before it runs the stage again, so checkpoints are kept in a separate, untracked folder. A
-killed stage resumes from the states of its unfinished pieces. A stage that runs again after a change reuses every
-finished piece with an unchanged digest and computes the others. Once a stage has finished, the pieces that it did not
-use are deleted.
+killed stage resumes from the states of its unfinished pieces; after a change, a stage reuses every finished piece with
+an unchanged digest. Once it has finished, the pieces that it did not use are deleted.
 """
 
 import json
@@ -25,10 +24,7 @@ SECONDS_BETWEEN_STATES = 60.0
 
 
 class Piece:
-    """The last state of one piece of work: named tensors and, as the file's metadata, facts that JSON can hold.
-
-    Without a file nothing is kept; this suits work that is cheaper to repeat.
-    """
+    """The last state of one piece of work: tensors and, as metadata, facts for JSON; without a file nothing is kept."""
 
     def __init__(self, file: Path | None = None):
         self._file, self._last = file, time.monotonic()
@@ -64,7 +60,7 @@ class Checkpoints:
     """The pieces of one stage, as files below `root`."""
 
     def __init__(self, root: Path, *identity: Any):
-        """Set what all pieces depend on, such as the stage's code: files (`Path`), arrays and JSON values."""
+        """Set what all pieces depend on, such as the stage's code (see `records.sha256`)."""
         self._root, self._identity = Path(root).resolve(), identity  # workers may have another working directory
         self._used: set[Path] = set()
 

@@ -1,6 +1,7 @@
 """Compute the probabilities with which training draws images."""
 
 import numpy as np
+import pandas as pd
 
 from synthplanes.data.selection import LabelledImages
 
@@ -15,7 +16,5 @@ def patient_balanced(images: LabelledImages) -> np.ndarray:
     """Return each image's sampling probability, float64 [N]: uniform over classes, and within one over its patients."""
     if images.patient_ids is None:
         return class_balanced(images.labels)
-    _, pair, counts = np.unique(np.stack([images.labels.astype(str), images.patient_ids.astype(str)]), axis=1,
-                                return_inverse=True, return_counts=True)
-    weight = 1 / counts[pair.ravel()]
+    weight = 1 / pd.Series(images.labels).groupby([images.labels, images.patient_ids]).transform("size").to_numpy()
     return weight / (np.bincount(images.labels, weight)[images.labels] * len(np.unique(images.labels)))

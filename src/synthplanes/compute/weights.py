@@ -1,8 +1,8 @@
 """Store weights as safetensors, never as pickle: written atomically and with stable bytes.
 
-A model is a folder with its weights and its config.json. Pretrained models, from which a new training can start, lie in
-folders named by a digest of their bytes. A parameter names that digest and so fixes every byte. In their config.json,
-`learned_from` lists the sets of images on which the weights were trained.
+A model is a folder with weights and config.json. Pretrained models, from which a new training can start, lie in folders
+named by a digest of their bytes; a parameter names that digest and so fixes every byte. In their config.json,
+`learned_from` lists the sets of images on which they were trained.
 """
 
 import shutil

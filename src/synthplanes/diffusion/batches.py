@@ -1,9 +1,8 @@
 """Draw the training batches of a denoiser: images, augmentations, conditions and noise.
 
-Every batch derives from the number of its step, so no generator state has to be saved. Images are kept as uint8, on a
-GPU in its own memory, so that only small tables are transferred. Augmentations do not leak (Karras 2022, appendix F.2):
-the denoiser is conditioned on their parameters, and sampling sets these to zero. So they enlarge the training set
-without appearing in the samples.
+Images are kept as uint8, on a GPU in its own memory, so that only small tables are transferred. Augmentations do not
+leak (Karras 2022, appendix F.2): the denoiser is conditioned on their parameters, and sampling sets these to zero. So
+they enlarge the training set without appearing in the samples.
 """
 
 from typing import NamedTuple
@@ -34,7 +33,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Draw batches from a set of images; `scanners` are those on which the denoiser is conditioned."""
+    """Draw batches from a set of images; `scanners` are those that the denoiser knows."""
 
     def __init__(self, images: LabelledImages, scanners: tuple[str, ...], parameters: TrainDiffusion,
                  device: torch.device):
@@ -97,6 +96,11 @@ def stratified_noise_levels(n: int, parameters: TrainDiffusion, generator: torch
 def noise_levels_at(quantiles: torch.Tensor, parameters: TrainDiffusion) -> torch.Tensor:
     """Return the noise levels, float32 [n], at quantiles (float64 [n]) of the training distribution."""
     return (parameters.noise_mean + parameters.noise_deviation * torch.special.ndtri(quantiles)).exp().float()
+
+
+def plain_conditions(labels: torch.Tensor, scanners: np.ndarray, known: tuple[str, ...]) -> Conditions:
+    """Return the conditions of N images without augmentation; `known` are the scanners of the denoiser."""
+    return Conditions(labels, positions(scanners, known), torch.zeros(len(labels), N_AUGMENTATIONS))
 
 
 def positions(names: np.ndarray, known: tuple[str, ...]) -> torch.Tensor:

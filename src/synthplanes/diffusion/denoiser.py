@@ -1,16 +1,14 @@
 """Define the class-conditional denoiser: EDM preconditioning (Karras 2022) around a pixel-unshuffled U-Net.
 
 Letters as in the paper: sigma is the noise level, sigma_d the standard deviation of the data, D(x; sigma) the estimate
-of the clean image. Images enter normalised to mean 0 and sigma_d = 0.5; the mean and deviation of the training images
-are part of the configuration, beside the weights.
-
-Each condition has its own embedding with an entry for unknown. Therefore combinations of class and scanner that never
-occur in training can be drawn, and one network gives the conditional and the unconditional estimate (classifier-free
-guidance, Ho & Salimans 2022).
+of the clean image. Images enter normalised to mean 0 and sigma_d = 0.5. Each condition has its own embedding with an
+entry for unknown. Therefore combinations of class and scanner that never occur in training can be drawn, and one
+network gives the conditional and the unconditional estimate (classifier-free guidance, Ho & Salimans 2022).
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +24,12 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.config import GROUPS
 
 SIGMA_D = 0.5
-EARLY = "early.safetensors"
 N_AUGMENTATIONS = 6  # flip, shift right, shift down, log2 scale, angle, gain
+EARLY = "early.safetensors"
+PRETRAINED = "train_diffusion.pretrained"
+# Of pretrained weights, embeddings are copied by the name of what they embed, not by its number.
+NAMES = {"unet.class_embedding.label.weight": attrgetter("classes"),
+         "unet.class_embedding.scanner.weight": attrgetter("scanners")}
 
 
 class Conditions(NamedTuple):
@@ -62,7 +64,7 @@ class ConditionEmbedding(nn.Module):
 
 @dataclass(frozen=True)
 class Configuration:
-    """The configuration of a denoiser: all that is needed to build it, and the images it was trained on."""
+    """All that is needed to build a denoiser, and the images it was trained on."""
 
     image_size: int            # px
     unshuffle: int             # px; the U-Net works at image_size / unshuffle
@@ -86,13 +88,12 @@ class Denoiser(nn.Module):
         declare_missing()
         from diffusers import UNet2DModel  # takes seconds to import, and needs the declarations above
         pixels = c.unshuffle ** 2
-        levels = range(len(c.channels))
+        attention = ["Attn" if level in c.attention_at else "" for level in range(len(c.channels))]
         self.unet = UNet2DModel(
             sample_size=c.image_size // c.unshuffle, in_channels=pixels, out_channels=pixels,
             layers_per_block=c.layers_per_block, block_out_channels=tuple(c.channels), dropout=c.dropout,
-            down_block_types=tuple("AttnDownBlock2D" if i in c.attention_at else "DownBlock2D" for i in levels),
-            up_block_types=tuple("AttnUpBlock2D" if i in c.attention_at else "UpBlock2D"
-                                 for i in reversed(levels)),
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in attention),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(attention)),
             attention_head_dim=32, norm_num_groups=GROUPS)
         replace_dropout(self.unet)
         # diffusers' own class embedding has one condition; its forward calls any module in its place.
@@ -112,13 +113,12 @@ class Denoiser(nn.Module):
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Map images in [-1, 1] to mean 0 and standard deviation SIGMA_D over the training images."""
-        c = self.configuration
-        return (images - c.data_mean) * (SIGMA_D / c.data_deviation)
+        return (images - self.configuration.data_mean) * (SIGMA_D / self.configuration.data_deviation)
 
     def restore(self, normalised: torch.Tensor) -> torch.Tensor:
         """Invert `normalise`, and clip to [-1, 1]."""
-        c = self.configuration
-        return (normalised * (c.data_deviation / SIGMA_D) + c.data_mean).clamp(-1, 1)
+        deviation = self.configuration.data_deviation / SIGMA_D
+        return (normalised * deviation + self.configuration.data_mean).clamp(-1, 1)
 
 
 def loss_per_image(denoiser: Callable[..., torch.Tensor], clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor,
@@ -155,9 +155,32 @@ def read_denoiser(folder: Path, file: str = weights.FILES[1]) -> Denoiser:
     return denoiser.eval()
 
 
-def read_early_average(folder: Path) -> Denoiser:
-    """Read the early average of the same training, for autoguidance; where none was kept, raise `UserError`."""
-    if not (Path(folder) / EARLY).exists():
-        raise UserError("sample.guidance is 'auto' but no early average was kept: set "
-                        "train_diffusion.early_average_fraction in params.yaml above 0.")
-    return read_denoiser(folder, EARLY)
+def keep_generator(folder: Path, pretrained: Path) -> str:
+    """Copy a generator's files to `pretrained`/<digest>, and return the digest; damaged files raise `UserError`."""
+    read_denoiser(folder)
+    return weights.keep(folder, pretrained)
+
+
+@torch.no_grad()
+def load_pretrained(denoiser: Denoiser, digest: str, pretrained: Path) -> tuple[str, ...]:
+    """Copy the weights of a stored generator into `denoiser`, in place, and return the sets they were trained on.
+
+    A class or scanner that the stored generator does not know keeps its random embedding. Raises `UserError` when the
+    files are absent, have another digest, or belong to another network.
+    """
+    place = weights.find(digest, pretrained, PRETRAINED)
+    other = read_denoiser(place)
+    mine, theirs = denoiser.state_dict(), other.state_dict()
+    my_shapes, their_shapes = ({(name, tensor.shape) for name, tensor in state.items() if name not in NAMES}
+                               for state in (mine, theirs))
+    if unlike := sorted(my_shapes ^ their_shapes):
+        raise UserError(f"the generator in {place} is another network ('{unlike[0][0]}' differs): give "
+                        f"train_diffusion.network in params.yaml its channels and layers, or set {PRETRAINED} to null.")
+    for name in mine.keys() - NAMES.keys():
+        mine[name].copy_(theirs[name])
+    for name, names_of in NAMES.items():
+        known = [*names_of(other.configuration), None]  # the last row stands for unknown
+        for row, own in enumerate([*names_of(denoiser.configuration), None]):
+            if own in known:
+                mine[name][row] = theirs[name][known.index(own)]
+    return other.configuration.learned_from

@@ -11,10 +11,10 @@ from synthplanes.data.packs import write_pack
 from synthplanes.data.preparation.contact_sheet import write_contact_sheet
 from synthplanes.data.selection import read_budget
 from synthplanes.diffusion.denoiser import read_denoiser, write_denoiser
-from synthplanes.diffusion.guide import train_guide
+from synthplanes.diffusion.guidance import train_guide
 from synthplanes.diffusion.parts import Processes
 from synthplanes.diffusion.sampling import list_images, read_sampler
-from synthplanes.diffusion.training import Task, train
+from synthplanes.diffusion.training import HELD_OUT_LEVELS, Task, train
 from synthplanes.protocol.cells import Cell
 
 
@@ -29,14 +29,16 @@ def train_generators(cell: Cell, processes: Processes) -> None:
                     profile.replication.root_seed, replicate, threads, f"{profile.prepare.source}, {budget}",
                     paths.pretrained)
         trained = train(task, device, checkpoints.piece(task.identity()), processes)
-        curve += [dict(budget=budget, replicate=replicate, **row) for row in trained.at.history]
-        items.append(records.cost_item("generator", budget=budget, trained=trained.at.seen, forward=trained.at.forward))
-        if processes.first:
+        curve += [dict(budget=budget, replicate=replicate, **row) for row in trained.history]
+        items.append(records.cost_item("generator", budget=budget, trained=trained.seen,
+                                       forward=HELD_OUT_LEVELS * len(task.held_out) * len(trained.history)))
+        if processes.rank == 0:
             folder = paths.replicate("generator", budget, replicate)
             write_denoiser(folder, trained.denoiser.configuration, trained.weights, trained.early)
-            records.write_table(folder / "history.csv", trained.history, records.GENERATOR_HISTORY)
+            records.write_table(folder / "history.csv", records.GENERATOR_HISTORY.frame(trained.history),
+                                records.GENERATOR_HISTORY)
     processes.wait()  # while a process still reads states, none may be deleted
-    if processes.first:
+    if processes.rank == 0:
         records.write_table(paths.metrics / "generator_curve.csv", records.GENERATOR_CURVE.frame(curve),
                             records.GENERATOR_CURVE)
         records.write_cost(cell.out, items)
@@ -84,8 +86,8 @@ def draw_synthetic_sets(cell: Cell, processes: Processes) -> None:
         folder = paths.replicate("synthetic", budget, replicate)
         write_pack(folder, drawn.images, index, records.SYNTHETIC)
         write_contact_sheet(folder / "grid.png", drawn.images, index["label"].to_numpy(), train_set.classes)
-        items.append(records.cost_item("sampling", budget=budget, trained=drawn.gradient_image_passes,
-                                       forward=drawn.forward_image_passes))
-    if processes.first:
+        items.append(records.cost_item("sampling", budget=budget, trained=drawn.passes["trained"],
+                                       forward=drawn.passes["forward"]))
+    if processes.rank == 0:
         records.write_cost(cell.out, items)
         checkpoints.prune()

@@ -26,19 +26,10 @@ _part = threading.local()  # .generator draws the dropout of the part that this 
 
 @dataclass(frozen=True)
 class Processes:
-    """The rank of this process among `count` processes."""
+    """The rank of this process among `count` processes; the first, of rank 0, writes what they made together."""
 
     rank: int = 0
     count: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Return whether this process writes the joint results."""
-        return self.rank == 0
-
-    def share(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Return the items of this process: every `count`-th one."""
-        return items[self.rank::self.count]
 
     def wait(self) -> None:
         """Wait until all processes have reached this call."""
@@ -136,8 +127,8 @@ class Parts:
             loss = losses(rows).sum() / size
             return [loss.detach(), *torch.autograd.grad(loss, parameters)]
 
-        parts = [part for own in self.map(compute, self._processes.share(range(self.n)))
-                 for part in self._processes.gather(own)]
+        own = self.map(compute, range(self._processes.rank, self.n, self._processes.count))
+        parts = [part for tensors in own for part in self._processes.gather(tensors)]
         _, *total = parts[0]
         for _, *gradients in parts[1:]:
             torch._foreach_add_(total, gradients)

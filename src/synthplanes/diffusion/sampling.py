@@ -3,7 +3,8 @@
 The size of a batch can still change the last bits of a sum, and with them a pixel by one grey level.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +18,9 @@ from synthplanes import records, seeds
 from synthplanes.compute.checkpoints import NOTHING_KEPT, Piece
 from synthplanes.data.images import to_bytes
 from synthplanes.data.selection import LabelledImages
-from synthplanes.diffusion.batches import positions
-from synthplanes.diffusion.denoiser import N_AUGMENTATIONS, Conditions, Denoiser, read_denoiser, read_early_average
-from synthplanes.diffusion.guidance import GuidedDenoiser
-from synthplanes.diffusion.guide import Guide, read_guide
+from synthplanes.diffusion.batches import plain_conditions, positions
+from synthplanes.diffusion.denoiser import EARLY, Denoiser, read_denoiser
+from synthplanes.diffusion.guidance import Guide, GuidedDenoiser, read_guide
 from synthplanes.diffusion.parts import ALONE, Processes
 from synthplanes.diffusion.solvers import SOLVERS, noise_levels
 from synthplanes.errors import UserError
@@ -31,9 +31,8 @@ from synthplanes.protocol.config import Sample
 class Drawn(NamedTuple):
     """Synthetic images and the work that they cost."""
 
-    images: np.ndarray           # uint8 [N, H, W]
-    forward_image_passes: int
-    gradient_image_passes: int   # forward and backward
+    images: np.ndarray  # uint8 [N, H, W]
+    passes: Counter     # as `GuidedDenoiser` counts them
 
 
 def list_images(train_set: LabelledImages, scanners: tuple[str, ...], images_per_class: int, budget: str,
@@ -81,37 +80,34 @@ class Sampler:
         With several processes, each one draws its share of the batches; then the first process reads all pieces, and
         the others return None.
         """
-        size = self.parameters.batch_size
-        batches = [index.iloc[start:start + size] for start in range(0, len(index), size)]
+        size, side = self.parameters.batch_size, self.denoiser.configuration.image_size
         if processes.count > 1:
-            self._draw_batches(processes.share(batches), piece_of)
+            of_process = np.arange(len(index)) // size % processes.count
+            self.draw(index[of_process == processes.rank], piece_of)
             processes.wait()
-        return self._draw_batches(batches, piece_of) if processes.first else None
-
-    def _draw_batches(self, batches: Sequence[pd.DataFrame], piece_of: Callable[[Any], Piece]) -> Drawn:
-        size, done = self.denoiser.configuration.image_size, 0
-        progress = Progress("sampling", sum(map(len, batches)), "images")
+            if processes.rank > 0:
+                return None
+        progress = Progress("sampling", len(index), "images")
         progress(0)
         # Threads, not processes: torch holds no lock while it computes, and nothing has to be imported or copied again.
         parallel = joblib.Parallel(n_jobs=self.workers if self.device.type == "cpu" else 1, backend="threading",
                                    return_as="generator")
-        parts = [Drawn(np.empty((0, size, size), dtype=np.uint8), 0, 0)]
-        jobs = (joblib.delayed(self._draw_batch)(rows, piece_of(rows.to_dict("list"))) for rows in batches)
-        for part in parallel(jobs):
-            parts.append(part)
-            done += len(part.images)
-            progress(done)
-        images, forward, gradient = zip(*parts, strict=True)
-        return Drawn(np.concatenate(images), sum(forward), sum(gradient))
+        images, passes = [np.empty((0, side, side), dtype=np.uint8)], Counter[str]()
+        batches = [index.iloc[start:start + size] for start in range(0, len(index), size)]
+        for part in parallel(joblib.delayed(self._draw_batch)(rows, piece_of(rows.to_dict("list")))
+                             for rows in batches):
+            images.append(part.images)
+            passes += part.passes
+            progress(sum(map(len, images)))
+        return Drawn(np.concatenate(images), passes)
 
     def _draw_batch(self, rows: pd.DataFrame, piece: Piece) -> Drawn:
         if kept := piece.read():
-            return Drawn(kept[0]["images"].numpy(), **kept[1])
+            return Drawn(kept[0]["images"].numpy(), Counter(kept[1]))
         torch.set_num_threads(1)  # holds for the calling thread
         parameters, configuration = self.parameters, self.denoiser.configuration
-        conditions = Conditions(positions(rows["label"].to_numpy(), configuration.classes),
-                                positions(rows["scanner"].to_numpy(), configuration.scanners),
-                                torch.zeros(len(rows), N_AUGMENTATIONS)).to(self.device)
+        conditions = plain_conditions(positions(rows["label"].to_numpy(), configuration.classes),
+                                      rows["scanner"].to_numpy(), configuration.scanners).to(self.device)
         generators = [torch.Generator().manual_seed(seed) for seed in rows["seed"].tolist()]
 
         def noise() -> torch.Tensor:
@@ -125,10 +121,8 @@ class Sampler:
             raise UserError(f"image {rows['image_id'].iloc[0]} or one of its batch is not finite: lower "
                             "sample.guidance_scale in params.yaml.")
         images = to_bytes(self.denoiser.restore(normalised).squeeze(1).cpu().numpy())
-        passes = dict(forward_image_passes=guided.forward_image_passes,
-                      gradient_image_passes=guided.gradient_image_passes)
-        piece.write({"images": torch.from_numpy(images)}, passes)
-        return Drawn(images, **passes)
+        piece.write({"images": torch.from_numpy(images)}, guided.passes)
+        return Drawn(images, guided.passes)
 
 
 def read_sampler(generator: Path, guide: Path, parameters: Sample, device: torch.device, workers: int = 1) -> Sampler:
@@ -136,6 +130,12 @@ def read_sampler(generator: Path, guide: Path, parameters: Sample, device: torch
 
     Raises `UserError` where a file is absent.
     """
-    helper = (read_guide(guide) if parameters.guidance == "classifier"
-              else read_early_average(generator) if parameters.guidance == "auto" else None)
+    helper: Guide | Denoiser | None = None
+    if parameters.guidance == "classifier":
+        helper = read_guide(guide)
+    elif parameters.guidance == "auto":
+        if not (generator / EARLY).exists():
+            raise UserError("sample.guidance is 'auto' but no early average was kept: set "
+                            "train_diffusion.early_average_fraction in params.yaml above 0.")
+        helper = read_denoiser(generator, EARLY)
     return Sampler(read_denoiser(generator), helper, parameters, device, workers)

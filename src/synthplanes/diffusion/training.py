@@ -1,30 +1,27 @@
 """Train the denoiser, with progress counted in images seen.
 
 Every step's randomness derives from (root seed, purpose, step), so no generator state has to be saved, and a killed
-training resumes from its last state and ends with the same bytes. Batches are drawn with a stated share of class
-balance; the weights are averaged (EMA). The loss on the budget's validation patients is recorded as a curve. With
-`patience_images`, training ends once that loss has stopped falling, and the averaged weights at its lowest point are
-returned instead of the last ones.
+training resumes from its last state and ends with the same bytes. The weights are averaged (EMA), and the loss on the
+budget's validation patients is recorded as a curve. With `patience_images`, training ends once that loss has stopped
+falling, and the averaged weights at its lowest point are the result instead of the last ones.
 """
 
 import copy
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
-from synthplanes import records, seeds
+from synthplanes import seeds
 from synthplanes.compute.checkpoints import NOTHING_KEPT, Piece, images_sha256
 from synthplanes.data.images import mean_and_deviation, to_float
 from synthplanes.data.selection import LabelledImages
-from synthplanes.diffusion.batches import Batch, Batches, noise_levels_at, positions
-from synthplanes.diffusion.denoiser import N_AUGMENTATIONS, Conditions, Configuration, Denoiser, loss_per_image
+from synthplanes.diffusion.batches import Batch, Batches, noise_levels_at, plain_conditions
+from synthplanes.diffusion.denoiser import Configuration, Denoiser, load_pretrained, loss_per_image
 from synthplanes.diffusion.parts import ALONE, Parts, Processes
-from synthplanes.diffusion.pretrained import load_pretrained
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.protocol.config import TrainDiffusion
@@ -51,11 +48,6 @@ class Task:
     learned_from: str = ""      # the name of the training images in the generator's `learned_from`
     pretrained: Path = Path()   # where pretrained weights are kept
 
-    @property
-    def scanners(self) -> tuple[str, ...]:
-        """Return the scanners on which the denoiser is conditioned."""
-        return tuple(sorted(set(self.train_set.scanners.tolist()) - {""})) if self.parameters.scanner_condition else ()
-
     def identity(self) -> list[Any]:
         """Return all that the result depends on, as JSON values."""
         return [images_sha256(self.train_set), images_sha256(self.held_out), self.parameters.model_dump(),
@@ -63,19 +55,7 @@ class Task:
 
 
 Tensors = dict[str, torch.Tensor]
-
-
-@dataclass
-class Counters:
-    """The progress of a training."""
-
-    seen: int = 0                                       # images
-    step: int = 0
-    best_loss: float | None = None                      # lowest held-out loss, where patience asks for it
-    best_seen: int = 0                                  # images seen at that moment
-    forward: int = 0                                    # forward passes of held-out images
-    history: list[dict] = field(default_factory=list)   # rows of records.GENERATOR_HISTORY
-    since: list[float] = field(default_factory=list)    # losses since the last row
+FACTS = ("seen", "best_loss", "best_seen", "history", "since")  # fields of a state that JSON can hold
 
 
 @dataclass
@@ -87,98 +67,91 @@ class State:
     optimiser: torch.optim.Optimizer
     early: Tensors = field(default_factory=dict)        # the average of an earlier moment, for autoguidance
     best: Tensors = field(default_factory=dict)         # the average at the lowest held-out loss, with patience
-    at: Counters = field(default_factory=Counters)
+    seen: int = 0                                       # images
+    best_loss: float | None = None                      # lowest held-out loss, where patience asks for it
+    best_seen: int = 0                                  # images seen at that moment
+    history: list[dict] = field(default_factory=list)   # rows of records.GENERATOR_HISTORY
+    since: list[float] = field(default_factory=list)    # losses since the last row
 
     @property
     def weights(self) -> Tensors:
         """Return the averaged weights: the last ones or, with patience, the best."""
         return self.best or self.average.state_dict()
 
-    @property
-    def history(self) -> pd.DataFrame:
-        """Return the losses (records.GENERATOR_HISTORY)."""
-        return records.GENERATOR_HISTORY.frame(self.at.history)
-
     def keep(self, piece: Piece, finished: bool) -> None:
         """Write all that is needed to resume or, once training has finished, its results alone."""
         parts = {"average": self.average.state_dict(), "early": self.early, "best": self.best}
         if not finished:
-            parts["denoiser"] = self.denoiser.state_dict()
-            parts |= {f"optimiser.{number}": moments
-                      for number, moments in self.optimiser.state_dict()["state"].items()}
-        piece.write({f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()},
-                    asdict(self.at))
+            parts |= {"denoiser": self.denoiser.state_dict(), **self.optimiser.state_dict()["state"]}
+        piece.write({f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()},
+                    {name: vars(self)[name] for name in FACTS})
 
-    def restore(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Load what `keep` wrote into newly built networks and optimiser."""
-        parts: dict[str, Tensors] = {"denoiser": {}, "average": {}, "early": {}, "best": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            part, name = name.split(".", 1)
+        parts: dict[str, Tensors] = defaultdict(dict)
+        for place, tensor in tensors.items():
+            part, name = place.split("/")
             parts[part][name] = tensor
-        if parts["denoiser"]:
+        if "denoiser" in parts:
             self.denoiser.load_state_dict(parts["denoiser"])
+            moments = {number: parts[str(number)] for number, _ in enumerate(self.denoiser.parameters())}
+            self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
         self.average.load_state_dict(parts["average"])
-        moments: dict[int, Tensors] = {}
-        for name, tensor in parts["optimiser"].items():
-            number, moment = name.split(".")
-            moments.setdefault(int(number), {})[moment] = tensor
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
-        self.early, self.best, self.at = parts["early"], parts["best"], Counters(**facts)
+        self.early, self.best = parts["early"], parts["best"]
+        vars(self).update(facts)
 
     def look(self, held_out: float, patience: bool) -> str:
         """Append the losses to the history as a row, keep the best average, and return the losses as text."""
-        at, mean = self.at, float(np.mean(self.at.since))
-        at.history.append(dict(images_seen=at.seen, train_loss=round(mean, 6), held_out_loss=round(held_out, 6)))
-        at.since = []
-        if patience and (at.best_loss is None or held_out < at.best_loss):
-            at.best_loss, at.best_seen = held_out, at.seen
+        mean = float(np.mean(self.since))
+        self.history.append(dict(images_seen=self.seen, train_loss=round(mean, 6), held_out_loss=round(held_out, 6)))
+        self.since = []
+        if patience and (self.best_loss is None or held_out < self.best_loss):
+            self.best_loss, self.best_seen = held_out, self.seen
             self.best = copy.deepcopy(self.average.state_dict())
         return f"loss {mean:.4f}, held out {held_out:.4f}"
 
 
 def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, processes: Processes = ALONE) -> State:
-    """Train a denoiser on a budget's training images, from the state in `piece` if there is one.
+    """Train a denoiser, from the state in `piece` if there is one.
 
-    Raises `UserError` when the loss is not finite or the batch does not fit the memory; the last state remains in
-    `piece`.
+    Raises `UserError` when the loss is not finite or the batch does not fit the memory.
     """
     parameters = task.parameters
     state = begin(task, device)
     if kept := piece.read():
         state.restore(*kept)
-    at, denoiser = state.at, state.denoiser
+    denoiser = state.denoiser
     batches = Batches(task.train_set, denoiser.configuration.scanners, parameters, device)
     parts = Parts(task.threads if device.type == "cpu" else processes.count, processes)
     progress = Progress("denoiser", parameters.images_seen, "images seen")
-    progress(at.seen)
-    while not is_over(at, parameters):
-        before = at.seen
-        batch = batches.draw(seeds.derive(task.root_seed, "denoiser batch", task.replicate, at.step))
-        dropout_seeds = [seeds.derive(task.root_seed, f"denoiser dropout {part}", task.replicate, at.step)
+    progress(state.seen)
+    while not is_over(state, parameters):
+        before, step = state.seen, state.seen // parameters.batch_size
+        batch = batches.draw(seeds.derive(task.root_seed, "denoiser batch", task.replicate, step))
+        dropout_seeds = [seeds.derive(task.root_seed, f"denoiser dropout {part}", task.replicate, step)
                          for part in range(parts.n)]
         loss = backward(denoiser, batch, parameters, parts, dropout_seeds)
         if not np.isfinite(loss):
-            raise UserError(f"the denoiser's loss is {loss} at step {at.step} ({at.seen} images seen): lower "
+            raise UserError(f"the denoiser's loss is {loss} at step {step} ({state.seen} images seen): lower "
                             "train_diffusion.learning_rate in params.yaml.")
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), GRADIENT_NORM)
-        state.optimiser.param_groups[0]["lr"] = learning_rate(at.seen, parameters)
+        state.optimiser.param_groups[0]["lr"] = learning_rate(state.seen, parameters)
         state.optimiser.step()
         state.optimiser.zero_grad(set_to_none=True)
-        at.seen, at.step = at.seen + parameters.batch_size, at.step + 1
-        halflife = min(parameters.ema_halflife_images, EMA_RAMP_FRACTION * at.seen)
-        move_average(state.average, denoiser, 0.5 ** (parameters.batch_size / halflife))
-        if before < parameters.early_average_fraction * parameters.images_seen <= at.seen:
+        state.seen += parameters.batch_size
+        halflife = min(parameters.ema_halflife_images, EMA_RAMP_FRACTION * state.seen)
+        move_average(state.average, denoiser, keep=0.5 ** (parameters.batch_size / halflife))
+        if before < parameters.early_average_fraction * parameters.images_seen <= state.seen:
             state.early = copy.deepcopy(state.average.state_dict())
-        at.since.append(loss)
-        progress(at.seen)
+        state.since.append(loss)
+        progress(state.seen)
 
         every = parameters.held_out_every_images
-        if at.seen >= parameters.images_seen or at.seen // every > before // every:
+        if state.seen >= parameters.images_seen or state.seen // every > before // every:
             held_out = held_out_loss(state.average, task, device, parts)
-            at.forward += HELD_OUT_LEVELS * len(task.held_out)
-            progress(at.seen, state.look(held_out, parameters.patience_images is not None))
-        finished = is_over(at, parameters)
-        if processes.first and (finished or piece.due()):
+            progress(state.seen, state.look(held_out, parameters.patience_images is not None))
+        finished = is_over(state, parameters)
+        if processes.rank == 0 and (finished or piece.due()):
             state.keep(piece, finished)
     return state
 
@@ -186,7 +159,8 @@ def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, process
 def begin(task: Task, device: torch.device) -> State:
     """Return the state before the first step."""
     parameters = task.parameters
-    configuration = configure(task.train_set, parameters, task.scanners)
+    scanners = sorted(set(task.train_set.scanners.tolist()) - {""}) if parameters.scanner_condition else ()
+    configuration = configure(task.train_set, parameters, tuple(scanners))
     torch.manual_seed(seeds.derive(task.root_seed, "denoiser initialisation", task.replicate))
     denoiser, before = Denoiser(configuration), ()  # type: tuple[Denoiser, tuple[str, ...]]
     if parameters.pretrained:
@@ -225,24 +199,19 @@ def backward(denoiser: Denoiser, batch: Batch, parameters: TrainDiffusion, parts
                     f"{f'{size} fits' if size else 'not even 1 fits'}; change it in params.yaml.")
 
 
-def is_over(at: Counters, parameters: TrainDiffusion) -> bool:
+def is_over(state: State, parameters: TrainDiffusion) -> bool:
     """Return whether all images were seen, or the held-out loss has not fallen for `patience_images`."""
-    waited = at.seen - at.best_seen if parameters.patience_images and at.best_loss is not None else 0
-    return at.seen >= parameters.images_seen or waited >= (parameters.patience_images or 1)
+    waited = state.seen - state.best_seen if parameters.patience_images and state.best_loss is not None else 0
+    return state.seen >= parameters.images_seen or waited >= (parameters.patience_images or 1)
 
 
 def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:
-    """Return the denoiser's configuration for these images; their size must be a multiple of the U-Net's reduction."""
+    """Return the denoiser's configuration for these images."""
     network = parameters.network
-    size = train_set.images.shape[1]
-    reduction = network.unshuffle * 2 ** (len(network.channels) - 1)
-    if size % reduction:
-        raise UserError(f"image_size {size} is no multiple of {reduction} (unshuffle x 2^levels): change "
-                        "train_diffusion or prepare.image_size in params.yaml.")
     mean, deviation = mean_and_deviation(train_set.images)
-    return Configuration(size, network.unshuffle, tuple(network.channels), network.layers_per_block,
-                         tuple(network.attention_at), network.dropout, train_set.classes, scanners,
-                         round(mean, 6), round(deviation, 6))
+    return Configuration(train_set.images.shape[1], network.unshuffle, tuple(network.channels),
+                         network.layers_per_block, tuple(network.attention_at), network.dropout, train_set.classes,
+                         scanners, round(mean, 6), round(deviation, 6))
 
 
 def learning_rate(seen: int, parameters: TrainDiffusion) -> float:
@@ -261,9 +230,8 @@ def move_average(average: torch.nn.Module, model: torch.nn.Module, keep: float) 
 def held_out_loss(denoiser: Denoiser, task: Task, device: torch.device, parts: Parts) -> float:
     """Return the training loss on held-out images, at HELD_OUT_LEVELS fixed noise levels and with fixed noise."""
     parameters, images = task.parameters, task.held_out.images                      # uint8 [N, H, W]
-    conditions = Conditions(torch.tensor(task.held_out.labels),
-                            positions(task.held_out.scanners, denoiser.configuration.scanners),
-                            torch.zeros(len(images), N_AUGMENTATIONS))
+    conditions = plain_conditions(torch.tensor(task.held_out.labels), task.held_out.scanners,
+                                  denoiser.configuration.scanners)
     sigmas = noise_levels_at((torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS, parameters)
 
     @torch.no_grad()
