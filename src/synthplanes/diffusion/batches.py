@@ -46,8 +46,7 @@ class Batches:
 
     def draw(self, seed: int) -> Batch:
         """Return the batch of a seed."""
-        parameters = self._parameters
-        generator = torch.Generator().manual_seed(seed)
+        parameters, generator = self._parameters, torch.Generator().manual_seed(seed)
         rows = torch.multinomial(self._chances, parameters.batch_size, replacement=True, generator=generator)
         images = self._floats[self._images[rows.to(self._device)].long()].unsqueeze(1)
         images, augmentation = augment(images, parameters.augmentation, generator)

@@ -123,9 +123,8 @@ def train_guide(train_set: LabelledImages, denoiser: Denoiser, parameters: Train
     Returns the guide's weights and the keyword arguments that build it. Raises `UserError` when the loss is not finite.
     """
     torch.manual_seed(seeds.derive(root_seed, "guide initialisation", replicate))
-    description: dict[str, Any] = dict(
-        channels=list(parameters.channels), n_classes=len(train_set.classes),
-        unshuffle=denoiser.configuration.unshuffle, input=parameters.input)
+    description: dict[str, Any] = dict(channels=parameters.channels, n_classes=len(train_set.classes),
+                                       unshuffle=denoiser.configuration.unshuffle, input=parameters.input)
     device = next(denoiser.parameters()).device
     guide = Guide(**description).to(device)
     optimiser = torch.optim.AdamW(guide.parameters(), lr=parameters.learning_rate,

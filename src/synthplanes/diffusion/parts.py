@@ -54,19 +54,15 @@ ALONE = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that torchrun started (RANK, WORLD_SIZE and LOCAL_RANK in the environment).
-
-    Each has a GPU of its own where there are GPUs; fewer GPUs than processes raise `UserError`.
-    """
+    """Join the processes that torchrun started, each on a GPU of its own where there are any; too few: `UserError`."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
     on_gpus = torch.cuda.is_available()
     if on_gpus:
-        local = int(os.environ["LOCAL_RANK"])
-        if local >= torch.cuda.device_count():
-            raise UserError(f"torchrun started more processes than there are GPUs ({torch.cuda.device_count()}): lower "
-                            "--nproc-per-node.")
+        local, n_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= n_gpus:
+            raise UserError(f"torchrun started more processes than there are GPUs ({n_gpus}): lower --nproc-per-node.")
         torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if on_gpus else "gloo")
     try:
@@ -94,10 +90,7 @@ def replace_dropout(network: nn.Module) -> None:
 
 
 class Parts:
-    """Divide batches into `n` parts, evenly among processes; the parts of one process are threads of one core each.
-
-    Raises `UserError` when the number of processes does not divide them.
-    """
+    """Divide batches into `n` parts; raise `UserError` when the number of processes does not divide them."""
 
     def __init__(self, n: int, processes: Processes = ALONE):
         if n % processes.count:

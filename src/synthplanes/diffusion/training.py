@@ -33,11 +33,7 @@ GRADIENT_NORM = 1.0        # gradients are clipped to this norm
 
 @dataclass(frozen=True)
 class Task:
-    """A denoiser to train.
-
-    On a CPU every batch is computed in `threads` parts, one core each; on GPUs, in one part per GPU. The number of
-    parts changes the last bits; the number of processes that share them does not.
-    """
+    """A denoiser to train: on a CPU every batch is computed in `threads` parts, on GPUs in one part per GPU."""
 
     train_set: LabelledImages
     held_out: LabelledImages    # the budget's validation images
