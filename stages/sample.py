@@ -2,7 +2,7 @@
 
 from synthplanes.command import run, stage_cell
 from synthplanes.diffusion.generators import draw_synthetic_sets
-from synthplanes.diffusion.processes import joined
+from synthplanes.diffusion.parts import joined
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from synthplanes.command import run, stage_cell
 from synthplanes.diffusion.generators import train_generators
-from synthplanes.diffusion.processes import joined
+from synthplanes.diffusion.parts import joined
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from synthplanes.compute import checkpoints
 from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.data.preparation.preparing import prepare
 from synthplanes.diffusion.generators import draw_synthetic_sets, train_generators, train_guides
-from synthplanes.diffusion.processes import ALONE
+from synthplanes.diffusion.parts import ALONE
 from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile
 from tests import fake_checkout

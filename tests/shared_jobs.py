@@ -8,7 +8,7 @@ import torch
 from synthplanes.compute.checkpoints import Checkpoints
 from synthplanes.data.packs import write_pack
 from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
-from synthplanes.diffusion.processes import joined
+from synthplanes.diffusion.parts import joined
 from synthplanes.diffusion.sampling import Sampler, list_images
 from synthplanes.diffusion.training import configure, train
 from synthplanes.records import SYNTHETIC
@@ -27,8 +27,8 @@ def train_and_draw(rank: int, count: int, port: int, folder: Path) -> None:
         checkpoints = Checkpoints(folder / "checkpoints", "sampling")
         index = list_images(squares(), ("x", "y"), 10, "scarce", 0, root_seed=1)
         drawn = Sampler(denoiser, None, SAMPLE, torch.device("cpu")).draw(
-            index, lambda rows: checkpoints.piece(rows.to_dict("list")), processes)
+            index, checkpoints.piece, processes)
         if drawn is not None:
-            write_denoiser(folder / "out", trained.configuration, trained.tensors, trained.early)
+            write_denoiser(folder / "out", trained.denoiser.configuration, trained.weights, trained.early)
             write_pack(folder / "out", drawn.images, index, SYNTHETIC)
             (folder / "passes").write_text(f"{drawn[1:]}")

@@ -178,8 +178,8 @@ def _pages(arguments: argparse.Namespace) -> None:
 def _pretrained(arguments: argparse.Namespace) -> None:
     folder = Paths("").pretrained
     if arguments.what != "imagenet" and not arguments.what.endswith(".safetensors"):
-        from synthplanes.diffusion import pretrained as generators
-        print(f"{generators.PARAMETER}: {generators.keep_generator(Path(arguments.what), folder)}")
+        from synthplanes.diffusion import denoiser as generators
+        print(f"{generators.PRETRAINED}: {generators.keep_generator(Path(arguments.what), folder)}")
         return
     from synthplanes.classification import pretrained as classifiers
     from synthplanes.compute.weights import read_weights

@@ -40,8 +40,7 @@ from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.diffusion import training
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import SIGMA_D, Denoiser
+from synthplanes.diffusion.denoiser import SIGMA_D, Conditions, Denoiser
 from synthplanes.protocol.profiles import Profile, read_profile
 
 LEVELS = np.geomspace(0.05, 10, 8)  # of noise, where images lie in [-1, 1]

@@ -19,9 +19,7 @@ from synthplanes.compute.torchvision_operators import declare_missing
 from synthplanes.data.images import to_float
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion import training
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import Denoiser
+from synthplanes.diffusion.denoiser import N_AUGMENTATIONS, Conditions, Denoiser
 from synthplanes.protocol.profiles import Profile
 
 EPOCHS, BATCH, RATE, WARM_UP_STEPS, STEPS = 100, 16, 1e-4, 500, 1000  # the script's defaults

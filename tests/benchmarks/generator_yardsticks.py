@@ -42,11 +42,10 @@ from synthplanes.command import run
 from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.preparation.contact_sheet import write_contact_sheet
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
-from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.diffusion.guide import Guide, GuideTask, train_guide
-from synthplanes.diffusion.pretrained import keep_generator
+from synthplanes.diffusion.denoiser import Denoiser, keep_generator
+from synthplanes.diffusion.guidance import Guide, train_guide
 from synthplanes.diffusion.sampling import Sampler, list_images
-from synthplanes.diffusion.training import Task, Trained, train
+from synthplanes.diffusion.training import State, Task, train
 from synthplanes.errors import UserError
 from synthplanes.phantom.simulation import VERSION
 from synthplanes.protocol.arms import ARMS
@@ -164,7 +163,7 @@ def kinds(setting: Setting, images_seen: int | None, generator: Path | None) -> 
     return changes
 
 
-def train_generator(setting: Setting, changes: dict[str, Any]) -> Trained:
+def train_generator(setting: Setting, changes: dict[str, Any]) -> State:
     """Train the profile's generator with some parameters changed."""
     profile = setting.profile
     parameters = profile.train_diffusion.model_copy(update=dict(early_average_fraction=EARLY) | changes)
@@ -172,34 +171,33 @@ def train_generator(setting: Setting, changes: dict[str, Any]) -> Trained:
                       profile.prepare.source, setting.folder / "pretrained"), setting.device)
 
 
-def history_of(trained: Trained) -> dict[str, Any]:
+def history_of(trained: State) -> dict[str, Any]:
     """Return a generator's learning curve, its work and what it learned from."""
-    return dict(images_seen=trained.history["images_seen"].tolist(),
-                held_out_loss=trained.history["held_out_loss"].tolist(),
-                training_image_passes=trained.training_image_passes,
-                learned_from=list(trained.configuration.learned_from))
+    return dict(images_seen=[row["images_seen"] for row in trained.history],
+                held_out_loss=[row["held_out_loss"] for row in trained.history],
+                training_image_passes=trained.seen,
+                learned_from=list(trained.denoiser.configuration.learned_from))
 
 
-def guide_of(setting: Setting, trained: Trained) -> Guide:
+def guide_of(setting: Setting, trained: State) -> Guide:
     """Train the guide of a generator."""
-    denoiser = Denoiser(trained.configuration)
-    denoiser.load_state_dict(trained.tensors)
-    tensors, description = train_guide(GuideTask(
-        setting.real, setting.profile.train_guide, setting.profile.train_diffusion, setting.root, 0), denoiser,
-        setting.device)
+    denoiser = Denoiser(trained.denoiser.configuration).eval().to(setting.device)
+    denoiser.load_state_dict(trained.weights)
+    tensors, description = train_guide(setting.real, denoiser, setting.profile.train_guide,
+                                       setting.profile.train_diffusion, setting.root, 0)
     guide = Guide(**description)
     guide.load_state_dict(tensors)
     return guide.eval()
 
 
-def drawn(setting: Setting, trained: Trained, guide: Guide, changes: dict[str, Any]) -> LabelledImages:
+def drawn(setting: Setting, trained: State, guide: Guide, changes: dict[str, Any]) -> LabelledImages:
     """Draw a synthetic set, with some values of the profile's sample section changed."""
     profile, real = setting.profile, setting.real
     sample = profile.sample.model_copy(update=changes)
-    denoiser, early = Denoiser(trained.configuration), Denoiser(trained.configuration)
-    denoiser.load_state_dict(trained.tensors)
+    denoiser, early = (Denoiser(trained.denoiser.configuration) for _ in range(2))
+    denoiser.load_state_dict(trained.weights)
     early.load_state_dict(trained.early)
-    index = list_images(real, trained.configuration.scanners, sample.images_per_class, profile.scarce_budget, 0,
+    index = list_images(real, denoiser.configuration.scanners, sample.images_per_class, profile.scarce_budget, 0,
                         setting.root)
     helper = {"classifier": guide, "auto": early.eval()}.get(sample.guidance)
     images = Sampler(denoiser, helper, sample, setting.device, profile.compute.processes).draw(index).images

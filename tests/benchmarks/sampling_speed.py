@@ -60,7 +60,7 @@ class Generator:
         index = list_images(self.real, self.denoiser.configuration.scanners, images_per_class, profile.scarce_budget, 0,
                             profile.replication.root_seed)
         drawn = Sampler(self.denoiser, None, sample, self.device, profile.compute.processes).draw(index)
-        return drawn.images, drawn.forward_image_passes // len(index)
+        return drawn.images, drawn.passes["forward"] // len(index)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthplanes.compute.draws import class_balanced, partly_class_balanced, patient_balanced
+from synthplanes.compute.draws import class_balanced, patient_balanced
 from tests.tiny_generator import squares
 
 
@@ -17,9 +17,9 @@ def test_classes_that_occur_are_equally_likely():
 
 def test_between_images_and_classes():
     labels = np.array([0] * 90 + [1] * 10)
-    assert np.allclose(partly_class_balanced(labels, 1.0), class_balanced(labels))
-    assert np.allclose(partly_class_balanced(labels, 0.0), 0.01)
-    assert partly_class_balanced(labels, 0.5)[labels == 1].sum() == pytest.approx(0.3)
+    assert np.allclose(class_balanced(labels, 1.0), class_balanced(labels))
+    assert np.allclose(class_balanced(labels, 0.0), 0.01)
+    assert class_balanced(labels, 0.5)[labels == 1].sum() == pytest.approx(0.3)
 
 
 def test_patients_of_a_class_are_equally_likely():

@@ -3,23 +3,36 @@
 import subprocess
 import sys
 
+import pytest
+
 from synthplanes.compute import torchvision_operators
 
 CHILD = """
+import sys
 import torch
-from synthplanes.compute import torchvision_operators
-torchvision_operators._library_loads = lambda: True
-print(torchvision_operators.declare_missing(), torchvision_operators._is_declared("nms"))
-torchvision_operators._library_loads = lambda: False
-print(torchvision_operators.declare_missing(), torchvision_operators._is_declared("nms"))
-print(torchvision_operators.declare_missing())
+from synthplanes.compute.torchvision_operators import _libraries, declare_missing
+{before}
+for _ in range(2):
+    declare_missing()
+    print(len(_libraries))
 """
+HEALTHY = "sys.modules['torchvision'] = sys"
+BROKEN = """
+class Broken:
+    def find_spec(self, name, *_):
+        if name == 'torchvision' and not _libraries:
+            raise RuntimeError('operator torchvision::nms does not exist')
+sys.meta_path.insert(0, Broken())
+"""
+ABSENT = "sys.modules['torchvision'] = None"
 
 
-def test_operators_are_declared_once_and_only_where_the_library_does_not_load():
+@pytest.mark.parametrize("before, declared", [(HEALTHY, 0), (BROKEN, 1), (ABSENT, 0)])
+def test_operators_are_declared_once_and_only_where_the_import_fails(before, declared):
     """In a process of its own, because declarations cannot be undone."""
-    said = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert said == ["() False", "('nms', 'qnms') True", "()"]
+    said = subprocess.run([sys.executable, "-c", CHILD.format(before=before)], capture_output=True, text=True,
+                          check=True).stdout.split()
+    assert said == [str(declared)] * 2
 
 
 def test_torchvision_and_timm_import_here():

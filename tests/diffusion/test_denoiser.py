@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS, augment
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import Configuration, Denoiser, loss_per_image, read_denoiser, write_denoiser
+from synthplanes.diffusion.batches import augment
+from synthplanes.diffusion.denoiser import (
+    N_AUGMENTATIONS,
+    Conditions,
+    Configuration,
+    Denoiser,
+    loss_per_image,
+    read_denoiser,
+    write_denoiser,
+)
 from synthplanes.errors import UserError
 
 CONFIGURATION = Configuration(16, 2, (16, 32), 1, (1,), 0.0, ("a", "b"), ("x",), -0.6, 0.4)

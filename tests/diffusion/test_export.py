@@ -6,9 +6,7 @@ import torch
 from torch.nn import functional
 
 from synthplanes import records
-from synthplanes.diffusion.augmentation import N_AUGMENTATIONS
-from synthplanes.diffusion.conditions import Conditions
-from synthplanes.diffusion.denoiser import Configuration, Denoiser, write_denoiser
+from synthplanes.diffusion.denoiser import N_AUGMENTATIONS, Conditions, Configuration, Denoiser, write_denoiser
 from synthplanes.diffusion.export import export
 from synthplanes.diffusion.solvers import multistep, noise_levels
 from tests.tiny_generator import SAMPLE

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from synthplanes.diffusion.conditions import Conditions
+from synthplanes.diffusion.denoiser import Conditions
 from synthplanes.diffusion.guidance import GuidedDenoiser
+from tests.tiny_generator import SAMPLE
 
 MEANS, DEVIATION = torch.tensor([-1.0, 1.5], dtype=torch.float64), 0.2
 CONDITIONS = Conditions(torch.tensor([0, 1]), torch.tensor([0, 0]), torch.zeros(2, 6))
@@ -45,7 +46,11 @@ def image():
 
 def guided(kind, scale=3.0, interval=(0.0, 10.0), takes_estimate=False):
     guide = EarlyDenoiser() if kind == "auto" else LinearGuide(takes_estimate)
-    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, kind, scale, interval, guide)
+    return GuidedDenoiser(LinearDenoiser(), CONDITIONS, sample(kind, scale, interval), guide)
+
+
+def sample(kind, scale, interval=(0.0, 10.0)):
+    return SAMPLE.model_copy(update=dict(guidance=kind, guidance_scale=scale, guidance_interval=list(interval)))
 
 
 def test_classifier_free_extrapolates():
@@ -74,7 +79,7 @@ def test_through_the_estimate_the_gradient_is_taken_at_it_and_carried_back():
     gradient = torch.stack([1 - p_a[0], -p_a[1]]) / 4
     found = guided("classifier", takes_estimate=True)
     assert torch.allclose(found(x, sigma), x / 2 + 3.0 * sigma ** 2 * gradient.view(2, 1, 1, 1), atol=1e-6)
-    assert (found.forward_image_passes, found.gradient_image_passes) == (2, 4)
+    assert found.passes == {"forward": 2, "trained": 4}
 
 
 class MixtureDenoiser(torch.nn.Module):
@@ -127,7 +132,7 @@ def test_the_exact_classifier_makes_of_a_mixture_its_component(sigma, scale, gui
     x = torch.linspace(-2, 2, 8, dtype=torch.float64).view(-1, 1, 1, 1)
     label = torch.arange(8) % 2
     conditions = Conditions(label, torch.zeros(8, dtype=torch.int64), torch.zeros(8, 6))
-    found = GuidedDenoiser(MixtureDenoiser(), conditions, "classifier", scale, (0.0, 10.0), guide)(x, sigma)
+    found = GuidedDenoiser(MixtureDenoiser(), conditions, sample("classifier", scale), guide)(x, sigma)
     mean = MEANS[label].view(-1, 1, 1, 1)
     component = mean + DEVIATION ** 2 / (DEVIATION ** 2 + sigma ** 2) * (x - mean)
     mixture = MixtureDenoiser()(x, torch.full((8,), sigma, dtype=torch.float64), conditions)
@@ -143,4 +148,4 @@ def test_no_guidance_outside_the_interval_nor_without_a_kind():
 def test_passes_are_counted():
     one = guided("classifier_free", interval=(0.4, 10.0))
     one(image(), 0.5), one(image(), 0.1)
-    assert one.forward_image_passes == 2 * 2 + 2
+    assert one.passes["forward"] == 2 * 2 + 2

@@ -7,8 +7,7 @@ import torch
 
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion import training
-from synthplanes.diffusion.denoiser import Denoiser, write_denoiser
-from synthplanes.diffusion.pretrained import keep_generator, load_pretrained
+from synthplanes.diffusion.denoiser import Denoiser, keep_generator, load_pretrained, write_denoiser
 from synthplanes.errors import UserError
 from tests.tiny_generator import PARAMETERS, squares, task
 
@@ -19,7 +18,7 @@ CPU = torch.device("cpu")
 def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("generators")
     trained = training.train(replace(task(images_seen=64), learned_from="phantom, scarce"), CPU)
-    write_denoiser(folder / "first", trained.configuration, trained.tensors)
+    write_denoiser(folder / "first", trained.denoiser.configuration, trained.weights)
     return folder / "pretrained", keep_generator(folder / "first", folder / "pretrained"), trained
 
 
@@ -35,11 +34,11 @@ def test_weights_are_copied_and_names_keep_their_embedding(kept):
     assert load_pretrained(denoiser, digest, folder) == ("phantom, scarce",)
     state = denoiser.state_dict()
     label, scanner = "unet.class_embedding.label.weight", "unet.class_embedding.scanner.weight"
-    assert torch.equal(state[label][0], first.tensors[label][1])       # class b
+    assert torch.equal(state[label][0], first.weights[label][1])       # class b
     assert torch.equal(state[label][1], fresh[label][1])               # class c, which the other one does not know
-    assert torch.equal(state[label][2], first.tensors[label][2])       # unknown
-    assert torch.equal(state[scanner][0], first.tensors[scanner][1])   # scanner y
-    assert all(torch.equal(state[name], first.tensors[name]) for name in state if name not in (label, scanner))
+    assert torch.equal(state[label][2], first.weights[label][2])       # unknown
+    assert torch.equal(state[scanner][0], first.weights[scanner][1])   # scanner y
+    assert all(torch.equal(state[name], first.weights[name]) for name in state if name not in (label, scanner))
 
 
 def test_origins_are_written_down(kept):
@@ -47,7 +46,7 @@ def test_origins_are_written_down(kept):
     own = replace(task(pretrained=digest, images_seen=32), train_set=other_classes(), held_out=other_classes(),
                   learned_from="african_planes, scarce", pretrained=folder)
     trained = training.train(own, CPU)
-    assert trained.configuration.learned_from == ("phantom, scarce", "african_planes, scarce")
+    assert trained.denoiser.configuration.learned_from == ("phantom, scarce", "african_planes, scarce")
 
 
 def test_other_bytes_and_other_networks_are_refused(kept):

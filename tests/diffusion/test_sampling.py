@@ -6,7 +6,7 @@ import torch
 
 from synthplanes.compute.checkpoints import Checkpoints
 from synthplanes.diffusion.denoiser import Denoiser
-from synthplanes.diffusion.sampling import Sampler, list_images
+from synthplanes.diffusion.sampling import Sampler, list_images, read_sampler
 from synthplanes.diffusion.training import configure
 from synthplanes.errors import UserError
 from synthplanes.records import SYNTHETIC
@@ -40,20 +40,20 @@ def test_images_do_not_depend_on_batches_or_workers():
     assert np.array_equal(parallel.images, one.images)
     # Convolutions of another batch size may round differently: a grey level at most.
     assert np.abs(six.images.astype(int) - one.images.astype(int)).max() <= 1
-    assert six.images.shape == (6, 16, 16) and six.forward_image_passes == 6 * 4 * 2 and six.gradient_image_passes == 0
+    assert six.images.shape == (6, 16, 16) and six.passes == {"forward": 6 * 4 * 2}
 
 
 def test_every_solver_and_the_early_average_draw():
     for solver, passes in (("multistep", 4), ("heun", 7), ("ancestral", 4)):
-        assert sampler(solver=solver, guidance="none").draw(INDEX).forward_image_passes == 6 * passes
-    assert sampler(network(4), guidance="auto").draw(INDEX).forward_image_passes == 6 * 4 * 2
+        assert sampler(solver=solver, guidance="none").draw(INDEX).passes["forward"] == 6 * passes
+    assert sampler(network(4), guidance="auto").draw(INDEX).passes["forward"] == 6 * 4 * 2
 
 
 def test_kept_batches_are_not_drawn_again(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, "sampling")
 
     def draw():
-        return sampler(batch_size=2).draw(INDEX, lambda rows: checkpoints.piece(rows.to_dict("list")))
+        return sampler(batch_size=2).draw(INDEX, checkpoints.piece)
 
     first = draw()
     monkeypatch.setattr(Denoiser, "forward", lambda *_: pytest.fail("drawn again"))
@@ -65,10 +65,10 @@ def test_no_image_is_an_empty_set():
     assert sampler().draw(INDEX.iloc[:0]).images.shape == (0, 16, 16)
 
 
-def test_faults_are_one_sentence():
-    with pytest.raises(UserError, match="no guide was trained"):
-        sampler(guidance="classifier")
-    with pytest.raises(UserError, match="no early average was kept"):
-        sampler(guidance="auto")
+def test_faults_are_one_sentence(tmp_path):
+    for guidance, fault in (("classifier", "guide/config.json does not exist: run the stage that writes it"),
+                            ("auto", "no early average was kept")):
+        with pytest.raises(UserError, match=fault):
+            read_sampler(tmp_path, tmp_path / "guide", SAMPLE.model_copy(update=dict(guidance=guidance)), CPU)
     with pytest.raises(UserError, match="is not finite"):
         sampler(guidance_scale=float("inf")).draw(INDEX)

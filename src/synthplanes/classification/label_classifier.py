@@ -41,7 +41,7 @@ def label_classifiers(cell: Cell) -> Iterator[Callable[..., list[np.ndarray]]]:
                                   parameters.label_classifier.learning_rate,
                                   seeds.derive(root_seed, "label classifier batches", replicate))
             fit(network, stage, recipe, device)
-            piece.write(0, network.state_dict(), {})
+            piece.write(network.state_dict(), {})
         return [probabilities(network, images, device) for images in others]
 
     yield predict

@@ -1,6 +1,6 @@
 """Initialise classifiers from pretrained weights: ImageNet's, or those of another profile (phantoms, another site).
 
-`archs.<role>.pretrained` is the digest of stored weights (compute/pretrained.py). All arms of the role start from them,
+`archs.<role>.pretrained` is the digest of stored weights (compute/weights.py). All arms of the role start from them,
 so they hold the same information. The head is always initialised at random, because the classes differ.
 """
 
@@ -15,8 +15,7 @@ import torch
 
 from synthplanes import records
 from synthplanes.classification.networks import Classifier, build
-from synthplanes.compute.pretrained import FILES, find, keep
-from synthplanes.compute.weights import read_weights, write_weights
+from synthplanes.compute.weights import FILES, find, keep, read_weights, write_model
 from synthplanes.errors import UserError
 from synthplanes.protocol.config import Architecture
 
@@ -29,9 +28,7 @@ IMAGENET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf7
 def keep_classifier(tensors: Mapping[str, torch.Tensor], learned_from: str, pretrained: Path) -> str:
     """Store the state of a `Classifier` that was trained on images called `learned_from`, and return its digest."""
     with tempfile.TemporaryDirectory() as folder:
-        config, weights = (Path(folder) / name for name in FILES)
-        write_weights(weights, tensors)
-        records.write_json(config, dict(kind="classifier", learned_from=[learned_from]))
+        write_model(Path(folder), dict(kind="classifier", learned_from=[learned_from]), tensors)
         return keep(Path(folder), pretrained)
 
 

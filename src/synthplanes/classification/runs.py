@@ -142,7 +142,7 @@ def train_one(task: Task) -> list[dict[str, Any]]:
         losses = fit(network, stage, task.recipe, device, teacher)
         history += [dict(arm=task.arm.name, seed=task.seed, stage=number, update=update, train_loss=round(loss, 6))
                     for update, loss in losses]
-    task.piece.write(0, network.state_dict(), dict(history=history))
+    task.piece.write(network.state_dict(), dict(history=history))
     write_weights(task.out, network.state_dict())
     return history
 

@@ -1,11 +1,11 @@
 """Keep checkpoints of a stage's pieces of work, each under a digest of all that it depends on.
 
 DVC deletes a stage's outputs before it runs the stage again, so checkpoints are kept in a separate, untracked folder. A
-killed stage resumes from the states of its unfinished pieces. A stage that runs again after a change reuses every
-finished piece with an unchanged digest and computes the others. Once a stage has finished, the pieces that it did not
-use are deleted.
+killed stage resumes from the states of its unfinished pieces; after a change, a stage reuses every finished piece with
+an unchanged digest. Once it has finished, the pieces that it did not use are deleted.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from synthplanes import records
 from synthplanes.compute.weights import read_weights, write_weights
@@ -20,80 +21,62 @@ from synthplanes.data.selection import LabelledImages
 from synthplanes.errors import UserError
 
 SECONDS_BETWEEN_STATES = 60.0
-STATE = "state.json"
 
 
 class Piece:
-    """The last state of one piece of work: named tensors, and facts that JSON can hold.
+    """The last state of one piece of work: tensors and, as metadata, facts for JSON; without a file nothing is kept."""
 
-    Without a folder nothing is kept; this suits work that is cheaper to repeat.
-    """
-
-    def __init__(self, folder: Path | None = None):
-        self._folder, self._last = folder, time.monotonic()
+    def __init__(self, file: Path | None = None):
+        self._file, self._last = file, time.monotonic()
 
     def due(self) -> bool:
         """Return whether enough time has passed to write the next state; the timing affects no result."""
-        if self._folder is None or time.monotonic() - self._last < SECONDS_BETWEEN_STATES:
+        if self._file is None or time.monotonic() - self._last < SECONDS_BETWEEN_STATES:
             return False
         self._last = time.monotonic()
         return True
 
-    def write(self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-        """Write the state of step `step` and remove the previous one; a kill at any moment leaves one of the two."""
-        if self._folder is None:
-            return
-        weights = f"{step}.safetensors"
-        write_weights(self._folder / weights, tensors)
-        records.write_json(self._folder / STATE, {"weights": weights, "facts": dict(facts)})
-        self.tidy()
+    def write(self, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the state before; a kill at any moment leaves one of the two."""
+        if self._file is not None:
+            write_weights(self._file, tensors, {"facts": json.dumps(facts, allow_nan=False)})
 
     def read(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Return the last complete state, or None where there is none; a damaged state counts as none."""
-        if self._folder is None:
+        """Return the last state, or None where there is none; a damaged state counts as none."""
+        if self._file is None:
             return None
         try:
-            state = records.read_json(self._folder / STATE)
-            return read_weights(self._folder / state["weights"]), state["facts"]
-        except (UserError, KeyError, TypeError):
+            tensors = read_weights(self._file)
+        except UserError:
             return None
-
-    def tidy(self) -> None:
-        """Delete everything but the last state, including what killed writers left."""
-        if self._folder is not None and (self._folder / STATE).exists():
-            kept = {STATE, records.read_json(self._folder / STATE)["weights"]}
-            for file in self._folder.iterdir():
-                if file.name not in kept:
-                    file.unlink(missing_ok=True)
+        with safe_open(self._file, "pt") as state:
+            return tensors, json.loads(state.metadata()["facts"])
 
 
 NOTHING_KEPT = Piece()
 
 
 class Checkpoints:
-    """The pieces of one stage, in folders of their own below `root`."""
+    """The pieces of one stage, as files below `root`."""
 
     def __init__(self, root: Path, *identity: Any):
-        """Set what all pieces depend on, such as the stage's code: files (`Path`), arrays and JSON values."""
+        """Set what all pieces depend on, such as the stage's code (see `records.sha256`)."""
         self._root, self._identity = Path(root).resolve(), identity  # workers may have another working directory
-        self._used: set[str] = set()
+        self._used: set[Path] = set()
 
     def piece(self, *identity: Any) -> Piece:
         """Return the piece that also depends on `identity`."""
-        key = records.sha256(*self._identity, *identity)
-        self._used.add(key)
-        return Piece(self._root / key)
+        file = self._root / f"{records.sha256(*self._identity, *identity)}.safetensors"
+        self._used.add(file)
+        return Piece(file)
 
     def prune(self) -> None:
-        """Delete the pieces that were not requested.
-
-        Call it once the stage has finished and its outputs are in place.
-        """
-        for folder in self._root.iterdir() if self._root.is_dir() else ():
-            if folder.name in self._used:
-                Piece(folder).tidy()
+        """Delete all but the requested pieces, once the stage has finished and its outputs are in place."""
+        for path in set(self._root.glob("*")) - self._used:
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                shutil.rmtree(folder, ignore_errors=True)
+                path.unlink(missing_ok=True)
 
 
 def images_sha256(images: LabelledImages) -> str:

@@ -17,25 +17,18 @@ _SECONDS_TO_CONNECT = 30
 
 
 def run_parallel(function: Callable[[Any], Any], items: Sequence[Any], processes: int) -> Iterator[Any]:
-    """Yield `function(item)` for every item, in order.
-
-    `processes` calls run at a time; on a cluster, all its workers compute.
-    """
-    if address := os.environ.get(ADDRESS):
-        yield from _run_on_cluster(function, items, address)
-    else:
+    """Yield `function(item)` for every item, in order: `processes` at a time, or with all workers of a cluster."""
+    address = os.environ.get(ADDRESS)
+    if not address:
         yield from joblib.Parallel(n_jobs=processes, return_as="generator")(
             joblib.delayed(function)(item) for item in items)
-
-
-def _run_on_cluster(function: Callable[[Any], Any], items: Sequence[Any], address: str) -> Iterator[Any]:
+        return
     try:
         from distributed import Client
+        client = Client(address, timeout=_SECONDS_TO_CONNECT)
     except ImportError:
         raise UserError(f"{ADDRESS} is set, and the package 'distributed' is not installed: pip install -c "
                         "requirements.lock -e '.[cluster]', or unset it.") from None
-    try:
-        client = Client(address, timeout=_SECONDS_TO_CONNECT)
     except (OSError, ValueError) as error:
         raise UserError(f"no Dask scheduler answers at {ADDRESS}={address} ({error}): start it or unset the "
                         "variable.") from None
@@ -43,5 +36,4 @@ def _run_on_cluster(function: Callable[[Any], Any], items: Sequence[Any], addres
         if several := [name for name, threads in client.nthreads().items() if threads > 1]:
             raise UserError(f"the Dask worker {several[0]} has more than one thread, and runs would share torch's "
                             "random state: start workers with --nthreads 1.")
-        for future in client.map(function, items, pure=False):
-            yield future.result()
+        yield from (future.result() for future in client.map(function, items, pure=False))

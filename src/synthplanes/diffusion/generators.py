@@ -1,21 +1,20 @@
 """Train the generators of a profile: a denoiser, a guide and a synthetic set for every budget and replicate."""
 
-from collections.abc import Iterator
 from functools import partial
-
-import pandas as pd
+from itertools import product
 
 from synthplanes import records
-from synthplanes.compute.checkpoints import Checkpoints, Piece, images_sha256
+from synthplanes.compute.checkpoints import Checkpoints, images_sha256
 from synthplanes.compute.devices import platform, prepare_torch
+from synthplanes.compute.weights import write_model
 from synthplanes.data.packs import write_pack
 from synthplanes.data.preparation.contact_sheet import write_contact_sheet
 from synthplanes.data.selection import read_budget
-from synthplanes.diffusion.denoiser import read_denoiser, read_early_average, write_denoiser
-from synthplanes.diffusion.guide import GuideTask, read_guide, train_guide, write_guide
-from synthplanes.diffusion.processes import Processes
-from synthplanes.diffusion.sampling import Sampler, list_images
-from synthplanes.diffusion.training import Task, train
+from synthplanes.diffusion.denoiser import read_denoiser, write_denoiser
+from synthplanes.diffusion.guidance import train_guide
+from synthplanes.diffusion.parts import Processes
+from synthplanes.diffusion.sampling import list_images, read_sampler
+from synthplanes.diffusion.training import HELD_OUT_LEVELS, Task, train
 from synthplanes.protocol.cells import Cell
 
 
@@ -24,21 +23,22 @@ def train_generators(cell: Cell, processes: Processes) -> None:
     profile, paths, items, curve = cell.parameters, cell.paths, [], []
     device, threads = prepare_torch(threads=1), profile.compute.threads
     checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, threads))
-    for budget, replicate in _generators(cell):
+    for budget, replicate in product(profile.budgets_by_size(), range(profile.replication.generators)):
         task = Task(read_budget(paths.prepared, budget, replicate, "train"),
                     read_budget(paths.prepared, budget, replicate, "validation"), profile.train_diffusion,
                     profile.replication.root_seed, replicate, threads, f"{profile.prepare.source}, {budget}",
                     paths.pretrained)
         trained = train(task, device, checkpoints.piece(task.identity()), processes)
-        curve += [dict(budget=budget, replicate=replicate, **row) for row in trained.history.to_dict("records")]
-        items.append(records.cost_item("generator", budget=budget, trained=trained.training_image_passes,
-                                       forward=trained.forward_image_passes))
-        if processes.first:
+        curve += [dict(budget=budget, replicate=replicate, **row) for row in trained.history]
+        items.append(records.cost_item("generator", budget=budget, trained=trained.seen,
+                                       forward=HELD_OUT_LEVELS * len(task.held_out) * len(trained.history)))
+        if processes.rank == 0:
             folder = paths.replicate("generator", budget, replicate)
-            write_denoiser(folder, trained.configuration, trained.tensors, trained.early)
-            records.write_table(folder / "history.csv", trained.history, records.GENERATOR_HISTORY)
+            write_denoiser(folder, trained.denoiser.configuration, trained.weights, trained.early)
+            records.write_table(folder / "history.csv", records.GENERATOR_HISTORY.frame(trained.history),
+                                records.GENERATOR_HISTORY)
     processes.wait()  # while a process still reads states, none may be deleted
-    if processes.first:
+    if processes.rank == 0:
         records.write_table(paths.metrics / "generator_curve.csv", records.GENERATOR_CURVE.frame(curve),
                             records.GENERATOR_CURVE)
         records.write_cost(cell.out, items)
@@ -48,21 +48,21 @@ def train_generators(cell: Cell, processes: Processes) -> None:
 def train_guides(cell: Cell) -> None:
     """Train the noise-aware classifiers that guide sampling; write their weights and cost.json."""
     profile, paths, items = cell.parameters, cell.paths, []
-    device = prepare_torch(profile.compute.threads)
-    checkpoints = Checkpoints(cell.checkpoints, cell.code,
-                              platform(profile.compute.instructions, profile.compute.threads))
-    for budget, replicate in _generators(cell):
-        task = GuideTask(read_budget(paths.prepared, budget, replicate, "train"), profile.train_guide,
-                         profile.train_diffusion, profile.replication.root_seed, replicate)
+    threads, root_seed, parameters = profile.compute.threads, profile.replication.root_seed, profile.train_guide
+    device = prepare_torch(threads)
+    checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, threads))
+    for budget, replicate in product(profile.budgets_by_size(), range(profile.replication.generators)):
+        train_set = read_budget(paths.prepared, budget, replicate, "train")
         generator = paths.replicate("generator", budget, replicate)
-        piece = checkpoints.piece(images_sha256(task.train_set), generator, task.parameters.model_dump(),
-                                  task.diffusion.model_dump(), task.root_seed, replicate)
-        tensors, description = piece.read() or train_guide(task, read_denoiser(generator), device)
-        piece.write(0, tensors, description)
-        write_guide(paths.replicate("guide", budget, replicate), tensors, description)
-        n = task.parameters.updates * task.parameters.batch_size
+        piece = checkpoints.piece(images_sha256(train_set), generator, parameters.model_dump(),
+                                  profile.train_diffusion.model_dump(), root_seed, replicate)
+        tensors, description = piece.read() or train_guide(train_set, read_denoiser(generator).to(device), parameters,
+                                                           profile.train_diffusion, root_seed, replicate)
+        piece.write(tensors, description)
+        write_model(paths.replicate("guide", budget, replicate), description, tensors)
+        n = parameters.updates * parameters.batch_size
         items.append(records.cost_item("guide", budget=budget, trained=n,
-                                       forward=n if task.parameters.input == "denoised_estimate" else 0))
+                                       forward=n if parameters.input == "denoised_estimate" else 0))
     records.write_cost(cell.out, items)
     checkpoints.prune()
 
@@ -73,37 +73,21 @@ def draw_synthetic_sets(cell: Cell, processes: Processes) -> None:
     device = prepare_torch(threads=1)
     checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, threads=1),
                               profile.sample.model_dump(exclude={"images_per_class"}))
-    for budget, replicate in _generators(cell):
+    for budget, replicate in product(profile.budgets_by_size(), range(profile.replication.generators)):
         train_set = read_budget(paths.prepared, budget, replicate, "train")
         generator, guide = (paths.replicate(kind, budget, replicate) for kind in ("generator", "guide"))
-        denoiser, helper, origin = read_denoiser(generator), None, records.sha256(generator)
-        if profile.sample.guidance == "classifier":
-            helper, origin = read_guide(guide), records.sha256(generator, guide)
-        elif profile.sample.guidance == "auto":
-            helper = read_early_average(generator)
-        sampler = Sampler(denoiser, helper, profile.sample, device, cell.processes)
-        index = list_images(train_set, denoiser.configuration.scanners, profile.sample.images_per_class, budget,
+        sampler = read_sampler(generator, guide, profile.sample, device, cell.processes)
+        origin = records.sha256(*([generator, guide] if profile.sample.guidance == "classifier" else [generator]))
+        index = list_images(train_set, sampler.denoiser.configuration.scanners, profile.sample.images_per_class, budget,
                             replicate, profile.replication.root_seed)
-        drawn = sampler.draw(index, partial(_batch_piece, checkpoints, origin), processes)
+        drawn = sampler.draw(index, partial(checkpoints.piece, origin), processes)
         if drawn is None:
             continue
         folder = paths.replicate("synthetic", budget, replicate)
         write_pack(folder, drawn.images, index, records.SYNTHETIC)
         write_contact_sheet(folder / "grid.png", drawn.images, index["label"].to_numpy(), train_set.classes)
-        items.append(records.cost_item("sampling", budget=budget, trained=drawn.gradient_image_passes,
-                                       forward=drawn.forward_image_passes))
-    if processes.first:
+        items.append(records.cost_item("sampling", budget=budget, trained=drawn.passes["trained"],
+                                       forward=drawn.passes["forward"]))
+    if processes.rank == 0:
         records.write_cost(cell.out, items)
         checkpoints.prune()
-
-
-def _batch_piece(checkpoints: Checkpoints, origin: str, rows: pd.DataFrame) -> Piece:
-    """Return the piece of one batch of a synthetic set; `origin` is the digest of the generator and its guide."""
-    return checkpoints.piece(origin, rows.to_dict("list"))
-
-
-def _generators(cell: Cell) -> Iterator[tuple[str, int]]:
-    """Yield (budget, replicate) of every generator, those of the scarcest budget first."""
-    for budget in cell.parameters.budgets_by_size():
-        for replicate in range(cell.parameters.replication.generators):
-            yield budget, replicate

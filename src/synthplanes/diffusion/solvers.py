@@ -52,10 +52,9 @@ def heun(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise | 
 
 
 def ancestral(denoise: Denoise, x: torch.Tensor, levels: list[float], noise: Noise) -> torch.Tensor:
-    """Sample ancestrally (Ho 2020, algorithm 2, in Karras' variables): each step draws from q(x' | x, D(x)).
+    """Sample ancestrally (Ho 2020, algorithm 2, in Karras' variables): first order, a reference that needs many steps.
 
-    As the noise is variance-exploding, that posterior has variance s'^2 (s^2 - s'^2) / s^2 and mean D + (s'/s)^2 (x -
-    D). The method is of first order and needs many steps; it serves as a reference.
+    Each step draws from q(x' | x, D(x)), a normal of mean D + (s'/s)^2 (x - D) and variance s'^2 (s^2 - s'^2) / s^2.
     """
     for sigma, sigma_next in zip(levels, levels[1:]):
         denoised = denoise(x, sigma)

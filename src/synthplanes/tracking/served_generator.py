@@ -12,9 +12,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from synthplanes import records, seeds
-from synthplanes.diffusion.denoiser import read_denoiser, read_early_average
-from synthplanes.diffusion.guide import read_guide
-from synthplanes.diffusion.sampling import Sampler
+from synthplanes.diffusion.sampling import read_sampler
 from synthplanes.protocol.config import Sample
 
 
@@ -27,13 +25,8 @@ class ServedGenerator(PythonModel):
     def load_context(self, context):
         """Read the denoiser, its guide where the sampling needs one, and the sampling's parameters."""
         parameters = Sample.model_validate_json(Path(context.artifacts["description"]).read_text(encoding="utf-8"))
-        folder = Path(context.artifacts["denoiser"])
-        guide = None
-        if parameters.guidance == "classifier":
-            guide = read_guide(Path(context.artifacts["guide"]))
-        elif parameters.guidance == "auto":
-            guide = read_early_average(folder)
-        self.sampler = Sampler(read_denoiser(folder), guide, parameters, torch.device("cpu"))
+        self.sampler = read_sampler(Path(context.artifacts["denoiser"]), Path(context.artifacts.get("guide", "")),
+                                    parameters, torch.device("cpu"))
 
     def predict(self, context, model_input: np.ndarray, params=None):
         """Return one image per class number; raises `ValueError` for a number that no class has."""
