@@ -2,7 +2,10 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from synthplanes import __version__, records
 from synthplanes.command import run
@@ -10,6 +13,7 @@ from synthplanes.errors import UserError
 from synthplanes.protocol import counted_work
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import read_profile
+from synthplanes.reproduction.checkout import find_root, read_checkout
 
 # Number of classes of the built-in sources, for a forecast before a source is prepared.
 _CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}
@@ -94,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from ruamel.yaml import YAML
     yaml = YAML()
     yaml.default_flow_style = None  # leaves on one line
     yaml.width = 120
@@ -132,28 +135,29 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from synthplanes.reproduction.checkout import find_root
+    from synthplanes.reproduction.comparison import EXIT
     from synthplanes.reproduction.verification import verify
     verification = verify(find_root(), arguments.profile, arguments.revision, arguments.stages, arguments.restore)
     if arguments.json:
         records.write_json(arguments.json, verification.as_dict())
     print("\n".join(verification.lines()))
-    return verification.status
+    return EXIT[verification.outcome]
 
 
 def _trace(arguments: argparse.Namespace) -> None:
-    from synthplanes.reproduction.checkout import find_root, read_checkout
     from synthplanes.reproduction.lineage import trace
-    from synthplanes.tracking.store import run_finder
-    root = find_root()
-    lineage = trace(read_checkout(root), arguments.profile, arguments.number, run_finder(root))
+    from synthplanes.tracking import database
+    root, find_run = find_root(), None
+    if database(root).is_file():
+        from synthplanes.tracking.store import Store  # loads MLflow
+        find_run = Store(root).find
+    lineage = trace(read_checkout(root), arguments.profile, arguments.number, find_run)
     if arguments.json:
-        records.write_json(arguments.json, lineage.as_dict())
+        records.write_json(arguments.json, asdict(lineage))
     print("\n".join(lineage.lines(arguments.all)))
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from synthplanes.reproduction.checkout import find_root
     from synthplanes.reproduction.publication import publish
     print("\n".join(publish(find_root(), arguments.tag, arguments.remote)))
 
@@ -170,7 +174,6 @@ def _ui(arguments: argparse.Namespace) -> None:
 
 def _pages(arguments: argparse.Namespace) -> None:
     from synthplanes.report.results_page import write_pages
-    from synthplanes.reproduction.checkout import find_root
     write_pages(find_root())
     print("written: metrics/README.md, and the table of results in README.md")
 

@@ -51,13 +51,11 @@ class Checkout:
         """Return the stages of a profile, in the order of dvc.lock."""
         return [stage for stage in self.stages.values() if stage.profile == profile]
 
-    def out(self, stage: LockedStage | None, path: str | Path) -> Path | None:
+    def out(self, stage: LockedStage, path: str | Path) -> Path | None:
         """Return the path of an output (or of a file inside one) if the whole output is as dvc.lock records it."""
-        relative = Path(path).as_posix()
-        out = next((out for out in stage.outs if inside(relative, out)), None) if stage else None
-        if stage is None or out is None or self.state(stage, out) != "present":
-            return None
-        return self.root / path if (self.root / path).exists() else None
+        out = next((out for out in stage.outs if inside(Path(path).as_posix(), out)), None)
+        whole = out is not None and self.state(stage, out) == "present"
+        return self.root / path if whole and (self.root / path).exists() else None
 
     def state(self, stage: LockedStage, out: str) -> str:
         """Return `present`, `absent` (not pulled) or `changed` (another content than dvc.lock records)."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,47 +38,30 @@ def last_change(repository: Repo | None, revision: str, paths: Sequence[str]) ->
     return next((commit.hexsha for commit in repository.iter_commits(revision, paths=list(paths), max_count=1)), None)
 
 
-@dataclass(frozen=True)
-class Commits:
-    """The history of dvc.lock; empty without version control and before the first commit."""
+def commit_tagger(root: Path) -> Callable[..., dict[str, str]]:
+    """Return the function that gives a run's tags about commits, from the locked stages on which the run depends.
 
-    head: str = ""                                     # the commit that is checked out
-    dirty: bool = False                                # whether files under version control have uncommitted changes
-    held: tuple[tuple[str, frozenset[str]], ...] = ()  # from the oldest: a commit, and the present entries that it has
-
-    def tags(self, *stages: LockedStage) -> dict[str, str]:
-        """Return the tags of a run that depends on the given locked stages.
-
-        `git_revision` is the first commit whose dvc.lock has exactly these entries; it is absent until they are
-        committed. `tracked_at` and `dirty` describe the present checkout.
-        """
-        if not self.head:
-            return {}
-        names = {stage.name for stage in stages}
-        first = next((commit for commit, held in self.held if names <= held), None)
-        # The second is the tag that MLflow's own pages show.
-        revision = {"git_revision": first, "mlflow.source.git.commit": first} if first else {}
-        return {**revision, "tracked_at": self.head, "dirty": "yes" if self.dirty else "no"}
-
-
-def read_commits(root: Path) -> Commits:
-    """Read which commits have the entries of the present dvc.lock.
-
-    Entries are compared as text: parsing every version of dvc.lock takes twenty times as long.
+    `git_revision` is the first commit whose dvc.lock has exactly these entries; it is absent until they are committed.
+    `tracked_at` and `dirty` describe the present checkout. Without version control and before the first commit there
+    are no tags.
     """
     repository = open_repository(root)
     if repository is None or not repository.head.is_valid():
-        return Commits()
-    entries = lock_entries((root / "dvc.lock").read_text(encoding="utf-8"))
-    held = []
+        return lambda *stages: {}
+    # Entries are compared as text: parsing every version of dvc.lock takes twenty times as long.
+    lock = (root / "dvc.lock").read_text(encoding="utf-8")
+    listed = next(value for key, value in YAML(typ="safe").compose(lock).value if key.value == "stages")
+    entries = {key.value: lock[key.start_mark.index:value.end_mark.index].rstrip() for key, value in listed.value}
+    held = {}  # from the oldest commit on: the present entries that it has
     for commit in repository.iter_commits("HEAD", paths="dvc.lock", topo_order=True, reverse=True):
         text = commit.tree["dvc.lock"].data_stream.read().decode() if "dvc.lock" in commit.tree else ""
-        held.append((commit.hexsha, frozenset(name for name, entry in entries.items() if entry in text)))
-    return Commits(repository.head.commit.hexsha, repository.is_dirty(), tuple(held))
+        held[commit.hexsha] = {name for name, entry in entries.items() if entry in text}
+    checkout = {"tracked_at": repository.head.commit.hexsha, "dirty": "yes" if repository.is_dirty() else "no"}
 
+    def tags(*stages: LockedStage) -> dict[str, str]:
+        names = {stage.name for stage in stages}
+        first = next((commit for commit, there in held.items() if names <= there), None)
+        # The second is the tag that MLflow's own pages show.
+        return checkout | ({"git_revision": first, "mlflow.source.git.commit": first} if first else {})
 
-def lock_entries(lock: str) -> dict[str, str]:
-    """Return the text of every entry under `stages` of a dvc.lock, by its name."""
-    document = YAML(typ="safe").compose(lock)
-    stages = next(value for key, value in document.value if key.value == "stages")
-    return {key.value: lock[key.start_mark.index:value.end_mark.index].rstrip() for key, value in stages.value}
+    return tags

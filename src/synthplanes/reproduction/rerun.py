@@ -11,8 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from synthplanes import instructions
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
@@ -76,11 +74,6 @@ def link_raw_images(root: Path, folder: Path, profile: str) -> None:
         there.symlink_to(here.resolve(), target_is_directory=True)
 
 
-def stage_names(folder: Path) -> list[str]:
-    """Return the names of the stages, in the order of dvc.yaml."""
-    return list(YAML(typ="safe").load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-
-
 def package_differences(folder: Path) -> list[str]:
     """Return the packages whose installed version is not the one in requirements.lock, as `name 1.0, here 1.1`."""
     differences = []
@@ -93,17 +86,6 @@ def package_differences(folder: Path) -> list[str]:
         if here.split("+")[0] != locked.split("+")[0]:
             differences.append(f"{name} {locked}, here {here}")
     return differences
-
-
-def cache_folder(root: Path) -> Path:
-    """Return the folder of the DVC cache that the checkout `root` uses."""
-    with dvc_repository(root) as repository:
-        return Path(repository.cache.local_cache_dir)
-
-
-def cached_file(cache: Path, md5: str) -> Path:
-    """Return the place of a file in the DVC cache `cache`, whether it exists or not."""
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def write_protocol(folder: Path, profile: str) -> None:

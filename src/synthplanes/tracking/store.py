@@ -5,13 +5,19 @@ MLflow keeps absolute paths of its files, so the store belongs to one checkout a
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+from mlflow.entities import Run as StoredRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from synthplanes.errors import UserError
+from synthplanes.tracking import database
 from synthplanes.tracking.projection import Run
 
 EXPERIMENT = "synthplanes"
@@ -30,18 +36,6 @@ _REFUSALS = ("database or disk is full", "attempt to write a readonly database",
 _TIME_MS = 0  # of every metric: the same point written twice stays one point
 
 
-def prepare_mlflow() -> None:
-    """Switch off MLflow's telemetry, progress bars and log lines; call this before MLflow is imported."""
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-                   "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-
-
-def database(root: Path) -> Path:
-    """Return the place of the SQLite file in the checkout at `root`."""
-    return Path(root) / "artifacts" / "mlflow" / "mlflow.db"
-
-
 def address(file: Path) -> str:
     """Return the URI of an SQLite file."""
     return f"sqlite:///{file}"
@@ -52,9 +46,6 @@ class Store:
 
     def __init__(self, root: Path):
         """Open the store of the checkout at `root`; the first time its tables are made, which takes seconds."""
-        prepare_mlflow()
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
         file = database(root)
         self.folder = file.parent
         (self.folder / "files").mkdir(parents=True, exist_ok=True)
@@ -71,8 +62,6 @@ class Store:
     @contextmanager
     def faults(self, fault: str = "") -> Iterator[None]:
         """Raise a fault of the disk as `UserError` and, with `fault`, any other fault of the database."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
         try:
             yield
         except (MlflowException, SQLAlchemyError) as error:
@@ -86,8 +75,8 @@ class Store:
                             "again, which makes it anew.") from None
 
     @cached_property
-    def known(self) -> dict[str, Any]:
-        """Return all runs (`mlflow.entities.Run`) by their key."""
+    def known(self) -> dict[str, StoredRun]:
+        """Return all runs by their key."""
         runs = self.client.search_runs([self.experiment], max_results=_RUNS_AT_MOST)
         return {run.data.tags[KEY]: run for run in runs if KEY in run.data.tags}
 
@@ -102,8 +91,8 @@ class Store:
         if before is not None and before.data.tags.get(CONTENT) == run.content:
             # A run tracked before it was committed gets its commit here; everything else stays as first written.
             tags = {**run.origin, **before.data.tags, IN_LOCK: "yes"}
-            for name in tags.keys() - {name for name, value in before.data.tags.items() if tags[name] == value}:
-                self.client.set_tag(before.info.run_id, name, tags[name])
+            for name, value in tags.items() - before.data.tags.items():
+                self.client.set_tag(before.info.run_id, name, value)
             return "same"
         if before is not None:
             self.client.delete_run(before.info.run_id)
@@ -112,21 +101,21 @@ class Store:
         for path, folder in run.files.items():
             self.client.log_artifact(run_id, str(path), folder)
         if run.inputs:
-            self.client.log_inputs(run_id, datasets=_datasets(run.inputs))
+            self.client.log_inputs(run_id, datasets=[  # named by path and md5; no data are copied
+                DatasetInput(Dataset(path, md5, "dvc", json.dumps({"path": path, "md5": md5})))
+                for path, md5 in sorted(run.inputs.items()) if md5])
         self.client.set_terminated(run_id, end_time=made.info.start_time)  # else it would show the time of writing
         self._log(run_id, run)
         self.known[run.key] = made
         return "new" if before is None else "updated"
 
-    def mark_others(self, keys: set[str]) -> int:
-        """Tag the runs of earlier revisions, which stay for comparison; return how many changed."""
-        stale = [run for key, run in self.known.items() if key not in keys and run.data.tags.get(IN_LOCK) == "yes"]
-        for run in stale:
-            self.client.set_tag(run.info.run_id, IN_LOCK, "no")
-        return len(stale)
+    def mark_others(self, keys: set[str]) -> None:
+        """Tag the runs of earlier revisions, which stay for comparison."""
+        for key, run in self.known.items():
+            if key not in keys and run.data.tags.get(IN_LOCK) == "yes":
+                self.client.set_tag(run.info.run_id, IN_LOCK, "no")
 
     def _log(self, run_id: str, run: Run) -> None:
-        from mlflow.entities import Metric, Param, RunTag
         curves = {name: [(0, value)] for name, value in run.metrics.items()} | run.curves
         metrics = [Metric(name, value, _TIME_MS, step) for name, curve in curves.items() for step, value in curve]
         params = [Param(name, value[:_VALUE_LIMIT]) for name, value in run.params.items()]
@@ -139,11 +128,6 @@ class Store:
                                   tags if part == parts - 1 else [])
 
 
-def run_finder(root: Path) -> Callable[[str], str | None]:
-    """Return the function that finds runs by key in the store of `root`; it finds none where there is no store."""
-    return Store(root).find if database(root).is_file() else lambda key: None
-
-
 def _is_sqlite(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(16) == b"SQLite format 3\0"
@@ -154,17 +138,8 @@ def _make_database(file: Path) -> None:
 
     MLflow makes them in many steps, and a file from an interrupted sequence cannot be opened again.
     """
-    from mlflow.tracking import MlflowClient
     part = file.with_name(f".{file.name}.part")
     for old in file.parent.glob(f"{part.name}*"):
         old.unlink()
     MlflowClient(tracking_uri=address(part), registry_uri=address(part)).get_experiment_by_name(EXPERIMENT)
     os.replace(part, file)
-
-
-def _datasets(inputs: dict[str, str]) -> list:
-    """Describe data sets by their DVC path and md5; no data are copied."""
-    from mlflow.entities import Dataset, DatasetInput
-    return [DatasetInput(tags=[], dataset=Dataset(name=path, digest=md5, source_type="dvc",
-                                                  source=json.dumps({"path": path, "md5": md5})))
-            for path, md5 in sorted(inputs.items()) if md5]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 from synthplanes.reproduction.checkout import find_root, read_checkout
-from synthplanes.tracking.candidates import candidates
+from synthplanes.tracking import database
 from synthplanes.tracking.projection import project
-from synthplanes.tracking.registry import register
-from synthplanes.tracking.store import Store, address, database, prepare_mlflow
+from synthplanes.tracking.registry import candidates, register
+from synthplanes.tracking.store import Store, address
 
 
 @dataclass
@@ -35,18 +35,18 @@ def track() -> Tracked:
     """Bring the store of this checkout up to its dvc.lock; a second call changes nothing."""
     root = find_root()
     checkout = read_checkout(root)
-    projection, tracked, store = project(checkout), Tracked(), Store(root)
-    progress = Progress("track", len(projection.runs), "runs")
+    runs, left_out = project(checkout)
+    tracked, store, progress = Tracked(), Store(root), Progress("track", len(runs), "runs")
     with store.faults():
-        for done, run in enumerate(projection.runs, start=1):
+        for done, run in enumerate(runs, start=1):
             tracked.runs[store.put(run)] += 1
             progress(done)
-        by_key = {run.key: run for run in projection.runs}
+        by_key = {run.key: run for run in runs}
         store.mark_others(set(by_key))
         chosen, not_registered = candidates(checkout)
         for candidate in chosen:
             tracked.new_versions += register(store, candidate, by_key[candidate.stage.key])
-    tracked.left_out = projection.left_out + not_registered
+    tracked.left_out = left_out + not_registered
     return tracked
 
 
@@ -57,7 +57,6 @@ def serve(port: int) -> None:
         raise UserError(f"{database(root).parent} holds no store yet: run `synthplanes track` first.")
     if not 1 <= port <= 65535:
         raise UserError(f"{port} is no port: give a number from 1 to 65535 with --port.")
-    prepare_mlflow()
     print(f"{runs_page(Store(root), port)} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
     # One worker: every further one loads MLflow again, and there is a single user.
     words = ["-m", "mlflow", "ui", "--backend-store-uri", address(database(root)), "--host", "127.0.0.1",
