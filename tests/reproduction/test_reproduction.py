@@ -10,7 +10,7 @@ from synthplanes.cli import main
 from synthplanes.errors import UserError
 from synthplanes.reproduction.checkout import Checkout, LockedStage, md5
 from synthplanes.reproduction.comparison import TOLERANCE, compare, distance
-from synthplanes.reproduction.rerun import dvc_repository
+from synthplanes.reproduction.verification import dvc_repository
 from tests.checkout import commit, git
 from tests.reproduction.toy import OUTPUTS, active, edit, make_toy, put_raw_images, run
 

@@ -17,11 +17,10 @@ from synthplanes import records
 from synthplanes.compute.weights import write_weights
 from synthplanes.data.images import to_float
 from synthplanes.errors import UserError
-from synthplanes.reproduction import provenance
-from synthplanes.reproduction.checkout import find_root, md5, read_checkout
+from synthplanes.reproduction.checkout import commit_tagger, find_root, md5, read_checkout
 from synthplanes.reproduction.lineage import trace
 from synthplanes.statistics.predictions import read_predictions
-from synthplanes.tracking import projection, registry, store, tracking
+from synthplanes.tracking import projection, registry, store
 from tests.checkout import git
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, lock, paths, tiny_profile
 from tests.tracking.small_models import small_classifier
@@ -57,7 +56,7 @@ def test_the_interface_opens_on_runs(tracked):
     opened = store.Store(tracked[0])
     assert opened.client.get_experiment(opened.experiment).tags.items() >= store.EXPERIMENT_TAGS.items()
     page = f"http://127.0.0.1:5000/#/experiments/{opened.experiment}/runs?workflowType=machine_learning"
-    assert tracking.runs_page(opened, 5000) == page
+    assert store.runs_page(opened, 5000) == page
 
 
 def test_a_second_call_makes_nothing(tracked):
@@ -219,7 +218,7 @@ def test_a_run_knows_the_first_commit_that_has_its_stages(root):
 
 def test_a_clone_without_results_has_no_commits_to_name(tmp_path):
     git(tmp_path, "init", "-q")
-    assert provenance.commit_tagger(tmp_path)() == {}
+    assert commit_tagger(tmp_path)() == {}
 
 
 def test_validation_of_another_replicate_does_not_count(root):
@@ -264,9 +263,9 @@ def test_no_checkout_no_lock_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "sub")
     assert find_root() == Path(tmp_path)
     with pytest.raises(UserError, match="run `dvc repro` first"):
-        tracking.track()
+        store.track()
     with pytest.raises(UserError, match="run `synthplanes track` first"):
-        tracking.serve(5000)
+        store.serve(5000)
 
 
 def test_a_damaged_store_is_refused(root):
@@ -293,12 +292,12 @@ def test_what_comes_or_goes_replaces_the_same_runs(tracked, monkeypatch):
     history = paths(root).classifiers("joint", BUDGET, ARCH) / "r0" / "history.csv"
     content = history.read_bytes()
     history.unlink()
-    poorer = tracking.track()
+    poorer = store.track()
     assert poorer.runs == {"new": 0, "updated": 3, "same": first.runs["new"] - 3}  # its stage and two classifiers
     assert any("joint" in sentence for sentence in poorer.left_out)
     assert "left out" in poorer.summary(list_left_out=True)
     history.write_bytes(content)
-    assert tracking.track().runs["updated"] == 3
+    assert store.track().runs["updated"] == 3
     after = store.Store(root).known.values()
     assert len(after) == first.runs["new"] and {run.data.tags[store.IN_LOCK] for run in after} == {"yes"}
 
@@ -336,7 +335,7 @@ def test_other_weights_are_a_second_version_and_the_alias_goes_back_with_the_che
         else:
             weights.write_bytes(content)
         lock(root, md5)
-        done = tracking.track()
+        done = store.track()
         versions.append((done.new_versions, str(client.get_model_version_by_alias(f"{NAME}-{ARCH}", "best").version)))
     assert versions == [(1, "2"), (0, "1")]
     assert len(client.search_model_versions(f"name='{NAME}-{ARCH}'")) == 2

@@ -33,10 +33,7 @@ def stage_digests(script: Path, source: Path) -> dict[str, str]:
 
 
 def reach(script: Path, source: Path) -> set[Path]:
-    """Return the files of the package, and those beside the script, that running it may import.
-
-    Imports are read from the text of each file, wherever they occur in it.
-    """
+    """Return the files of the package and beside the script that running it may import, by the text of each file."""
     reached, waiting = {script}, [script]
     while waiting:
         for name in imported_names(waiting.pop()):
@@ -50,15 +47,11 @@ def reach(script: Path, source: Path) -> set[Path]:
     return reached - {script}
 
 
+@cache
 def imported_names(path: Path) -> list[str]:
     """Return every dotted name that a module imports, anywhere in it; `from a import b` counts as a and as a.b."""
-    return _imported_names(read(path), path)
-
-
-@cache
-def _imported_names(text: str, path: Path) -> list[str]:
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(read(path))
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}: correct it before any stage can run.") from None
     names = []

@@ -63,10 +63,6 @@ class Verification:
     def first_that_differs(self) -> str | None:
         return next((stage.name for stage in self.stages if stage.state != "identical"), None)
 
-    @property
-    def first_from_other_inputs(self) -> str | None:
-        return next((stage.name for stage in self.stages if stage.other_inputs), None)
-
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON; an infinite difference becomes null."""
         content = asdict(self)
@@ -74,7 +70,7 @@ class Verification:
             if stage["largest_difference"] == math.inf:
                 stage["largest_difference"] = None
         return {**content, "tolerance": TOLERANCE, "first_that_differs": self.first_that_differs,
-                "first_from_other_inputs": self.first_from_other_inputs}
+                "first_from_other_inputs": next((stage.name for stage in self.stages if stage.other_inputs), None)}
 
     def lines(self) -> list[str]:
         """Return one line per stage, then the packages, the platform, and the outcome last."""
@@ -107,20 +103,17 @@ def compare(before: Checkout, after: Checkout, stages: list[LockedStage],
     word_before, word_after = (verdict.get("overall", {}).get("word") for verdict in verdicts)
     first, second = (verdict.get("platform", {}) for verdict in verdicts)
     platform = tuple(f"{name} {first.get(name)}, here {second.get(name)}" for name in _differing(first, second))
-    outcome = _outcome(compared, word_before is not None and word_before == word_after)
-    return Verification(profile, outcome, compared, word_before, word_after, platform)
-
-
-def _outcome(stages: tuple[ComparedStage, ...], same_word: bool) -> str:
-    states = {stage.state for stage in stages}
-    differences = [stage.largest_difference for stage in stages if stage.largest_difference is not None]
+    states = {stage.state for stage in compared}
+    differences = [stage.largest_difference for stage in compared if stage.largest_difference is not None]
+    outcome = "different"
     if states == {"identical"}:
-        return "bit-exact"
-    if "not made" in states or not differences:
-        return "different"
-    if max(differences) <= TOLERANCE:
-        return "within tolerance"
-    return "same conclusion" if same_word else "different"
+        outcome = "bit-exact"
+    elif "not made" not in states and differences:
+        if max(differences) <= TOLERANCE:
+            outcome = "within tolerance"
+        elif word_before and word_before == word_after:
+            outcome = "same conclusion"
+    return Verification(profile, outcome, compared, word_before, word_after, platform)
 
 
 def _compare_stage(before: Checkout, after: Checkout, stage: LockedStage, changes: Mapping[str, tuple[str, ...]]
@@ -167,12 +160,9 @@ def distance(one: Path, other: Path) -> float:
         return 0.0
     if not (one.is_file() and other.is_file()):
         return math.inf
-    return _between(_content(one), _content(other))
-
-
-def _content(path: Path) -> Any:
-    return records.read_json(path) if path.suffix == ".json" else json.loads(
-        pd.read_csv(path).to_json(orient="split", double_precision=15))
+    contents = [records.read_json(path) if path.suffix == ".json" else
+                json.loads(pd.read_csv(path).to_json(orient="split", double_precision=15)) for path in (one, other)]
+    return _between(*contents)
 
 
 def _between(one: Any, other: Any) -> float:

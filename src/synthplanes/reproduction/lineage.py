@@ -19,8 +19,7 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, needed_by, uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import Run
-from synthplanes.reproduction.checkout import Checkout, LockedStage
-from synthplanes.reproduction.provenance import last_change, open_repository
+from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, last_change, open_repository
 
 _OF_THE_GENERATOR = {"train_diffusion", "train_guide", "sample"}
 _QUOTING = {"plan", "evaluate"}  # stages that read other stages' parameters without being changed by most of them
@@ -86,21 +85,19 @@ class Lineage:
 
     def _parameter_lines(self) -> list[str]:
         """Return each section's parameters once, for the architectures and the budget of the number."""
-        sections: dict[str, dict[str, str]] = {}
+        sections: dict[str, dict[str, Any]] = {}
+        roles = {"archs": self.number.archs, "budgets": (self.number.budget,)}
         for step in self.steps:
             for name, value in step.parameters.items():
                 section, _, rest = name.partition(".")
-                role = rest.partition(".")[0]
                 quoted = step.stage.partition("@")[0] in _QUOTING and section != "evaluate"
-                other = (section == "archs" and role not in self.number.archs) or (
-                    section == "budgets" and role != self.number.budget)
-                if not quoted and not other:
-                    sections.setdefault(section, {})[rest or "value"] = f"{rest} {value}".strip()
+                if not quoted and (section not in roles or rest.partition(".")[0] in roles[section]):
+                    sections.setdefault(section, {})[rest] = value
         if not sections:
             return ["parameters: not here (`dvc pull` brings artifacts/protocol)"]
         return [line for section, values in sections.items() for line in textwrap.wrap(
-            ", ".join(values[name] for name in sorted(values)), _WIDTH, initial_indent=f"{section:16}",
-            subsequent_indent=" " * 16, break_long_words=False, break_on_hyphens=False)]
+            ", ".join(f"{rest} {value}" for rest, value in sorted(values.items())), _WIDTH,
+            initial_indent=f"{section:16}", subsequent_indent=" " * 16, break_long_words=False, break_on_hyphens=False)]
 
 
 def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str], str | None] | None = None
@@ -124,9 +121,9 @@ def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str],
         if stage.stage not in unrelated:
             states = {checkout.state(stage, out) for out in stage.outs}
             worst = next((state for state in ("changed", "absent") if state in states), "present")
-            code = (checkout.protocol(stage) or {}).get("code", {})
-            steps.append(Step(stage.name, stage.cmd, stage.deps, stage.outs, checkout.parameters(stage), code, worst,
-                              find_run(stage.key)))
+            protocol = checkout.protocol(stage)
+            steps.append(Step(stage.name, stage.cmd, stage.deps, stage.outs, flat(protocol.get("parameters", {})),
+                              protocol.get("code", {}), worst, find_run(stage.key)))
     repository = open_repository(checkout.root)
     return Lineage(number, repository.git.describe("--always", "--dirty") if repository else "no version control",
                    last_change(repository, "HEAD", [number.file]) or "no commit yet", run, tuple(steps))

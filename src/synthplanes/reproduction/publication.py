@@ -14,9 +14,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
-from synthplanes.reproduction.checkout import read_checkout
+from synthplanes.reproduction.checkout import open_repository, read_checkout
 from synthplanes.reproduction.comparison import RESTORED
-from synthplanes.reproduction.provenance import open_repository
 from synthplanes.reproduction.verification import verify
 
 

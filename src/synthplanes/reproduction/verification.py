@@ -1,21 +1,42 @@
 """Run a revision again in a separate folder, or restore its outputs, and report whether it reproduces."""
 
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
-from synthplanes import records
+from synthplanes import instructions, records
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
-from synthplanes.reproduction import rerun
-from synthplanes.reproduction.checkout import Checkout, LockedStage, inside, md5, read_checkout
+from synthplanes.reproduction.checkout import (
+    Checkout,
+    LockedStage,
+    inside,
+    last_change,
+    md5,
+    open_repository,
+    read_checkout,
+)
 from synthplanes.reproduction.comparison import ABSENT, RESTORED, ComparedStage, Verification, compare, protocol_changes
-from synthplanes.reproduction.provenance import last_change, open_repository
 
 PROTOCOL = "protocol"  # its outputs are the parameters and code of the other stages: inputs here, not results
+# What a checkout without version control (a tarball) must hold.
+PARTS = (".dvc/config", ".dvc/plots", ".dvcignore", "dvc.yaml", "dvc.lock", "params.yaml", "pyproject.toml",
+         "requirements.lock", "src", "stages", "metrics")
 
 
 def verify(root: Path, profile: str, revision: str | None = None, stages: Sequence[str] = (),
@@ -28,14 +49,14 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
     """
     with tempfile.TemporaryDirectory(prefix="synthplanes-") as scratch:
         folder, kept = Path(scratch) / "checkout", Path(scratch) / "recorded"
-        name = rerun.copy_revision(root, revision, folder)
-        rerun.copy_files(folder, kept, ("dvc.lock", "metrics"))
+        name = _copy_revision(root, revision, folder)
+        copy_files(folder, kept, ("dvc.lock", "metrics"))
         before = read_checkout(kept)
         chosen = _chosen(before, profile, folder, stages)
-        rerun.activate(folder, profile)
-        rerun.link_raw_images(root, folder, profile)
-        rerun.write_protocol(folder, profile)
-        with rerun.dvc_repository(root) as repository:
+        activate(folder, profile)
+        _link_raw_images(root, folder, profile)
+        _write_protocol(folder, profile)
+        with dvc_repository(root) as repository:
             cache = Path(repository.cache.local_cache_dir)
         changes = _changes(root, folder, cache, chosen)
         if restore:
@@ -45,8 +66,66 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
             verification = compare(before, read_checkout(folder), chosen, changes)
         recorded_by = last_change(open_repository(root), revision or "HEAD", [
             (Paths(profile).metrics / table).as_posix() for table in ("scores.csv", "verdict.json")])
-        return replace(verification, revision=name, packages=tuple(rerun.package_differences(folder)),
+        return replace(verification, revision=name, packages=tuple(_package_differences(folder)),
                        recorded_by=recorded_by and recorded_by[:7], out_of_step=next(iter(changes), None))
+
+
+def _copy_revision(root: Path, revision: str | None, folder: Path) -> str:
+    """Copy a revision of the checkout `root`, or without version control its files, to `folder`; return its name."""
+    repository = open_repository(root)
+    if repository is None:
+        if revision is not None:
+            raise UserError(f"this checkout has no version control, so revision '{revision}' cannot be had: leave it "
+                            "out, or clone the repository.")
+        copy_files(root, folder)
+        return "files without version control"
+    from git import BadName, GitCommandError
+    name = revision or "HEAD"
+    try:
+        commit = repository.commit(name).hexsha
+        repository.clone(str(folder), no_checkout=True).git.checkout(commit, detach=True)
+    except (BadName, ValueError, GitCommandError):
+        shallow = repository.git.rev_parse("--is-shallow-repository") == "true"
+        lacks = "; this shallow clone lacks old ones: `git fetch --unshallow`" if shallow else ""
+        raise UserError(f"'{name}' is no revision of this repository: name a commit, a branch or a tag"
+                        f"{lacks}.") from None
+    return commit[:12]
+
+
+def copy_files(root: Path, folder: Path, parts: Sequence[str] = PARTS) -> None:
+    """Copy the files that a clone would hold, as they are in the working tree, into `folder`."""
+    for part in parts:
+        source = root / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif source.is_file():
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / part)
+
+
+def activate(folder: Path, profile: str) -> None:
+    """Set `profile` in the params.yaml of `folder`; everything else, comments included, is unchanged."""
+    with modify_yaml(folder / "params.yaml") as parameters:
+        if profile not in parameters.get("profiles", {}):
+            raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
+        parameters["profile"] = profile
+
+
+def _link_raw_images(root: Path, folder: Path, profile: str) -> None:
+    """Link the raw images of `root`, which are not under version control, into `folder`."""
+    here, there = (Paths(profile, place).artifact("raw") for place in (root, folder))
+    if here.exists() and not there.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.symlink_to(here.resolve(), target_is_directory=True)
+
+
+def _write_protocol(folder: Path, profile: str) -> None:
+    """Write the protocol files of the revision in `folder` by its own code: parameters, code digests and packages."""
+    script = Path("stages") / "protocol.py"
+    with _revision_environment(folder):
+        if subprocess.run([sys.executable, str(script), "--profile", profile], stdin=subprocess.DEVNULL).returncode:
+            raise UserError(f"{script} of that revision failed, so its parameters and code are not known: look at its "
+                            "own lines above.")
 
 
 def _chosen(before: Checkout, profile: str, folder: Path, names: Sequence[str]) -> list[LockedStage]:
@@ -80,7 +159,7 @@ def _run(folder: Path, cache: Path, before: Checkout, chosen: Sequence[LockedSta
     names = [stage.name for stage in chosen]
     makers = {maker.name for stage in chosen for maker in before.makers(stage) if maker.stage != PROTOCOL}
     if not everything and (needed := sorted(makers - set(names))):
-        with rerun.dvc_repository(folder, cache) as repository:
+        with dvc_repository(folder, cache) as repository:
             repository.checkout(needed, force=True, allow_missing=True)
     made = [out for stage in chosen for out in stage.outs]
     absent = [dep for stage in chosen for dep in stage.deps
@@ -90,16 +169,13 @@ def _run(folder: Path, cache: Path, before: Checkout, chosen: Sequence[LockedSta
             "put the images there with `synthplanes fetch`, then verify again."
             if inside(absent[0], "artifacts/raw") else
             "bring it into this checkout's DVC cache with `dvc pull`, or verify all stages."))
-    with rerun.dvc_repository(folder) as repository:
+    with dvc_repository(folder) as repository:
         repository.reproduce(None if everything else names, force=True, single_item=not everything, no_commit=True)
 
 
 def _restored(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStage]) -> Verification:
-    """Restore all outputs from the cache into `folder` and compute their md5s.
-
-    What the cache lacks counts as restored if the working tree of `root` still has it.
-    """
-    with rerun.dvc_repository(folder, cache) as repository:
+    """Restore all outputs from the cache, or find them in the working tree of `root`, and compute their md5s."""
+    with dvc_repository(folder, cache) as repository:
         repository.checkout(force=True, allow_missing=True)
     compared = []
     for stage in stages:
@@ -114,3 +190,54 @@ def _restored(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStag
 
 def _worst(states: Collection[str], otherwise: str) -> str:
     return next((state for state in ("different", ABSENT) if state in states), otherwise)
+
+
+def _package_differences(folder: Path) -> list[str]:
+    """Return the packages whose installed version is not the one in requirements.lock, as `name 1.0, here 1.1`."""
+    differences = []
+    lock = (folder / "requirements.lock").read_text(encoding="utf-8")
+    for name, locked in re.findall(r"(?m)^([\w.-]+)==([^\s;#]+)", lock):
+        with suppress(metadata.PackageNotFoundError):  # of another platform, or of an extra that is not installed
+            here = metadata.version(name)
+            if here.split("+")[0] != locked.split("+")[0]:
+                differences.append(f"{name} {locked}, here {here}")
+    return differences
+
+
+@contextmanager
+def dvc_repository(folder: Path, cache: Path | None = None) -> Iterator[Repo]:
+    """Open the copied revision in `folder` as a `dvc.repo.Repo`; a fault of DVC's becomes a `UserError`.
+
+    `cache`: the folder of another repository's cache, whose content is linked where an output is restored.
+    """
+    settings: dict[str, Any] = {"core": {"no_scm": True}}
+    if cache is not None:
+        settings["cache"] = {"dir": str(cache), "type": ["hardlink", "symlink", "copy"]}
+    log = logging.getLogger("dvc")
+    log.handlers = [logging.StreamHandler(sys.stderr)]
+    log.setLevel(logging.INFO)
+    try:
+        with _revision_environment(folder), Repo(str(folder), config=settings) as repository:
+            yield repository
+    except DvcException as error:
+        raise UserError(f"DVC stopped: {error}. Its own lines stand above.") from None
+
+
+@contextmanager
+def _revision_environment(folder: Path) -> Iterator[None]:
+    """Start processes in `folder`, with its own sources and this interpreter; all output goes to stderr."""
+    before, stdout = dict(os.environ), os.dup(1)
+    try:
+        for name in ("DVC_ROOT", "OMP_NUM_THREADS", instructions.CHOICE, *instructions.PINS):
+            os.environ.pop(name, None)  # each revision sets its own
+        os.environ |= {"PYTHONPATH": str(folder / "src"),
+                       "PATH": os.pathsep.join((str(Path(sys.executable).parent), before.get("PATH", "")))}
+        sys.stdout.flush()
+        os.dup2(2, 1)  # the descriptor itself, which processes inherit
+        with chdir(folder), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.environ.clear()
+        os.environ.update(before)

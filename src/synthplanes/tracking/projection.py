@@ -18,17 +18,15 @@ from synthplanes import records
 from synthplanes.protocol.arms import ARMS, uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.counted_work import COST_FILE, read_cost, total
-from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, inside
+from synthplanes.reproduction.checkout import Checkout, LockedStage, commit_tagger, flat, inside
 from synthplanes.reproduction.lineage import classifier_key
-from synthplanes.reproduction.provenance import commit_tagger
 
 CURVE_POINTS = 200  # of one curve at most: a screen shows no more, and every point costs time in the database
 _NAME_LIMIT = 243  # characters; MLflow takes 250, and a hash adds 7
 _NUMBERS_IN = ("summary.json", "verdict.json", "data.json", COST_FILE)
 _SHOWN = (".md", ".png", ".json")  # and all files under metrics/
 
-Curve = list[tuple[int, float]]
-"""(step, value) of each point."""
+Curve = list[tuple[int, float]]  # (step, value) of each point
 
 
 @dataclass
@@ -47,19 +45,13 @@ class Run:
 
     @property
     def content(self) -> str:
-        """Return a hash of all that is shown; it changes when a file is pulled.
-
-        `origin` is left out: the same stage at another commit is the same run.
-        """
+        """Return a hash of all that is shown except `origin`: the same stage at another commit is the same run."""
         files = sorted((folder, path.name) for path, folder in self.files.items())
         return records.sha256([self.tags, self.params, self.metrics, self.curves, self.inputs, files])[:32]
 
 
 def project(checkout: Checkout) -> tuple[list[Run], list[str]]:
-    """Describe all runs of the present dvc.lock, with those of their files that are present and unchanged.
-
-    The second list has one sentence per output of dvc.lock that cannot be shown.
-    """
+    """Describe all runs of the present dvc.lock, and say in a sentence which of its outputs cannot be shown."""
     tags_of = commit_tagger(checkout.root)
     mends = {"absent": "is absent (`dvc pull` or `dvc repro` brings it)",
              "changed": "is not what dvc.lock records (`dvc checkout` or `dvc repro` mends it)"}
@@ -77,12 +69,14 @@ def _stage_run(checkout: Checkout, stage: LockedStage, origin: dict[str, str]) -
                          for path, md5 in maker.outs.items() if inside(path, "artifacts/generator")})
     tags = {"kind": "stage", "cmd": stage.cmd, "stage": stage.stage, "profile": stage.profile,
             "mlflow.source.name": script, "mlflow.source.type": "LOCAL", **_outputs(stage)}
-    params = {metric_name(name): str(value) for name, value in checkout.parameters(stage).items()}
+    parameters = flat(checkout.protocol(stage).get("parameters", {}))
+    params = {metric_name(name): str(value) for name, value in parameters.items()}
     inputs = {path: md5 for path, md5 in stage.deps.items()
               if inside(path, "artifacts") and not inside(path, "artifacts/protocol")}
     run = Run(stage.key, stage.name, tags | ({"generator": " ".join(generators)} if generators else {}), params,
               inputs=inputs, origin=origin)
-    for path in _files(checkout, stage):
+    outs = [out for path in sorted(stage.outs) if (out := checkout.out(stage, path))]
+    for path in [file for out in outs for file in (out, *sorted(out.rglob("*"))) if file.is_file()]:
         relative = path.relative_to(checkout.root)
         if path.name == COST_FILE and relative.parts[0] == "artifacts":
             run.metrics |= {name: float(value) for name, value in
@@ -158,14 +152,6 @@ def metric_name(name: str) -> str:
         plain = re.sub(r"/|^\.+", "_", plain)
     plain = plain[:_NAME_LIMIT]
     return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-
-
-def _files(checkout: Checkout, stage: LockedStage) -> Iterator[Path]:
-    """Yield the files of a stage's outputs that are present and unchanged, in order."""
-    for out in sorted(stage.outs):
-        path = checkout.out(stage, out)
-        if path is not None:
-            yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
 
 
 def _outputs(*stages: LockedStage) -> dict[str, str]:

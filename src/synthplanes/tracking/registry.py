@@ -1,7 +1,4 @@
-"""Choose models on validation images alone, and register them with MLflow.
-
-There is one version per distinct weights, found again by their md5 and named by an alias.
-"""
+"""Choose models on validation images alone, and register one version per distinct weights (md5) with MLflow."""
 
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from mlflow.tracking import MlflowClient
 
 from synthplanes import records
 from synthplanes.data.selection import read_classes
@@ -25,7 +23,6 @@ from synthplanes.reproduction.checkout import Checkout, LockedStage, md5
 from synthplanes.statistics.predictions import Predictions, read_predictions
 from synthplanes.statistics.scores import balanced_accuracy_of
 from synthplanes.tracking.projection import Run
-from synthplanes.tracking.store import Store
 
 MD5 = "md5"
 _ALIASES = {"classifier": "best", "generator": "current"}
@@ -84,8 +81,7 @@ def _best_classifier(name: str, checkout: Checkout, paths: Paths, profile: Profi
     for budget in profile.budgets:
         predictions = read_predictions([(arch, predicted / budget / arch)], classes)
         held_out = splits[(splits["budget"] == budget) & (splits["role"] == "validation")]
-        for position, run in enumerate(predictions.identities):
-            arm, _, _, replicate, seed = run
+        for position, (arm, _, _, replicate, seed) in enumerate(predictions.identities):
             # Classifiers of controls and of the convergence check are not meant for use.
             if ARMS[arm].kind != "control" and arm != "real_long":
                 # Budgets have different validation images: the larger set decides, then the score, then the name.
@@ -141,12 +137,12 @@ def _present(checkout: Checkout, name: str, paths: Paths, path: Path) -> tuple[L
     raise UserError(f"{path} is absent or not what dvc.lock records: run `dvc pull` or `dvc repro`.")
 
 
-def register(store: Store, candidate: Candidate, run: Run) -> bool:
+def register(client: MlflowClient, candidate: Candidate, run: Run, run_id: str) -> bool:
     """Make the registry hold `candidate` under its alias; return whether a new version was needed.
 
-    `run` is the run, already in the store, that shows how the model was made.
+    `run` with the id `run_id` in the store shows how the model was made.
     """
-    client, name, alias = store.client, candidate.name, _ALIASES[candidate.kind]
+    name, alias = candidate.name, _ALIASES[candidate.kind]
     try:
         aliases = client.get_registered_model(name).aliases
     except MlflowException as error:
@@ -156,14 +152,14 @@ def register(store: Store, candidate: Candidate, run: Run) -> bool:
         aliases = {}
     known = [model for model in client.search_model_versions(f"name='{name}'") if model.tags.get(MD5) == candidate.md5]
     # The md5 is tagged by the very call that makes a version, so a version without it cannot be left behind.
-    number = known[0].version if known else _new_version(store, candidate, run)
+    number = known[0].version if known else _new_version(client, candidate, run, run_id)
     if str(aliases.get(alias)) != str(number):
         client.set_registered_model_alias(name, alias, number)
     return not known
 
 
-def _new_version(store: Store, candidate: Candidate, run: Run) -> str:
-    run_id, where = store.known[run.key].info.run_id, f"model/{candidate.name}"
+def _new_version(client: MlflowClient, candidate: Candidate, run: Run, run_id: str) -> str:
+    where = f"model/{candidate.name}"
     parameters = {"seed": 0} if candidate.kind == "generator" else None
     with tempfile.TemporaryDirectory() as folder:
         description, model = Path(folder) / "description.json", Path(folder) / "model"
@@ -175,8 +171,8 @@ def _new_version(store: Store, candidate: Candidate, run: Run) -> str:
             signature=infer_signature(candidate.example, candidate.answer, parameters),
             input_example=(candidate.example, parameters) if parameters else candidate.example,
             pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED])
-        store.client.log_artifacts(run_id, str(model), where)
+        client.log_artifacts(run_id, str(model), where)
     tags = {name: value for name, value in {**run.tags, **run.origin}.items() if name in _FROM_RUN}
-    return store.client.create_model_version(
-        candidate.name, source=f"{store.client.get_run(run_id).info.artifact_uri}/{where}", run_id=run_id,
+    return client.create_model_version(
+        candidate.name, source=f"{client.get_run(run_id).info.artifact_uri}/{where}", run_id=run_id,
         description=_PAGE[candidate.kind], tags={**tags, **candidate.tags, MD5: candidate.md5}).version

@@ -1,12 +1,14 @@
-"""Keep the local MLflow store: one SQLite file and one folder, rebuildable at any time and not under version control.
+"""Bring the local MLflow store up to date and serve it: one SQLite file and one folder, which can be made anew.
 
 MLflow keeps absolute paths of its files, so the store belongs to one checkout and is never shipped.
 """
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +19,11 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from synthplanes.errors import UserError
+from synthplanes.progress import Progress
+from synthplanes.reproduction.checkout import find_root, read_checkout
 from synthplanes.tracking import database
-from synthplanes.tracking.projection import Run
+from synthplanes.tracking.projection import Run, project
+from synthplanes.tracking.registry import candidates, register
 
 EXPERIMENT = "synthplanes"
 EXPERIMENT_TAGS = {
@@ -54,7 +59,7 @@ class Store:
                 _make_database(file)
             elif not _is_sqlite(file):  # MLflow would retry for minutes
                 raise MlflowException("file is not a database")
-            self.client = MlflowClient(tracking_uri=address(file), registry_uri=address(file))
+            self.client = MlflowClient(address(file))
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(
                 EXPERIMENT, (self.folder / "files").resolve().as_uri(), EXPERIMENT_TAGS)
@@ -134,12 +139,64 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def _make_database(file: Path) -> None:
-    """Make MLflow's tables beside the place of `file` and move them there whole.
-
-    MLflow makes them in many steps, and a file from an interrupted sequence cannot be opened again.
-    """
+    """Make MLflow's tables beside the place of `file` and move them there whole: half of them cannot be opened."""
     part = file.with_name(f".{file.name}.part")
     for old in file.parent.glob(f"{part.name}*"):
         old.unlink()
-    MlflowClient(tracking_uri=address(part), registry_uri=address(part)).get_experiment_by_name(EXPERIMENT)
+    MlflowClient(address(part)).get_experiment_by_name(EXPERIMENT)
     os.replace(part, file)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The result of one call of `track`."""
+
+    runs: dict[str, int]  # new | updated | same -> how many
+    new_versions: int     # of registered models
+    left_out: list[str]   # what could not be shown or registered, in sentences
+
+    def summary(self, list_left_out: bool) -> str:
+        """Return the counts, and one line per thing that was left out if asked for."""
+        lines = [f"{sum(self.runs.values())} runs: {self.runs['new']} new, {self.runs['updated']} updated, "
+                 f"{self.runs['same']} as before; {self.new_versions} new model versions"]
+        if self.left_out:
+            lines.append(f"{len(self.left_out)} left out" + (":" if list_left_out else ""))
+            lines += [f"  {sentence}" for sentence in self.left_out if list_left_out]
+        return "\n".join(lines)
+
+
+def track() -> Tracked:
+    """Bring the store of this checkout up to its dvc.lock; a second call changes nothing."""
+    root = find_root()
+    checkout = read_checkout(root)
+    runs, left_out = project(checkout)
+    counts, progress, store = {"new": 0, "updated": 0, "same": 0}, Progress("track", len(runs), "runs"), Store(root)
+    with store.faults():
+        for done, run in enumerate(runs, start=1):
+            counts[store.put(run)] += 1
+            progress(done)
+        stored = {run.key: (run, store.known[run.key].info.run_id) for run in runs}
+        store.mark_others(set(stored))
+        chosen, not_registered = candidates(checkout)
+        new_versions = sum(register(store.client, candidate, *stored[candidate.stage.key]) for candidate in chosen)
+    return Tracked(counts, new_versions, left_out + not_registered)
+
+
+def serve(port: int) -> None:
+    """Replace this process by MLflow's user interface on 127.0.0.1; this never returns."""
+    root = find_root()
+    if not database(root).is_file():
+        raise UserError(f"{database(root).parent} holds no store yet: run `synthplanes track` first.")
+    if not 1 <= port <= 65535:
+        raise UserError(f"{port} is no port: give a number from 1 to 65535 with --port.")
+    print(f"{runs_page(Store(root), port)} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    # One worker: every further one loads MLflow again, and there is a single user.
+    words = ["-m", "mlflow", "ui", "--backend-store-uri", address(database(root)), "--host", "127.0.0.1",
+             "--port", str(port), "--workers", "1"]
+    # Replaces this process, so that a signal reaches the server itself.
+    os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONWARNINGS": "ignore"})
+
+
+def runs_page(store: Store, port: int) -> str:
+    """Return the address of the list of runs in the user interface, with the menu for training and not for chat."""
+    return f"http://127.0.0.1:{port}/#/experiments/{store.experiment}/runs?workflowType=machine_learning"
