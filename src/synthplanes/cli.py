@@ -16,8 +16,7 @@ from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import read_profile
 from synthplanes.reproduction.checkout import find_root, read_checkout
 
-# Number of classes of the built-in sources, for a forecast before a source is prepared.
-_CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}
+_CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}  # how many, until the source is prepared
 
 
 def entry() -> None:

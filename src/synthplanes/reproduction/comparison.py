@@ -29,7 +29,7 @@ class ComparedStage:
     """One stage of the pipeline after its second run."""
 
     name: str
-    state: str                               # identical | within tolerance | different | not made | absent
+    state: str                               # identical | within tolerance | different | absent
     differing: tuple[str, ...]               # outputs with other bytes, or without any
     largest_difference: float | None = None  # of their numbers; None without any, infinite where text differs too
     other_inputs: tuple[str, ...] = ()       # other than the recorded ones: files, parameters, code, packages
@@ -103,24 +103,19 @@ def compare(before: Checkout, after: Checkout, stages: list[LockedStage],
     word_before, word_after = (verdict.get("overall", {}).get("word") for verdict in verdicts)
     first, second = (verdict.get("platform", {}) for verdict in verdicts)
     platform = tuple(f"{name} {first.get(name)}, here {second.get(name)}" for name in _differing(first, second))
-    states = {stage.state for stage in compared}
     differences = [stage.largest_difference for stage in compared if stage.largest_difference is not None]
-    outcome = "different"
-    if states == {"identical"}:
+    if all(stage.state == "identical" for stage in compared):
         outcome = "bit-exact"
-    elif "not made" not in states and differences:
-        if max(differences) <= TOLERANCE:
-            outcome = "within tolerance"
-        elif word_before and word_before == word_after:
-            outcome = "same conclusion"
+    elif differences and max(differences) <= TOLERANCE:
+        outcome = "within tolerance"
+    else:
+        outcome = "same conclusion" if differences and word_before and word_before == word_after else "different"
     return Verification(profile, outcome, compared, word_before, word_after, platform)
 
 
 def _compare_stage(before: Checkout, after: Checkout, stage: LockedStage, changes: Mapping[str, tuple[str, ...]]
                    ) -> ComparedStage:
-    again = after.stages.get(stage.name)
-    if again is None:
-        return ComparedStage(stage.name, "not made", tuple(sorted(stage.outs)))
+    again = after.stages[stage.name]
     made = [out for maker in before.stages.values() for out in maker.outs]
     # Of the inputs that differ, those that no stage makes (raw images): the others follow from what differs earlier.
     files = [path for path in _differing(stage.deps, again.deps) if not any(inside(path, out) for out in made)]

@@ -113,8 +113,8 @@ def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str],
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
         raise UserError(f"metrics/{profile} has no number '{name}': the nearest names are {', '.join(near)}.")
-    number, run, steps, unrelated = known[name], None, [], _unrelated(known[name])
-    find_run = find_run or (lambda key: None)
+    number, run, steps = known[name], None, []
+    find_run, unrelated = find_run or (lambda key: None), _unrelated(number)
     if number.classifier is not None and (trained := checkout.of(ARMS[number.arms[0]].stage, profile)):
         run = find_run(classifier_key(trained, evaluate, number.classifier))
     for stage in checkout.ancestors(evaluate):

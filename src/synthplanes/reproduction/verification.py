@@ -54,7 +54,10 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
         before = read_checkout(kept)
         chosen = _chosen(before, profile, folder, stages)
         activate(folder, profile)
-        _link_raw_images(root, folder, profile)
+        raw, linked = (Paths(profile, place).artifact("raw") for place in (root, folder))
+        if raw.exists() and not linked.exists():  # it is not under version control
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            linked.symlink_to(raw.resolve(), target_is_directory=True)
         _write_protocol(folder, profile)
         with dvc_repository(root) as repository:
             cache = Path(repository.cache.local_cache_dir)
@@ -111,21 +114,13 @@ def activate(folder: Path, profile: str) -> None:
         parameters["profile"] = profile
 
 
-def _link_raw_images(root: Path, folder: Path, profile: str) -> None:
-    """Link the raw images of `root`, which are not under version control, into `folder`."""
-    here, there = (Paths(profile, place).artifact("raw") for place in (root, folder))
-    if here.exists() and not there.exists():
-        there.parent.mkdir(parents=True, exist_ok=True)
-        there.symlink_to(here.resolve(), target_is_directory=True)
-
-
 def _write_protocol(folder: Path, profile: str) -> None:
     """Write the protocol files of the revision in `folder` by its own code: parameters, code digests and packages."""
-    script = Path("stages") / "protocol.py"
+    words = [sys.executable, "stages/protocol.py", "--profile", profile]
     with _revision_environment(folder):
-        if subprocess.run([sys.executable, str(script), "--profile", profile], stdin=subprocess.DEVNULL).returncode:
-            raise UserError(f"{script} of that revision failed, so its parameters and code are not known: look at its "
-                            "own lines above.")
+        if subprocess.run(words, stdin=subprocess.DEVNULL).returncode:
+            raise UserError("stages/protocol.py of that revision failed, so its parameters and code are not known: "
+                            "look at its own lines above.")
 
 
 def _chosen(before: Checkout, profile: str, folder: Path, names: Sequence[str]) -> list[LockedStage]:

@@ -9,7 +9,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 
@@ -143,17 +142,13 @@ def register(client: MlflowClient, candidate: Candidate, run: Run, run_id: str) 
     `run` with the id `run_id` in the store shows how the model was made.
     """
     name, alias = candidate.name, _ALIASES[candidate.kind]
-    try:
-        aliases = client.get_registered_model(name).aliases
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    models = client.search_registered_models(f"name='{name}'")
+    if not models:
         client.create_registered_model(name, description=_PAGE[candidate.kind])
-        aliases = {}
     known = [model for model in client.search_model_versions(f"name='{name}'") if model.tags.get(MD5) == candidate.md5]
     # The md5 is tagged by the very call that makes a version, so a version without it cannot be left behind.
     number = known[0].version if known else _new_version(client, candidate, run, run_id)
-    if str(aliases.get(alias)) != str(number):
+    if not models or str(models[0].aliases.get(alias)) != str(number):
         client.set_registered_model_alias(name, alias, number)
     return not known
 
