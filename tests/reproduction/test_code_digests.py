@@ -80,7 +80,7 @@ def project(folder: Path, **modules: str) -> Path:
     for name, text in modules.items():
         path = folder.joinpath("src", "synthplanes", *name.split("__"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".py").write_text(text, encoding="utf-8")
+        path.with_suffix(".py").write_text(text, encoding="utf-8", errors="surrogateescape")
     (folder / "src" / "synthplanes" / "__init__.py").touch()
     (folder / "draw.py").write_text(
         "import pencils\nfrom synthplanes import pens\n\ndef main():\n    from synthplanes.inks import blue\n")
@@ -101,7 +101,8 @@ def test_the_reach_follows_imports_wherever_they_stand(tmp_path):
     assert {name for name in after if after[name] != before[name]} == {"synthplanes/nibs/steel.py"}
 
 
-@pytest.mark.parametrize("text, words", [("from . import pens\n", "full name"), ("def (\n", "line 1")])
+@pytest.mark.parametrize("text, words", [
+    ("from . import pens\n", "full name"), ("def (\n", "line 1"), ("x = '\udcff'\n", "utf-8.*correct it")])
 def test_what_cannot_be_followed_is_said_in_a_sentence(tmp_path, text, words):
     folder = project(tmp_path, pens="", inks=text)
     with pytest.raises(UserError, match=words):

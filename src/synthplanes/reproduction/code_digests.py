@@ -28,8 +28,9 @@ def stage_digests(script: Path, source: Path) -> dict[str, str]:
     templates = {path for folder in {module.parent for module in modules} for path in folder.glob("templates/*")}
     files = {path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name: path
              for path in modules | templates | {script}}
-    return {name: hashlib.sha256((statements(read(path)) if path.suffix == ".py" else read(path)).encode()).hexdigest()
-            for name, path in sorted(files.items())}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in sorted(files.items())}
+    return {name: hashlib.sha256((statements(text) if name.endswith(".py") else text).encode()).hexdigest()
+            for name, text in texts.items()}
 
 
 def reach(script: Path, source: Path) -> set[Path]:
@@ -51,7 +52,7 @@ def reach(script: Path, source: Path) -> set[Path]:
 def imported_names(path: Path) -> list[str]:
     """Return every dotted name that a module imports, anywhere in it; `from a import b` counts as a and as a.b."""
     try:
-        tree = ast.parse(read(path))
+        tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}: correct it before any stage can run.") from None
     names = []
@@ -85,11 +86,3 @@ def statements(text: str) -> str:
         else:
             begins = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
     return "\n".join(line for row, line in enumerate(lines, start=1) if line or row not in touched)
-
-
-def read(path: Path) -> str:
-    """Read a source file; one that cannot be read raises `UserError`."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): restore it from version control.") from None

@@ -21,7 +21,6 @@ from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import Run
 from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, last_change, open_repository
 
-_OF_THE_GENERATOR = {"train_diffusion", "train_guide", "sample"}
 _QUOTING = {"plan", "evaluate"}  # stages that read other stages' parameters without being changed by most of them
 _WIDTH = 118  # characters of a line
 
@@ -159,4 +158,4 @@ def _unrelated(number: Number) -> set[str]:
     unrelated = set(TRAINING_STAGES) - {ARMS[arm].stage for arm in arms} | {"protocol"}
     if number.name != "overall":
         unrelated.add("audit")
-    return unrelated if any(map(uses_synthetic, arms)) else unrelated | _OF_THE_GENERATOR
+    return unrelated | (set() if any(map(uses_synthetic, arms)) else {"train_diffusion", "train_guide", "sample"})

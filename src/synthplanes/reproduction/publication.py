@@ -1,8 +1,4 @@
-"""Push everything that the results of a committed revision need to a DVC remote, and tag the revision.
-
-`dvc push` alone pushes the outputs of the active profile. This module pushes those of all profiles with a committed
-verdict, after restoring them from the cache and comparing them with dvc.lock.
-"""
+"""Push what the results of a committed revision need, in all its profiles, to a DVC remote, and tag the revision."""
 
 from pathlib import Path
 

@@ -23,7 +23,6 @@ from synthplanes.statistics.predictions import Predictions, read_predictions
 from synthplanes.statistics.scores import balanced_accuracy_of
 from synthplanes.tracking.projection import Run
 
-MD5 = "md5"
 _ALIASES = {"classifier": "best", "generator": "current"}
 _REQUIRED = ("diffusers", "joblib", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "timm", "torch")
 _PAGE = {
@@ -101,8 +100,7 @@ def _best_classifier(name: str, checkout: Checkout, paths: Paths, profile: Profi
 def validation_score(predictions: Predictions, position: int, held_out: pd.DataFrame) -> float:
     """Return the balanced accuracy of one run on its own replicate's validation images, over the classes they hold.
 
-    `held_out` are a budget's validation rows (records.SPLITS). In cross-validation such an image is the test image of
-    another fold.
+    `held_out` are a budget's validation rows (records.SPLITS), which other folds of a cross-validation test on.
     """
     _, _, budget, replicate, _ = predictions.identities[position]
     rows = np.isin(predictions.column("image_id"), held_out["image_id"][held_out["replicate"] == replicate].tolist())
@@ -145,7 +143,7 @@ def register(client: MlflowClient, candidate: Candidate, run: Run, run_id: str) 
     models = client.search_registered_models(f"name='{name}'")
     if not models:
         client.create_registered_model(name, description=_PAGE[candidate.kind])
-    known = [model for model in client.search_model_versions(f"name='{name}'") if model.tags.get(MD5) == candidate.md5]
+    known = [old for old in client.search_model_versions(f"name='{name}'") if old.tags.get("md5") == candidate.md5]
     # The md5 is tagged by the very call that makes a version, so a version without it cannot be left behind.
     number = known[0].version if known else _new_version(client, candidate, run, run_id)
     if not models or str(models[0].aliases.get(alias)) != str(number):
@@ -170,4 +168,4 @@ def _new_version(client: MlflowClient, candidate: Candidate, run: Run, run_id: s
     tags = {name: value for name, value in {**run.tags, **run.origin}.items() if name in _FROM_RUN}
     return client.create_model_version(
         candidate.name, source=f"{client.get_run(run_id).info.artifact_uri}/{where}", run_id=run_id,
-        description=_PAGE[candidate.kind], tags={**tags, **candidate.tags, MD5: candidate.md5}).version
+        description=_PAGE[candidate.kind], tags={**tags, **candidate.tags, "md5": candidate.md5}).version
