@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from synthplanes.protocol.profiles import active_profile
-from synthplanes.reproduction.rerun import PARTS, activate, copy_files, dvc_repository
+from synthplanes.reproduction.verification import PARTS, activate, copy_files, dvc_repository
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a simulated profile has in place of raw images.

@@ -103,9 +103,9 @@ def make_checkout(root: Path) -> None:
 
 def track(root: Path) -> None:
     """Track the checkout in `root`, and write all that its store shows beside it."""
-    from synthplanes.tracking import tracking
+    from synthplanes.tracking import store
     os.environ["DVC_ROOT"] = str(root)
-    tracking.track()
+    store.track()
     records.write_json(root.with_name("shown.json"), shown(root))
 
 

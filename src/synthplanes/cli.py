@@ -2,7 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from synthplanes import __version__, records
 from synthplanes.command import run
@@ -10,9 +14,9 @@ from synthplanes.errors import UserError
 from synthplanes.protocol import counted_work
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import read_profile
+from synthplanes.reproduction.checkout import find_root, read_checkout
 
-# Number of classes of the built-in sources, for a forecast before a source is prepared.
-_CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}
+_CLASSES = {"phantom": 6, "fetal_planes_db": 6, "african_planes": 4}  # how many, until the source is prepared
 
 
 def entry() -> None:
@@ -22,18 +26,14 @@ def entry() -> None:
 
 def main(words: list[str] | None = None) -> int:
     """Run one command (`words`: the arguments, by default those of the process); return the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(words)
-    if arguments.command is None:
-        parser.print_help()
-        return 0
-    return arguments.command(arguments) or 0
+    arguments = vars(_parser().parse_args(words))
+    return arguments.pop("command")(**arguments) or 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthplanes", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.set_defaults(command=None)
+    parser.set_defaults(command=parser.print_help)
     commands = parser.add_subparsers(metavar="COMMAND")
 
     def command(name: str, function, help: str, profile: str | None = None) -> argparse.ArgumentParser:
@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
                     "input", "")
     trace.add_argument("number", metavar="NUMBER", help="arm/architecture/budget/rREPLICATE/sSEED/metric, "
                        "contrast/architecture/budget/metric, or overall")
-    trace.add_argument("--all", action="store_true", help="print commands, inputs, outputs and code digests as well")
+    trace.add_argument("--all", action="store_true", dest="everything",
+                       help="print commands, inputs, outputs and code digests as well")
     trace.add_argument("--json", type=Path, metavar="FILE", help="write it there as well")
     publish = command("publish", _publish, "send all that the committed results need to a DVC remote, and tag the "
                       "commit")
@@ -93,116 +94,111 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(arguments: argparse.Namespace) -> None:
-    from ruamel.yaml import YAML
+def _show(profile: str) -> None:
     yaml = YAML()
     yaml.default_flow_style = None  # leaves on one line
     yaml.width = 120
-    yaml.dump(read_profile(arguments.profile).model_dump(mode="json"), sys.stdout)
+    yaml.dump(read_profile(profile).model_dump(mode="json"), sys.stdout)
 
 
-def _cost(arguments: argparse.Namespace) -> None:
-    profile, prepared = read_profile(arguments.profile), Paths(arguments.profile).prepared
-    n_classes = _CLASSES.get(profile.prepare.source)
-    if (prepared / "classes.json").exists():
-        n_classes = len(records.read_json(prepared / "classes.json"))
+def _cost(profile: str) -> None:
+    parameters, prepared = read_profile(profile), Paths(profile).prepared / "classes.json"
+    n_classes = len(records.read_json(prepared)) if prepared.exists() else _CLASSES.get(parameters.prepare.source)
     if n_classes is None:
-        raise UserError(f"the number of classes of '{arguments.profile}' is not known yet: run "
-                        f"`dvc repro prepare@{arguments.profile}` first.")
-    print("\n".join(counted_work.forecast(profile, n_classes)))
+        raise UserError(f"the number of classes of '{profile}' is not known yet: run `dvc repro prepare@{profile}` "
+                        "first.")
+    print("\n".join(counted_work.forecast(parameters, n_classes)))
 
 
-def _fetch(arguments: argparse.Namespace) -> None:
+def _fetch(profile: str, source: str, from_path: Path | None) -> None:
     from synthplanes.data.sources.fetching import fetch
-    profile = read_profile(arguments.profile)
-    if profile.prepare.source != arguments.source:
-        raise UserError(f"the profile '{arguments.profile}' reads the source '{profile.prepare.source}': fetch that "
-                        "one, or change prepare.source in params.yaml.")
-    fetch(arguments.source, Paths(arguments.profile).artifact("raw"), arguments.from_path)
+    wanted = read_profile(profile).prepare.source
+    if source != wanted:
+        raise UserError(f"the profile '{profile}' reads the source '{wanted}': fetch that one, or change "
+                        "prepare.source in params.yaml.")
+    fetch(source, Paths(profile).artifact("raw"), from_path)
 
 
-def _inspect(arguments: argparse.Namespace) -> int:
+def _inspect(profile: str) -> int:
     from synthplanes.data.preparation.preparing import inspect
     from synthplanes.data.sources.opening import open_source
-    parameters, paths = read_profile(arguments.profile).prepare, Paths(arguments.profile)
-    source = open_source(parameters, paths.artifact("raw"), paths.artifact("simulated"))
-    inspection = inspect(source, parameters.guards)
+    parameters, paths = read_profile(profile).prepare, Paths(profile)
+    inspection = inspect(open_source(parameters, paths.artifact("raw"), paths.artifact("simulated")), parameters.guards)
     print("\n".join(inspection.lines))
     return 1 if inspection.stops else 0
 
 
-def _verify(arguments: argparse.Namespace) -> int:
-    from synthplanes.reproduction.checkout import find_root
+def _verify(profile: str, revision: str | None, stages: Sequence[str], restore: bool, json: Path | None) -> int:
+    from synthplanes.reproduction.comparison import EXIT
     from synthplanes.reproduction.verification import verify
-    verification = verify(find_root(), arguments.profile, arguments.revision, arguments.stages, arguments.restore)
-    if arguments.json:
-        records.write_json(arguments.json, verification.as_dict())
+    verification = verify(find_root(), profile, revision, stages, restore)
+    if json:
+        records.write_json(json, verification.as_dict())
     print("\n".join(verification.lines()))
-    return verification.status
+    return EXIT[verification.outcome]
 
 
-def _trace(arguments: argparse.Namespace) -> None:
-    from synthplanes.reproduction.checkout import find_root, read_checkout
+def _trace(profile: str, number: str, everything: bool, json: Path | None) -> None:
     from synthplanes.reproduction.lineage import trace
-    from synthplanes.tracking.store import run_finder
-    root = find_root()
-    lineage = trace(read_checkout(root), arguments.profile, arguments.number, run_finder(root))
-    if arguments.json:
-        records.write_json(arguments.json, lineage.as_dict())
-    print("\n".join(lineage.lines(arguments.all)))
+    from synthplanes.tracking import database
+    root, find_run = find_root(), None
+    if database(root).is_file():
+        from synthplanes.tracking.store import Store  # loads MLflow
+        find_run = Store(root).find
+    lineage = trace(read_checkout(root), profile, number, find_run)
+    if json:
+        records.write_json(json, asdict(lineage))
+    print("\n".join(lineage.lines(everything)))
 
 
-def _publish(arguments: argparse.Namespace) -> None:
-    from synthplanes.reproduction.checkout import find_root
+def _publish(tag: str, remote: str | None) -> None:
     from synthplanes.reproduction.publication import publish
-    print("\n".join(publish(find_root(), arguments.tag, arguments.remote)))
+    print("\n".join(publish(find_root(), tag, remote)))
 
 
-def _track(arguments: argparse.Namespace) -> None:
-    from synthplanes.tracking.tracking import track
-    print(track().summary(list_left_out=not arguments.quiet))
+def _track(quiet: bool) -> None:
+    from synthplanes.tracking.store import track
+    print(track().summary(list_left_out=not quiet))
 
 
-def _ui(arguments: argparse.Namespace) -> None:
-    from synthplanes.tracking.tracking import serve
-    serve(arguments.port)
+def _ui(port: int) -> None:
+    from synthplanes.tracking.store import serve
+    serve(port)
 
 
-def _pages(arguments: argparse.Namespace) -> None:
+def _pages() -> None:
     from synthplanes.report.results_page import write_pages
-    from synthplanes.reproduction.checkout import find_root
     write_pages(find_root())
     print("written: metrics/README.md, and the table of results in README.md")
 
 
-def _pretrained(arguments: argparse.Namespace) -> None:
+def _pretrained(what: str, learned_from: str | None) -> None:
     folder = Paths("").pretrained
-    if arguments.what != "imagenet" and not arguments.what.endswith(".safetensors"):
+    if what != "imagenet" and not what.endswith(".safetensors"):
         from synthplanes.diffusion import denoiser as generators
-        print(f"{generators.PRETRAINED}: {generators.keep_generator(Path(arguments.what), folder)}")
+        print(f"{generators.PRETRAINED}: {generators.keep_generator(Path(what), folder)}")
         return
     from synthplanes.classification import pretrained as classifiers
     from synthplanes.compute.weights import read_weights
-    if arguments.what == "imagenet":
+    if what == "imagenet":
         tensors, learned_from = classifiers.imagenet_weights(), "ImageNet"
-    elif arguments.learned_from:
-        tensors, learned_from = read_weights(Path(arguments.what)), arguments.learned_from
+    elif learned_from:
+        tensors = read_weights(Path(what))
     else:
-        raise UserError(f"{arguments.what} does not say what it learned from: add --learned-from NAME.")
+        raise UserError(f"{what} does not say what it learned from: add --learned-from NAME.")
     print(f"{classifiers.PARAMETER}: {classifiers.keep_classifier(tensors, learned_from, folder)}")
 
 
-def _export(arguments: argparse.Namespace) -> None:
+def _export(profile: str, folder: Path, out: Path) -> None:
     from synthplanes.diffusion.export import export
-    export(arguments.folder, arguments.out, read_profile(arguments.profile).sample)
+    export(folder, out, read_profile(profile).sample)
 
 
-def _phantom_layout(arguments: argparse.Namespace) -> None:
+def _phantom_layout(profile: str, folder: Path) -> None:
     from synthplanes.phantom.official_layout import write_official_layout
-    profile = read_profile(arguments.profile)
-    if profile.simulate is None:
-        raise UserError(f"the profile '{arguments.profile}' simulates nothing: name one whose simulate section is "
-                        "not null.")
-    written = write_official_layout(arguments.folder, profile.simulate, profile.replication.root_seed,
-                                    profile.compute.processes)
-    print(f"{arguments.folder}: {written:,} images")
+    parameters = read_profile(profile)
+    if parameters.simulate is None:
+        raise UserError(f"the profile '{profile}' simulates nothing: name one whose simulate section is not null.")
+    written = write_official_layout(folder, parameters.simulate, parameters.replication.root_seed,
+                                    parameters.compute.processes)
+    print(f"{folder}: {written:,} images")

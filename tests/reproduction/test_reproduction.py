@@ -10,8 +10,7 @@ from synthplanes.cli import main
 from synthplanes.errors import UserError
 from synthplanes.reproduction.checkout import Checkout, LockedStage, md5
 from synthplanes.reproduction.comparison import TOLERANCE, compare, distance
-from synthplanes.reproduction.rerun import dvc_repository
-from synthplanes.reproduction.verification import Verification
+from synthplanes.reproduction.verification import dvc_repository
 from tests.checkout import commit, git
 from tests.reproduction.toy import OUTPUTS, active, edit, make_toy, put_raw_images, run
 
@@ -204,8 +203,7 @@ def test_the_platform_is_named_where_it_differs(tmp_path):
         checkouts.append(Checkout(root, {"judge@toy": judge}))
     compared = compare(*checkouts, [*checkouts[0].stages.values()], {})
     assert compared.platform == ("instructions avx512, here avx2",) and compared.outcome == "within tolerance"
-    said = Verification("abc", "toy", compared.outcome, compared, (), None, None).lines()
-    assert any(line.startswith("platform: instructions avx512, here avx2") for line in said)
+    assert any(line.startswith("platform: instructions avx512, here avx2") for line in compared.lines())
 
 
 def test_distance_compares_numbers_and_nothing_else(tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from synthplanes.reproduction.rerun import activate, dvc_repository
+from synthplanes.reproduction.verification import activate, dvc_repository
 from tests.checkout import commit, git
 
 STAGES = {"draw": "artifacts/raw/{0}", "learn": "artifacts/drawn/{0}", "judge": "artifacts/learned/{0}"}

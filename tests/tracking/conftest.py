@@ -8,7 +8,7 @@ import pytest
 
 from synthplanes import records
 from synthplanes.reproduction.checkout import md5
-from synthplanes.tracking import tracking
+from synthplanes.tracking import store
 from tests.fake_checkout import lock, make_checkout, paths
 from tests.tracking.small_models import write_models
 
@@ -46,5 +46,5 @@ def tracked(untracked, tmp_path_factory) -> Iterator[tuple]:
     (root / "artifacts" / "mlflow" / ".mlflow.db.part").write_bytes(b"SQLite format 3\0 and no more")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(root))
-        first, second = tracking.track(), tracking.track()
+        first, second = store.track(), store.track()
     yield root, first, second

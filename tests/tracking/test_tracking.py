@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from dvc.repo import Repo
@@ -16,11 +17,10 @@ from synthplanes import records
 from synthplanes.compute.weights import write_weights
 from synthplanes.data.images import to_float
 from synthplanes.errors import UserError
-from synthplanes.reproduction import provenance
-from synthplanes.reproduction.checkout import find_root, md5, read_checkout
+from synthplanes.reproduction.checkout import commit_tagger, find_root, md5, read_checkout
 from synthplanes.reproduction.lineage import trace
 from synthplanes.statistics.predictions import read_predictions
-from synthplanes.tracking import candidates, projection, store, tracking
+from synthplanes.tracking import projection, registry, store
 from tests.checkout import git
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, SIZE, lock, paths, tiny_profile
 from tests.tracking.small_models import small_classifier
@@ -46,7 +46,7 @@ def test_one_run_per_stage_and_per_classifier(tracked, runs):
 
 def test_a_trace_names_the_runs_of_the_store(tracked, runs):
     lineage = trace(read_checkout(tracked[0]), NAME, f"real/{ARCH}/{BUDGET}/r0/s1/accuracy",
-                    store.run_finder(tracked[0]))
+                    store.Store(tracked[0]).find)
     assert lineage.mlflow_run == runs[run_name("real", 1)].info.run_id
     assert {step.stage: step.mlflow_run for step in lineage.steps} == {step.stage: runs[step.stage].info.run_id
                                                                       for step in lineage.steps}
@@ -56,7 +56,7 @@ def test_the_interface_opens_on_runs(tracked):
     opened = store.Store(tracked[0])
     assert opened.client.get_experiment(opened.experiment).tags.items() >= store.EXPERIMENT_TAGS.items()
     page = f"http://127.0.0.1:5000/#/experiments/{opened.experiment}/runs?workflowType=machine_learning"
-    assert tracking.runs_page(opened, 5000) == page
+    assert store.runs_page(opened, 5000) == page
 
 
 def test_a_second_call_makes_nothing(tracked):
@@ -143,17 +143,17 @@ def test_the_registered_models_work(tracked):
 
 
 def project(root: Path) -> dict[str, projection.Run]:
-    return {run.name: run for run in projection.project(read_checkout(root)).runs}
+    return {run.name: run for run in projection.project(read_checkout(root))[0]}
 
 
 def test_what_is_absent_or_changed_is_left_out_and_said(root):
     paths(root).weights("joint", BUDGET, ARCH, 0, "joint", 0).write_bytes(b"other")
     (paths(root).metrics / "data.json").unlink()
-    shown = projection.project(read_checkout(root))
-    assert sorted(sentence.split(" (")[0] for sentence in shown.left_out) == [
+    shown, left_out = projection.project(read_checkout(root))
+    assert sorted(sentence.split(" (")[0] for sentence in left_out) == [
         f"joint@{NAME}: artifacts/joint/{NAME} is not what dvc.lock records",
         f"prepare@{NAME}: metrics/{NAME}/data.json is absent"]
-    joint = next(run for run in shown.runs if run.tags.get("arm") == "joint")
+    joint = next(run for run in shown if run.tags.get("arm") == "joint")
     assert joint.metrics["balanced_accuracy"] > 0 and not joint.curves
 
 
@@ -218,7 +218,7 @@ def test_a_run_knows_the_first_commit_that_has_its_stages(root):
 
 def test_a_clone_without_results_has_no_commits_to_name(tmp_path):
     git(tmp_path, "init", "-q")
-    assert provenance.read_commits(tmp_path).tags() == {}
+    assert commit_tagger(tmp_path)() == {}
 
 
 def test_validation_of_another_replicate_does_not_count(root):
@@ -227,12 +227,12 @@ def test_validation_of_another_replicate_does_not_count(root):
     splits = records.read_table(at.prepared / "splits.csv", records.SPLITS)
     held_out = splits[splits["role"] == "validation"]
     with pytest.raises(UserError, match="replicate 0 has no validation image"):
-        candidates.validation_score(predictions, 0, held_out.assign(replicate=1))
+        registry.validation_score(predictions, 0, held_out.assign(replicate=1))
     # In cross-validation a validation image is the test image of another fold, and counts here all the same.
     crossed = replace(predictions, images=predictions.images.assign(role="test"))
     rows = np.isin(predictions.column("image_id"), held_out["image_id"].tolist())
     expected = balanced_accuracy_score(predictions.labels[rows], predictions.probabilities[0][rows].argmax(axis=1))
-    assert candidates.validation_score(crossed, 0, held_out) == pytest.approx(expected)
+    assert registry.validation_score(crossed, 0, held_out) == pytest.approx(expected)
 
 
 def test_the_hash_of_a_folder_is_dvcs_own(tmp_path, monkeypatch):
@@ -263,9 +263,9 @@ def test_no_checkout_no_lock_no_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "sub")
     assert find_root() == Path(tmp_path)
     with pytest.raises(UserError, match="run `dvc repro` first"):
-        tracking.track()
+        store.track()
     with pytest.raises(UserError, match="run `synthplanes track` first"):
-        tracking.serve(5000)
+        store.serve(5000)
 
 
 def test_a_damaged_store_is_refused(root):
@@ -277,27 +277,27 @@ def test_a_damaged_store_is_refused(root):
 
 
 def test_long_curves_are_thinned_with_both_ends():
-    curve = projection.thinned(np.arange(5000), np.linspace(1, 0, 5000))
+    curve = projection.thinned(pd.Series(np.linspace(1, 0, 5000)))
     assert len(curve) == projection.CURVE_POINTS and curve[0] == (0, 1.0) and curve[-1] == (4999, 0.0)
-    assert projection.thinned(np.arange(3), np.zeros(3)) == [(0, 0.0), (1, 0.0), (2, 0.0)]
+    assert projection.thinned(pd.Series(np.zeros(3))) == [(0, 0.0), (1, 0.0), (2, 0.0)]
 
 
 def test_what_comes_or_goes_replaces_the_same_runs(tracked, monkeypatch):
     """From here on tests change the store that those above look at."""
     root, first, _ = tracked
     monkeypatch.setenv("DVC_ROOT", str(root))
-    assert store.Store(root).mark_others(set()) == first.runs["new"]
-    tags = {run.data.tags[store.IN_LOCK] for run in store.Store(root).known.values()}
-    assert tags == {"no"}
+    store.Store(root).mark_others(set())
+    tags = [run.data.tags[store.IN_LOCK] for run in store.Store(root).known.values()]
+    assert tags == ["no"] * first.runs["new"]
     history = paths(root).classifiers("joint", BUDGET, ARCH) / "r0" / "history.csv"
     content = history.read_bytes()
     history.unlink()
-    poorer = tracking.track()
+    poorer = store.track()
     assert poorer.runs == {"new": 0, "updated": 3, "same": first.runs["new"] - 3}  # its stage and two classifiers
     assert any("joint" in sentence for sentence in poorer.left_out)
     assert "left out" in poorer.summary(list_left_out=True)
     history.write_bytes(content)
-    assert tracking.track().runs["updated"] == 3
+    assert store.track().runs["updated"] == 3
     after = store.Store(root).known.values()
     assert len(after) == first.runs["new"] and {run.data.tags[store.IN_LOCK] for run in after} == {"yes"}
 
@@ -335,7 +335,7 @@ def test_other_weights_are_a_second_version_and_the_alias_goes_back_with_the_che
         else:
             weights.write_bytes(content)
         lock(root, md5)
-        done = tracking.track()
+        done = store.track()
         versions.append((done.new_versions, str(client.get_model_version_by_alias(f"{NAME}-{ARCH}", "best").version)))
     assert versions == [(1, "2"), (0, "1")]
     assert len(client.search_model_versions(f"name='{NAME}-{ARCH}'")) == 2

@@ -1,16 +1,19 @@
-"""Read a checkout as DVC records it: the stages in dvc.lock, and the files that agree with it."""
+"""Read a checkout as DVC and git record it: the stages in dvc.lock, the files that agree with it, and its commits."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML, YAMLError
 
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
+
+if TYPE_CHECKING:
+    from git import Repo
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,11 @@ class Checkout:
         """Return the stages of a profile, in the order of dvc.lock."""
         return [stage for stage in self.stages.values() if stage.profile == profile]
 
-    def out(self, stage: LockedStage | None, path: str | Path) -> Path | None:
+    def out(self, stage: LockedStage, path: str | Path) -> Path | None:
         """Return the path of an output (or of a file inside one) if the whole output is as dvc.lock records it."""
-        relative = Path(path).as_posix()
-        out = next((out for out in stage.outs if inside(relative, out)), None) if stage else None
-        if stage is None or out is None or self.state(stage, out) != "present":
-            return None
-        return self.root / path if (self.root / path).exists() else None
+        out = next((out for out in stage.outs if inside(Path(path).as_posix(), out)), None)
+        whole = out is not None and self.state(stage, out) == "present"
+        return self.root / path if whole and (self.root / path).exists() else None
 
     def state(self, stage: LockedStage, out: str) -> str:
         """Return `present`, `absent` (not pulled) or `changed` (another content than dvc.lock records)."""
@@ -71,16 +72,11 @@ class Checkout:
             self._md5s[path] = md5(self.root / path)
         return self._md5s[path]
 
-    def protocol(self, stage: LockedStage) -> dict[str, Any] | None:
-        """Return the content of the stage's protocol file; None where it is absent or not what dvc.lock records."""
+    def protocol(self, stage: LockedStage) -> dict[str, Any]:
+        """Return the content of the stage's protocol file; empty where it is absent or not what dvc.lock records."""
         path = stage.protocol_file
-        if not (self.root / path).is_file() or stage.deps.get(path) != self.md5(path):
-            return None
-        return records.read_json(self.root / path)
-
-    def parameters(self, stage: LockedStage) -> dict[str, Any]:
-        """Return the stage's parameters by their dotted names; empty where its protocol file is not available."""
-        return flat((self.protocol(stage) or {}).get("parameters", {}))
+        known = (self.root / path).is_file() and stage.deps.get(path) == self.md5(path)
+        return records.read_json(self.root / path) if known else {}
 
     def makers(self, stage: LockedStage) -> list[LockedStage]:
         """Return the stages whose outputs a stage reads, in the order of dvc.lock."""
@@ -112,22 +108,20 @@ def find_root() -> Path:
 
 def read_checkout(root: Path) -> Checkout:
     """Read dvc.lock; a missing or damaged one raises `UserError`."""
-    path = Path(root) / "dvc.lock"
+    path, stages = root / "dvc.lock", {}
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-        stages = {name: _locked(name, entry) for name, entry in content["stages"].items() if "@" in name}
+        for name, entry in YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"].items():
+            if "@" in name:
+                stage, profile = name.split("@", 1)
+                deps, outs = ({item["path"]: item.get("md5", "") for item in entry.get(key) or []}
+                              for key in ("deps", "outs"))
+                stages[name] = LockedStage(name, stage, profile, entry["cmd"], deps, outs)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run `dvc repro` first, or check out a commit with results.") from None
     except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not a readable lock file of DVC ({' '.join(str(error).split()):.120}): "
                         "restore it from version control.") from None
-    return Checkout(Path(root), stages)
-
-
-def _locked(name: str, entry: Mapping[str, Any]) -> LockedStage:
-    stage, profile = name.split("@", 1)
-    deps, outs = ({item["path"]: item.get("md5", "") for item in entry.get(key) or []} for key in ("deps", "outs"))
-    return LockedStage(name, stage, profile, entry["cmd"], deps, outs)
+    return Checkout(root, stages)
 
 
 def inside(path: str, folder: str) -> bool:
@@ -150,3 +144,55 @@ def md5(path: Path) -> str:
     from dvc_objects.fs.local import LocalFileSystem
     files = LocalFileSystem()
     return str(build(HashFileDB(files, ""), str(path), files, "md5", dry_run=True)[2].hash_info.value)
+
+
+def open_repository(root: Path) -> "Repo | None":
+    """Open the git repository whose top folder is `root`; None where the files are not under version control."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        import git
+    except ImportError:  # what GitPython raises without the program git
+        raise UserError("git is not installed: install it, or work from a copy without version control.") from None
+    repository = git.Repo(root)
+    repository.git.update_environment(GIT_OPTIONAL_LOCKS="0")  # does not lock out git commands of others
+    return repository
+
+
+def last_change(repository: "Repo | None", revision: str, paths: Sequence[str]) -> str | None:
+    """Return the last commit up to `revision` that changed one of some paths: 40 hexadecimal digits.
+
+    None without version control, before the first commit, and where a shallow clone does not reach so far.
+    """
+    if repository is None or not repository.head.is_valid():
+        return None
+    return repository.git.log("--max-count=1", "--format=%H", revision, "--", *paths) or None
+
+
+def commit_tagger(root: Path) -> Callable[..., dict[str, str]]:
+    """Return the function that gives a run's tags about commits, from the locked stages on which the run depends.
+
+    `git_revision` is the first commit whose dvc.lock has exactly these entries; it is absent until they are committed.
+    `tracked_at` and `dirty` describe the present checkout. Without version control and before the first commit there
+    are no tags.
+    """
+    repository = open_repository(root)
+    if repository is None or not repository.head.is_valid():
+        return lambda *stages: {}
+    # Entries are compared as text: parsing every version of dvc.lock takes twenty times as long.
+    lock = (root / "dvc.lock").read_text(encoding="utf-8")
+    listed = next(value for key, value in YAML(typ="safe").compose(lock).value if key.value == "stages")
+    entries = {key.value: lock[key.start_mark.index:value.end_mark.index].rstrip() for key, value in listed.value}
+    held = {}  # from the oldest commit on: the present entries that it has
+    for commit in repository.iter_commits("HEAD", paths="dvc.lock", topo_order=True, reverse=True):
+        text = commit.tree["dvc.lock"].data_stream.read().decode() if "dvc.lock" in commit.tree else ""
+        held[commit.hexsha] = {name for name, entry in entries.items() if entry in text}
+    checkout = {"tracked_at": repository.head.commit.hexsha, "dirty": "yes" if repository.is_dirty() else "no"}
+
+    def tags(*stages: LockedStage) -> dict[str, str]:
+        names = {stage.name for stage in stages}
+        first = next((commit for commit, there in held.items() if names <= there), None)
+        # The second is the tag that MLflow's own pages show.
+        return checkout | ({"git_revision": first, "mlflow.source.git.commit": first} if first else {})
+
+    return tags

@@ -9,8 +9,8 @@ A number's name is its row's identity, the parts joined by slashes:
 
 import difflib
 import textwrap
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,8 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, needed_by, uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import Run
-from synthplanes.reproduction.checkout import Checkout, LockedStage
-from synthplanes.reproduction.provenance import last_change, open_repository
+from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, last_change, open_repository
 
-_OF_THE_GENERATOR = {"train_diffusion", "train_guide", "sample"}
 _QUOTING = {"plan", "evaluate"}  # stages that read other stages' parameters without being changed by most of them
 _WIDTH = 118  # characters of a line
 
@@ -64,10 +62,6 @@ class Lineage:
     mlflow_run: str | None              # the classifier's own run, of a row of scores.csv
     steps: tuple[Step, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON."""
-        return asdict(self)
-
     def lines(self, everything: bool = False) -> list[str]:
         """Return one line per stage and the parameters that matter; `everything` adds commands, files and code."""
         lines = [f"{self.number.name} = {self.number.value}", f"  file         {self.number.file}",
@@ -80,9 +74,8 @@ class Lineage:
             lines.append(f"{step.stage:{width}}  {step.state:7}  {step.mlflow_run or '-'}")
             if everything:
                 lines += [f"    {step.command}"]
-                lines += [f"    {title}  {md5:<36}  {path}" for title, files in (("in  ", step.inputs),
-                                                                                ("out ", step.outputs))
-                          for path, md5 in sorted(files.items())]
+                lines += [f"    in    {md5:<36}  {path}" for path, md5 in sorted(step.inputs.items())]
+                lines += [f"    out   {md5:<36}  {path}" for path, md5 in sorted(step.outputs.items())]
                 lines += [f"    code  {sha256:.16}  {module}" for module, sha256 in sorted(step.code.items())]
                 lines += [f"    set   {name} = {value}" for name, value in sorted(step.parameters.items())]
         if not everything:
@@ -91,28 +84,26 @@ class Lineage:
 
     def _parameter_lines(self) -> list[str]:
         """Return each section's parameters once, for the architectures and the budget of the number."""
-        sections: dict[str, dict[str, str]] = {}
+        sections: dict[str, dict[str, Any]] = {}
+        roles = {"archs": self.number.archs, "budgets": (self.number.budget,)}
         for step in self.steps:
             for name, value in step.parameters.items():
                 section, _, rest = name.partition(".")
-                role = rest.partition(".")[0]
                 quoted = step.stage.partition("@")[0] in _QUOTING and section != "evaluate"
-                other = (section == "archs" and role not in self.number.archs) or (
-                    section == "budgets" and role != self.number.budget)
-                if not quoted and not other:
-                    sections.setdefault(section, {})[rest or "value"] = f"{rest} {value}".strip()
+                if not quoted and (section not in roles or rest.partition(".")[0] in roles[section]):
+                    sections.setdefault(section, {})[rest] = value
         if not sections:
             return ["parameters: not here (`dvc pull` brings artifacts/protocol)"]
         return [line for section, values in sections.items() for line in textwrap.wrap(
-            ", ".join(values[name] for name in sorted(values)), _WIDTH, initial_indent=f"{section:16}",
-            subsequent_indent=" " * 16, break_long_words=False, break_on_hyphens=False)]
+            ", ".join(f"{rest} {value}" for rest, value in sorted(values.items())), _WIDTH,
+            initial_indent=f"{section:16}", subsequent_indent=" " * 16, break_long_words=False, break_on_hyphens=False)]
 
 
-def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str], str | None] = lambda key: None
+def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str], str | None] | None = None
           ) -> Lineage:
     """Return the lineage of the number called `name`; raises `UserError` where the profile has no such number.
 
-    `find_run` returns the id of the MLflow run with a key (`LockedStage.key` or `classifier_key`), or None.
+    `find_run` returns the id of the MLflow run with a key (`LockedStage.key` or `classifier_key`), where there is one.
     """
     evaluate = checkout.of("evaluate", profile)
     if evaluate is None:
@@ -121,15 +112,20 @@ def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str],
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
         raise UserError(f"metrics/{profile} has no number '{name}': the nearest names are {', '.join(near)}.")
-    number, run = known[name], None
+    number, run, steps = known[name], None, []
+    find_run, unrelated = find_run or (lambda key: None), _unrelated(number)
     if number.classifier is not None and (trained := checkout.of(ARMS[number.arms[0]].stage, profile)):
         run = find_run(classifier_key(trained, evaluate, number.classifier))
+    for stage in checkout.ancestors(evaluate):
+        if stage.stage not in unrelated:
+            states = {checkout.state(stage, out) for out in stage.outs}
+            worst = next((state for state in ("changed", "absent") if state in states), "present")
+            protocol = checkout.protocol(stage)
+            steps.append(Step(stage.name, stage.cmd, stage.deps, stage.outs, flat(protocol.get("parameters", {})),
+                              protocol.get("code", {}), worst, find_run(stage.key)))
     repository = open_repository(checkout.root)
-    others = _unrelated(number)
     return Lineage(number, repository.git.describe("--always", "--dirty") if repository else "no version control",
-                   last_change(repository, "HEAD", [number.file]) or "no commit yet", run,
-                   tuple(_step(checkout, stage, find_run) for stage in checkout.ancestors(evaluate)
-                         if stage.stage not in others))
+                   last_change(repository, "HEAD", [number.file]) or "no commit yet", run, tuple(steps))
 
 
 def classifier_key(trained: LockedStage, evaluate: LockedStage, run: Run) -> str:
@@ -141,40 +137,25 @@ def numbers(root: Path, profile: str) -> dict[str, Number]:
     """Return every number of the profile's scores.csv and contrasts.csv, and its verdict, by name."""
     paths, folder = Paths(profile, root), Paths(profile).metrics.as_posix()
     overall = records.read_json(paths.metrics / "verdict.json")["overall"]
-    archs, listed = tuple(overall["archs"]), []
+    archs = tuple(overall["archs"])
+    listed = [Number("overall", f"{folder}/verdict.json", overall["verdict"],
+                     (overall["arm"], *overall["reference_arms"]), archs, overall["budget"])]
     scores = records.read_table(paths.metrics / "scores.csv", records.SCORES)
     for arm, arch, budget, replicate, seed, metric, value in scores.itertuples(index=False):
         listed.append(Number(f"{arm}/{arch}/{budget}/r{replicate}/s{seed}/{metric}", f"{folder}/scores.csv", value,
                              (arm,), (arch,), budget, (arm, arch, budget, replicate, seed)))
     contrasts = records.read_table(paths.metrics / "contrasts.csv", records.CONTRASTS)
-    names = ["contrast", "arch", "budget", "metric", "arm", "reference", "estimate"]
-    for contrast, arch, budget, metric, arm, reference, estimate in contrasts[names].itertuples(index=False):
-        listed.append(Number(f"{contrast}/{arch}/{budget}/{metric}", f"{folder}/contrasts.csv", estimate,
-                             (arm, reference), archs if arch == "mean" else (arch,), budget))
-    listed.append(Number("overall", f"{folder}/verdict.json", overall["verdict"],
-                         (overall["arm"], *overall["reference_arms"]), archs, overall["budget"]))
+    for row in contrasts.itertuples(index=False):
+        listed.append(Number(f"{row.contrast}/{row.arch}/{row.budget}/{row.metric}", f"{folder}/contrasts.csv",
+                             row.estimate, (row.arm, row.reference), archs if row.arch == "mean" else (row.arch,),
+                             row.budget))
     return {number.name: number for number in listed}
 
 
 def _unrelated(number: Number) -> set[str]:
     """Return the names of stages before `evaluate` on which a number does not depend."""
-    wanted = set(_with_needed(number.arms))
-    unrelated = set(TRAINING_STAGES) - {ARMS[arm].stage for arm in wanted} | {"protocol"}
+    arms = {*number.arms, *(needed for arm in number.arms if (needed := needed_by(ARMS[arm])))}
+    unrelated = set(TRAINING_STAGES) - {ARMS[arm].stage for arm in arms} | {"protocol"}
     if number.name != "overall":
         unrelated.add("audit")
-    return unrelated if any(map(uses_synthetic, wanted)) else unrelated | _OF_THE_GENERATOR
-
-
-def _with_needed(arms: Iterable[str]) -> Iterable[str]:
-    for arm in arms:
-        yield arm
-        if needed := needed_by(ARMS[arm]):
-            yield needed
-
-
-def _step(checkout: Checkout, stage: LockedStage, find_run: Callable[[str], str | None]) -> Step:
-    states = {checkout.state(stage, out) for out in stage.outs}
-    worst = next((state for state in ("changed", "absent") if state in states), "present")
-    code = (checkout.protocol(stage) or {}).get("code", {})
-    return Step(stage.name, stage.cmd, stage.deps, stage.outs, checkout.parameters(stage), code, worst,
-                find_run(stage.key))
+    return unrelated | (set() if any(map(uses_synthetic, arms)) else {"train_diffusion", "train_guide", "sample"})

@@ -1,18 +1,18 @@
-"""Push everything that the results of a committed revision need to a DVC remote, and tag the revision.
-
-`dvc push` alone pushes the outputs of the active profile. This module pushes those of all profiles with a committed
-verdict, after restoring them from the cache and comparing them with dvc.lock.
-"""
+"""Push what the results of a committed revision need, in all its profiles, to a DVC remote, and tag the revision."""
 
 from pathlib import Path
-from typing import Any
+
+from dvc.config import ConfigError
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc_data.hashfile.hash_info import HashInfo
 
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
-from synthplanes.reproduction.checkout import read_checkout
-from synthplanes.reproduction.provenance import open_repository
-from synthplanes.reproduction.verification import RESTORED, verify
+from synthplanes.reproduction.checkout import open_repository, read_checkout
+from synthplanes.reproduction.comparison import RESTORED
+from synthplanes.reproduction.verification import verify
 
 
 def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
@@ -23,9 +23,6 @@ def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
     Raises `UserError`, before anything is pushed, where files are not committed, the tag exists or is no valid name,
     there is no remote, or an output is absent; and afterwards where the remote did not accept everything.
     """
-    from dvc.config import ConfigError
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from git import GitCommandError
     repository = open_repository(root)
     if repository is None or repository.is_dirty(untracked_files=True):
@@ -52,12 +49,16 @@ def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
         for profile in profiles:
             verification = verify(root, profile, restore=True)
             if verification.outcome != RESTORED:
-                first = verification.comparison.first_that_differs
-                raise UserError(f"profile '{profile}': {first} is {verification.outcome} in the DVC cache: run `dvc "
-                                f"pull` or `dvc repro` with `profile: {profile}`, then publish.")
+                raise UserError(f"profile '{profile}': {verification.first_that_differs} is {verification.outcome} in "
+                                f"the DVC cache: run `dvc pull` or `dvc repro` with `profile: {profile}`, then "
+                                "publish.")
         _push(data, remote, {md5 for profile in profiles for stage in checkout.of_profile(profile)
                              for path, md5 in stage.outs.items() if path not in committed})
-    lines = _message(root, tag, profiles)
+    lines = [f"{tag}: published profiles {', '.join(profiles)}"]
+    for profile in profiles:
+        overall = records.read_json(Paths(profile, root).metrics / "verdict.json")["overall"]
+        lines += ["", f"{profile}: {overall.get('sentence') or overall['word']}",
+                  f"  check: synthplanes verify {tag} --profile {profile}"]
     try:
         repository.create_tag(tag, message="\n".join(lines))
     except GitCommandError as error:
@@ -65,10 +66,8 @@ def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
     return lines
 
 
-def _push(data: Any, remote: str | None, md5s: set[str]) -> None:
-    """Copy outputs from the cache of the `dvc.repo.Repo` to a remote, each folder with its files."""
-    from dvc.exceptions import DvcException
-    from dvc_data.hashfile.hash_info import HashInfo
+def _push(data: Repo, remote: str | None, md5s: set[str]) -> None:
+    """Copy outputs from the cache to a remote, each folder with its files."""
     missing: set[HashInfo] = set()
     try:
         result = data.cloud.transfer(
@@ -80,12 +79,3 @@ def _push(data: Any, remote: str | None, md5s: set[str]) -> None:
     if fault:
         raise UserError(f"the remote did not take everything ({fault}), and no tag was made: mend the remote or "
                         "`dvc commit` what the cache lacks, then publish again.")
-
-
-def _message(root: Path, tag: str, profiles: list[str]) -> list[str]:
-    lines = [f"{tag}: published profiles {', '.join(profiles)}"]
-    for profile in profiles:
-        overall = records.read_json(Paths(profile, root).metrics / "verdict.json")["overall"]
-        lines += ["", f"{profile}: {overall.get('sentence') or overall['word']}",
-                  f"  check: synthplanes verify {tag} --profile {profile}"]
-    return lines

@@ -1,77 +1,42 @@
 """Run a revision again in a separate folder, or restore its outputs, and report whether it reproduces."""
 
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from synthplanes import records
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.utils.serialize import modify_yaml
+from ruamel.yaml import YAML
+
+from synthplanes import instructions, records
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
-from synthplanes.reproduction import rerun
-from synthplanes.reproduction.checkout import Checkout, LockedStage, inside, md5, read_checkout
-from synthplanes.reproduction.comparison import (
-    OUTCOMES,
-    TOLERANCE,
-    ComparedStage,
-    Comparison,
-    compare,
-    protocol_changes,
+from synthplanes.reproduction.checkout import (
+    Checkout,
+    LockedStage,
+    inside,
+    last_change,
+    md5,
+    open_repository,
+    read_checkout,
 )
-from synthplanes.reproduction.provenance import last_change, open_repository
+from synthplanes.reproduction.comparison import ABSENT, RESTORED, ComparedStage, Verification, compare, protocol_changes
 
-RESTORED, ABSENT = "restored", "absent"
-EXIT = {RESTORED: 0, **dict(zip(OUTCOMES, (0, 3, 4, 5), strict=True)), ABSENT: 6}
 PROTOCOL = "protocol"  # its outputs are the parameters and code of the other stages: inputs here, not results
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The outcome, for people (`lines`) and for programs (`as_dict`)."""
-
-    revision: str
-    profile: str
-    outcome: str                   # a key of EXIT
-    comparison: Comparison
-    packages: tuple[str, ...]      # installed in other versions than requirements.lock names
-    recorded_by: str | None        # the commit that recorded the profile's results; None without version control
-    out_of_step: str | None        # the first stage whose parameters, code or packages are not the recorded ones
-
-    @property
-    def status(self) -> int:
-        """Return the exit status."""
-        return EXIT[self.outcome]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON; an infinite difference becomes null."""
-        content = asdict(self)
-        comparison = content.pop("comparison")
-        for stage in comparison["stages"]:
-            if stage["largest_difference"] == float("inf"):
-                stage["largest_difference"] = None
-        return {**content, **comparison, "tolerance": TOLERANCE,
-                "first_that_differs": self.comparison.first_that_differs,
-                "first_from_other_inputs": self.comparison.first_from_other_inputs}
-
-    def lines(self) -> list[str]:
-        """Return one line per stage, then the packages, the platform, and the outcome last."""
-        stages, first = self.comparison.stages, self.comparison.first_that_differs
-        width = max((len(stage.name) for stage in stages), default=0)
-        lines = [f"{stage.name:{width}}  {_described(stage)}" for stage in stages]
-        lines.append(f"packages: {'; '.join(self.packages) or 'as in requirements.lock'}")
-        if self.out_of_step:
-            where = f"; the results came with commit {self.recorded_by}: verify that one" if self.recorded_by else ""
-            lines.append(f"{self.out_of_step} has parameters, code or packages other than the recorded ones{where}")
-        if self.comparison.platform:
-            lines.append(f"platform: {'; '.join(self.comparison.platform)}: this gives other bytes, so expect the same "
-                         "conclusion at best")
-        elif first and self.outcome not in (RESTORED, ABSENT):
-            lines.append("other vector instructions, another number of threads or other packages give other bytes: "
-                         "there, expect the same conclusion at best")
-        lines.append(f"{self.revision}, profile {self.profile}: {self.outcome}"
-                     + (f"; first that differs: {first}" if first else ""))
-        return lines
+# What a checkout without version control (a tarball) must hold.
+PARTS = (".dvc/config", ".dvc/plots", ".dvcignore", "dvc.yaml", "dvc.lock", "params.yaml", "pyproject.toml",
+         "requirements.lock", "src", "stages", "metrics")
 
 
 def verify(root: Path, profile: str, revision: str | None = None, stages: Sequence[str] = (),
@@ -84,32 +49,84 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
     """
     with tempfile.TemporaryDirectory(prefix="synthplanes-") as scratch:
         folder, kept = Path(scratch) / "checkout", Path(scratch) / "recorded"
-        name = rerun.copy_revision(root, revision, folder)
-        rerun.copy_files(folder, kept, ("dvc.lock", "metrics"))
-        before, order = read_checkout(kept), rerun.stage_names(folder)
-        chosen = _chosen(before, profile, order, stages)
-        rerun.activate(folder, profile)
-        rerun.link_raw_images(root, folder, profile)
-        rerun.write_protocol(folder, profile)
-        cache = rerun.cache_folder(root)
+        name = _copy_revision(root, revision, folder)
+        copy_files(folder, kept, ("dvc.lock", "metrics"))
+        before = read_checkout(kept)
+        chosen = _chosen(before, profile, folder, stages)
+        activate(folder, profile)
+        raw, linked = (Paths(profile, place).artifact("raw") for place in (root, folder))
+        if raw.exists() and not linked.exists():  # it is not under version control
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            linked.symlink_to(raw.resolve(), target_is_directory=True)
+        _write_protocol(folder, profile)
+        with dvc_repository(root) as repository:
+            cache = Path(repository.cache.local_cache_dir)
         changes = _changes(root, folder, cache, chosen)
         if restore:
-            comparison = _restored(root, folder, cache, before.of_profile(profile))
-            states = {stage.state for stage in comparison.stages}
-            outcome = next((state for state in ("different", ABSENT) if state in states), RESTORED)
+            verification = _restored(root, folder, cache, before.of_profile(profile))
         else:
             _run(folder, cache, before, chosen, everything=not stages)
-            comparison = compare(before, read_checkout(folder), chosen, changes)
-            outcome = comparison.outcome
+            verification = compare(before, read_checkout(folder), chosen, changes)
         recorded_by = last_change(open_repository(root), revision or "HEAD", [
             (Paths(profile).metrics / table).as_posix() for table in ("scores.csv", "verdict.json")])
-        return Verification(name, profile, outcome, comparison, tuple(rerun.package_differences(folder)),
-                            recorded_by and recorded_by[:7], next(iter(changes), None))
+        return replace(verification, revision=name, packages=tuple(_package_differences(folder)),
+                       recorded_by=recorded_by and recorded_by[:7], out_of_step=next(iter(changes), None))
 
 
-def _chosen(before: Checkout, profile: str, order: Sequence[str], names: Sequence[str]) -> list[LockedStage]:
-    """Return the recorded stages to compare (`names`, or all), in the order of the pipeline."""
-    results = [name for name in order if name != PROTOCOL]
+def _copy_revision(root: Path, revision: str | None, folder: Path) -> str:
+    """Copy a revision of the checkout `root`, or without version control its files, to `folder`; return its name."""
+    repository = open_repository(root)
+    if repository is None:
+        if revision is not None:
+            raise UserError(f"this checkout has no version control, so revision '{revision}' cannot be had: leave it "
+                            "out, or clone the repository.")
+        copy_files(root, folder)
+        return "files without version control"
+    from git import BadName, GitCommandError
+    name = revision or "HEAD"
+    try:
+        commit = repository.commit(name).hexsha
+        repository.clone(str(folder), no_checkout=True).git.checkout(commit, detach=True)
+    except (BadName, ValueError, GitCommandError):
+        shallow = repository.git.rev_parse("--is-shallow-repository") == "true"
+        lacks = "; this shallow clone lacks old ones: `git fetch --unshallow`" if shallow else ""
+        raise UserError(f"'{name}' is no revision of this repository: name a commit, a branch or a tag"
+                        f"{lacks}.") from None
+    return commit[:12]
+
+
+def copy_files(root: Path, folder: Path, parts: Sequence[str] = PARTS) -> None:
+    """Copy the files that a clone would hold, as they are in the working tree, into `folder`."""
+    for part in parts:
+        source = root / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif source.is_file():
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / part)
+
+
+def activate(folder: Path, profile: str) -> None:
+    """Set `profile` in the params.yaml of `folder`; everything else, comments included, is unchanged."""
+    with modify_yaml(folder / "params.yaml") as parameters:
+        if profile not in parameters.get("profiles", {}):
+            raise UserError(f"params.yaml of that revision has no profile '{profile}': name one of its own.")
+        parameters["profile"] = profile
+
+
+def _write_protocol(folder: Path, profile: str) -> None:
+    """Write the protocol files of the revision in `folder` by its own code: parameters, code digests and packages."""
+    words = [sys.executable, "stages/protocol.py", "--profile", profile]
+    with _revision_environment(folder):
+        if subprocess.run(words, stdin=subprocess.DEVNULL).returncode:
+            raise UserError("stages/protocol.py of that revision failed, so its parameters and code are not known: "
+                            "look at its own lines above.")
+
+
+def _chosen(before: Checkout, profile: str, folder: Path, names: Sequence[str]) -> list[LockedStage]:
+    """Return the recorded stages to compare (`names`, or all), in the order of dvc.yaml."""
+    pipeline = YAML(typ="safe").load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    results = [name for name in pipeline if name != PROTOCOL]
     if unknown := sorted(set(names) - set(results)):
         raise UserError(f"the pipeline has no stage '{unknown[0]}': choose among {', '.join(results)}.")
     chosen = [stage for name in results if (not names or name in names) and (stage := before.of(name, profile))]
@@ -126,7 +143,7 @@ def _changes(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStage
         path = stage.protocol_file
         recorded = stage.deps.get(path)
         if recorded and md5(folder / path) != recorded:
-            places = (root / path, rerun.cached_file(cache, recorded))
+            places = (root / path, cache / "files" / "md5" / recorded[:2] / recorded[2:])
             contents = (records.read_json(place) for place in places if place.is_file() and md5(place) == recorded)
             changes[stage.name] = protocol_changes(next(contents, None), records.read_json(folder / path))
     return changes
@@ -134,51 +151,88 @@ def _changes(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStage
 
 def _run(folder: Path, cache: Path, before: Checkout, chosen: Sequence[LockedStage], everything: bool) -> None:
     """Run the whole pipeline in `folder`, or the chosen stages on inputs restored from the cache."""
-    made = {out for stage in chosen for out in stage.outs}
     names = [stage.name for stage in chosen]
-    if not everything:
-        makers = {maker.name for stage in chosen for maker in before.makers(stage) if maker.stage != PROTOCOL}
-        if needed := sorted(makers - set(names)):
-            with rerun.dvc_repository(folder, cache) as repository:
-                repository.checkout(needed, force=True, allow_missing=True)
+    makers = {maker.name for stage in chosen for maker in before.makers(stage) if maker.stage != PROTOCOL}
+    if not everything and (needed := sorted(makers - set(names))):
+        with dvc_repository(folder, cache) as repository:
+            repository.checkout(needed, force=True, allow_missing=True)
+    made = [out for stage in chosen for out in stage.outs]
     absent = [dep for stage in chosen for dep in stage.deps
               if not (folder / dep).exists() and not any(inside(dep, out) for out in made)]
     if absent:
-        raw = inside(absent[0], "artifacts/raw")
         raise UserError(f"{absent[0]} is not here: " + (
-            "put the images there with `synthplanes fetch`, then verify again." if raw else
+            "put the images there with `synthplanes fetch`, then verify again."
+            if inside(absent[0], "artifacts/raw") else
             "bring it into this checkout's DVC cache with `dvc pull`, or verify all stages."))
-    with rerun.dvc_repository(folder) as repository:
+    with dvc_repository(folder) as repository:
         repository.reproduce(None if everything else names, force=True, single_item=not everything, no_commit=True)
 
 
-def _restored(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStage]) -> Comparison:
-    """Restore all outputs from the cache into `folder` and compute their md5s.
-
-    What the cache lacks counts as restored if the working tree of `root` still has it.
-    """
-    with rerun.dvc_repository(folder, cache) as repository:
+def _restored(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStage]) -> Verification:
+    """Restore all outputs from the cache, or find them in the working tree of `root`, and compute their md5s."""
+    with dvc_repository(folder, cache) as repository:
         repository.checkout(force=True, allow_missing=True)
     compared = []
     for stage in stages:
-        states = {}
+        faults = {}
         for out, recorded in sorted(stage.outs.items()):
             place = next((place for place in (folder, root) if (place / out).exists()), None)
-            same = place is not None and md5(place / out) == recorded
-            states[out] = "identical" if same else "different" if place == folder else ABSENT
-        worst = next((state for state in ("different", ABSENT) if state in states.values()), "identical")
-        differing = tuple(out for out, state in states.items() if state != "identical")
-        compared.append(ComparedStage(stage.name, worst, differing, None))
-    return Comparison(tuple(compared))
+            if place is None or md5(place / out) != recorded:
+                faults[out] = "different" if place == folder else ABSENT
+        compared.append(ComparedStage(stage.name, _worst(faults.values(), "identical"), tuple(faults)))
+    return Verification(stages[0].profile, _worst([stage.state for stage in compared], RESTORED), tuple(compared))
 
 
-def _described(stage: ComparedStage) -> str:
-    words = [stage.state]
-    if stage.differing:
-        brings = " (`dvc pull` or `dvc repro` brings it)" if stage.state == ABSENT else ""
-        words = [f"{stage.state}: {', '.join(stage.differing)}{brings}"]
-    if stage.state != "identical" and stage.largest_difference not in (None, float("inf")):
-        words.append(f"largest difference {stage.largest_difference:.6f}")
-    if stage.other_inputs:
-        words.append(f"from other inputs: {', '.join(stage.other_inputs)}")
-    return ", ".join(words)
+def _worst(states: Collection[str], otherwise: str) -> str:
+    return next((state for state in ("different", ABSENT) if state in states), otherwise)
+
+
+def _package_differences(folder: Path) -> list[str]:
+    """Return the packages whose installed version is not the one in requirements.lock, as `name 1.0, here 1.1`."""
+    differences = []
+    lock = (folder / "requirements.lock").read_text(encoding="utf-8")
+    for name, locked in re.findall(r"(?m)^([\w.-]+)==([^\s;#]+)", lock):
+        with suppress(metadata.PackageNotFoundError):  # of another platform, or of an extra that is not installed
+            here = metadata.version(name)
+            if here.split("+")[0] != locked.split("+")[0]:
+                differences.append(f"{name} {locked}, here {here}")
+    return differences
+
+
+@contextmanager
+def dvc_repository(folder: Path, cache: Path | None = None) -> Iterator[Repo]:
+    """Open the copied revision in `folder` as a `dvc.repo.Repo`; a fault of DVC's becomes a `UserError`.
+
+    `cache`: the folder of another repository's cache, whose content is linked where an output is restored.
+    """
+    settings: dict[str, Any] = {"core": {"no_scm": True}}
+    if cache is not None:
+        settings["cache"] = {"dir": str(cache), "type": ["hardlink", "symlink", "copy"]}
+    log = logging.getLogger("dvc")
+    log.handlers = [logging.StreamHandler(sys.stderr)]
+    log.setLevel(logging.INFO)
+    try:
+        with _revision_environment(folder), Repo(str(folder), config=settings) as repository:
+            yield repository
+    except DvcException as error:
+        raise UserError(f"DVC stopped: {error}. Its own lines stand above.") from None
+
+
+@contextmanager
+def _revision_environment(folder: Path) -> Iterator[None]:
+    """Start processes in `folder`, with its own sources and this interpreter; all output goes to stderr."""
+    before, stdout = dict(os.environ), os.dup(1)
+    try:
+        for name in ("DVC_ROOT", "OMP_NUM_THREADS", instructions.CHOICE, *instructions.PINS):
+            os.environ.pop(name, None)  # each revision sets its own
+        os.environ |= {"PYTHONPATH": str(folder / "src"),
+                       "PATH": os.pathsep.join((str(Path(sys.executable).parent), before.get("PATH", "")))}
+        sys.stdout.flush()
+        os.dup2(2, 1)  # the descriptor itself, which processes inherit
+        with chdir(folder), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.environ.clear()
+        os.environ.update(before)

@@ -22,18 +22,13 @@ class ServedClassifier(PythonModel):
     def load_context(self, context):
         """Build the network of description.json and load its weights."""
         description = json.loads(Path(context.artifacts["description"]).read_text(encoding="utf-8"))
-        self.image_size = description["image_size"]
         architecture = Architecture.model_validate(description["architecture"])
         self.network = read_classifier(Path(context.artifacts["weights"]), architecture, len(description["classes"]),
-                                       self.image_size)
+                                       description["image_size"])
 
     def predict(self, context, model_input: np.ndarray, params=None):
-        """Return the probabilities of some images; raises `ValueError` for another size or type."""
-        images = np.asarray(model_input)
-        if images.dtype != np.uint8 or images.shape[1:] != (self.image_size, self.image_size):
-            raise ValueError(f"images are {images.dtype} {list(images.shape)}, not uint8 [N, {self.image_size}, "
-                             f"{self.image_size}]: reduce them as `synthplanes.data.images.frame` does")
-        return probabilities(self.network, images, torch.device("cpu"))
+        """Return the probabilities of some images; those of another size or type MLflow refuses."""
+        return probabilities(self.network, np.asarray(model_input), torch.device("cpu"))
 
 
 set_model(ServedClassifier())

@@ -1,8 +1,4 @@
-"""Serve a generator with MLflow ("models from code"): no pickle, weights as safetensors.
-
-MLflow copies this file beside the weights and runs it when the model is loaded; that protocol asks for `set_model` at
-its end. Nothing in this project imports it.
-"""
+"""Serve a generator with MLflow, as served_classifier.py serves a classifier."""
 
 from pathlib import Path
 
@@ -17,10 +13,7 @@ from synthplanes.protocol.config import Sample
 
 
 class ServedGenerator(PythonModel):
-    """Map class numbers, int64 [N], to synthetic images, uint8 [N, H, W].
-
-    The parameter `seed` is the root of all noise.
-    """
+    """Map class numbers, int64 [N], to synthetic images, uint8 [N, H, W]; `seed` is the root of all noise."""
 
     def load_context(self, context):
         """Read the denoiser, its guide where the sampling needs one, and the sampling's parameters."""

@@ -1,18 +1,29 @@
-"""Keep the local MLflow store: one SQLite file and one folder, rebuildable at any time and not under version control.
+"""Bring the local MLflow store up to date and serve it: one SQLite file and one folder, which can be made anew.
 
 MLflow keeps absolute paths of its files, so the store belongs to one checkout and is never shipped.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+from mlflow.entities import Run as StoredRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from synthplanes.errors import UserError
-from synthplanes.tracking.projection import Run
+from synthplanes.progress import Progress
+from synthplanes.reproduction.checkout import find_root, read_checkout
+from synthplanes.tracking import database
+from synthplanes.tracking.projection import Run, project
+from synthplanes.tracking.registry import candidates, register
 
 EXPERIMENT = "synthplanes"
 EXPERIMENT_TAGS = {
@@ -30,18 +41,6 @@ _REFUSALS = ("database or disk is full", "attempt to write a readonly database",
 _TIME_MS = 0  # of every metric: the same point written twice stays one point
 
 
-def prepare_mlflow() -> None:
-    """Switch off MLflow's telemetry, progress bars and log lines; call this before MLflow is imported."""
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-                   "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-
-
-def database(root: Path) -> Path:
-    """Return the place of the SQLite file in the checkout at `root`."""
-    return Path(root) / "artifacts" / "mlflow" / "mlflow.db"
-
-
 def address(file: Path) -> str:
     """Return the URI of an SQLite file."""
     return f"sqlite:///{file}"
@@ -52,9 +51,6 @@ class Store:
 
     def __init__(self, root: Path):
         """Open the store of the checkout at `root`; the first time its tables are made, which takes seconds."""
-        prepare_mlflow()
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
         file = database(root)
         self.folder = file.parent
         (self.folder / "files").mkdir(parents=True, exist_ok=True)
@@ -63,7 +59,7 @@ class Store:
                 _make_database(file)
             elif not _is_sqlite(file):  # MLflow would retry for minutes
                 raise MlflowException("file is not a database")
-            self.client = MlflowClient(tracking_uri=address(file), registry_uri=address(file))
+            self.client = MlflowClient(address(file))
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(
                 EXPERIMENT, (self.folder / "files").resolve().as_uri(), EXPERIMENT_TAGS)
@@ -71,8 +67,6 @@ class Store:
     @contextmanager
     def faults(self, fault: str = "") -> Iterator[None]:
         """Raise a fault of the disk as `UserError` and, with `fault`, any other fault of the database."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
         try:
             yield
         except (MlflowException, SQLAlchemyError) as error:
@@ -86,8 +80,8 @@ class Store:
                             "again, which makes it anew.") from None
 
     @cached_property
-    def known(self) -> dict[str, Any]:
-        """Return all runs (`mlflow.entities.Run`) by their key."""
+    def known(self) -> dict[str, StoredRun]:
+        """Return all runs by their key."""
         runs = self.client.search_runs([self.experiment], max_results=_RUNS_AT_MOST)
         return {run.data.tags[KEY]: run for run in runs if KEY in run.data.tags}
 
@@ -102,8 +96,8 @@ class Store:
         if before is not None and before.data.tags.get(CONTENT) == run.content:
             # A run tracked before it was committed gets its commit here; everything else stays as first written.
             tags = {**run.origin, **before.data.tags, IN_LOCK: "yes"}
-            for name in tags.keys() - {name for name, value in before.data.tags.items() if tags[name] == value}:
-                self.client.set_tag(before.info.run_id, name, tags[name])
+            for name, value in tags.items() - before.data.tags.items():
+                self.client.set_tag(before.info.run_id, name, value)
             return "same"
         if before is not None:
             self.client.delete_run(before.info.run_id)
@@ -112,21 +106,21 @@ class Store:
         for path, folder in run.files.items():
             self.client.log_artifact(run_id, str(path), folder)
         if run.inputs:
-            self.client.log_inputs(run_id, datasets=_datasets(run.inputs))
+            self.client.log_inputs(run_id, datasets=[  # named by path and md5; no data are copied
+                DatasetInput(Dataset(path, md5, "dvc", json.dumps({"path": path, "md5": md5})))
+                for path, md5 in sorted(run.inputs.items()) if md5])
         self.client.set_terminated(run_id, end_time=made.info.start_time)  # else it would show the time of writing
         self._log(run_id, run)
         self.known[run.key] = made
         return "new" if before is None else "updated"
 
-    def mark_others(self, keys: set[str]) -> int:
-        """Tag the runs of earlier revisions, which stay for comparison; return how many changed."""
-        stale = [run for key, run in self.known.items() if key not in keys and run.data.tags.get(IN_LOCK) == "yes"]
-        for run in stale:
-            self.client.set_tag(run.info.run_id, IN_LOCK, "no")
-        return len(stale)
+    def mark_others(self, keys: set[str]) -> None:
+        """Tag the runs of earlier revisions, which stay for comparison."""
+        for key, run in self.known.items():
+            if key not in keys and run.data.tags.get(IN_LOCK) == "yes":
+                self.client.set_tag(run.info.run_id, IN_LOCK, "no")
 
     def _log(self, run_id: str, run: Run) -> None:
-        from mlflow.entities import Metric, Param, RunTag
         curves = {name: [(0, value)] for name, value in run.metrics.items()} | run.curves
         metrics = [Metric(name, value, _TIME_MS, step) for name, curve in curves.items() for step, value in curve]
         params = [Param(name, value[:_VALUE_LIMIT]) for name, value in run.params.items()]
@@ -139,32 +133,70 @@ class Store:
                                   tags if part == parts - 1 else [])
 
 
-def run_finder(root: Path) -> Callable[[str], str | None]:
-    """Return the function that finds runs by key in the store of `root`; it finds none where there is no store."""
-    return Store(root).find if database(root).is_file() else lambda key: None
-
-
 def _is_sqlite(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(16) == b"SQLite format 3\0"
 
 
 def _make_database(file: Path) -> None:
-    """Make MLflow's tables beside the place of `file` and move them there whole.
-
-    MLflow makes them in many steps, and a file from an interrupted sequence cannot be opened again.
-    """
-    from mlflow.tracking import MlflowClient
+    """Make MLflow's tables beside the place of `file` and move them there whole: half of them cannot be opened."""
     part = file.with_name(f".{file.name}.part")
     for old in file.parent.glob(f"{part.name}*"):
         old.unlink()
-    MlflowClient(tracking_uri=address(part), registry_uri=address(part)).get_experiment_by_name(EXPERIMENT)
+    MlflowClient(address(part)).get_experiment_by_name(EXPERIMENT)
     os.replace(part, file)
 
 
-def _datasets(inputs: dict[str, str]) -> list:
-    """Describe data sets by their DVC path and md5; no data are copied."""
-    from mlflow.entities import Dataset, DatasetInput
-    return [DatasetInput(tags=[], dataset=Dataset(name=path, digest=md5, source_type="dvc",
-                                                  source=json.dumps({"path": path, "md5": md5})))
-            for path, md5 in sorted(inputs.items()) if md5]
+@dataclass(frozen=True)
+class Tracked:
+    """The result of one call of `track`."""
+
+    runs: dict[str, int]  # new | updated | same -> how many
+    new_versions: int     # of registered models
+    left_out: list[str]   # what could not be shown or registered, in sentences
+
+    def summary(self, list_left_out: bool) -> str:
+        """Return the counts, and one line per thing that was left out if asked for."""
+        lines = [f"{sum(self.runs.values())} runs: {self.runs['new']} new, {self.runs['updated']} updated, "
+                 f"{self.runs['same']} as before; {self.new_versions} new model versions"]
+        if self.left_out:
+            lines.append(f"{len(self.left_out)} left out" + (":" if list_left_out else ""))
+            lines += [f"  {sentence}" for sentence in self.left_out if list_left_out]
+        return "\n".join(lines)
+
+
+def track() -> Tracked:
+    """Bring the store of this checkout up to its dvc.lock; a second call changes nothing."""
+    root = find_root()
+    checkout = read_checkout(root)
+    runs, left_out = project(checkout)
+    counts, progress, store = {"new": 0, "updated": 0, "same": 0}, Progress("track", len(runs), "runs"), Store(root)
+    with store.faults():
+        for done, run in enumerate(runs, start=1):
+            counts[store.put(run)] += 1
+            progress(done)
+        stored = {run.key: (run, store.known[run.key].info.run_id) for run in runs}
+        store.mark_others(set(stored))
+        chosen, not_registered = candidates(checkout)
+        new_versions = sum(register(store.client, candidate, *stored[candidate.stage.key]) for candidate in chosen)
+    return Tracked(counts, new_versions, left_out + not_registered)
+
+
+def serve(port: int) -> None:
+    """Replace this process by MLflow's user interface on 127.0.0.1; this never returns."""
+    root = find_root()
+    if not database(root).is_file():
+        raise UserError(f"{database(root).parent} holds no store yet: run `synthplanes track` first.")
+    if not 1 <= port <= 65535:
+        raise UserError(f"{port} is no port: give a number from 1 to 65535 with --port.")
+    print(f"{runs_page(Store(root), port)} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    # One worker: every further one loads MLflow again, and there is a single user.
+    words = ["-m", "mlflow", "ui", "--backend-store-uri", address(database(root)), "--host", "127.0.0.1",
+             "--port", str(port), "--workers", "1"]
+    # Replaces this process, so that a signal reaches the server itself.
+    os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONWARNINGS": "ignore"})
+
+
+def runs_page(store: Store, port: int) -> str:
+    """Return the address of the list of runs in the user interface, with the menu for training and not for chat."""
+    return f"http://127.0.0.1:{port}/#/experiments/{store.experiment}/runs?workflowType=machine_learning"
