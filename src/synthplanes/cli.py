@@ -126,9 +126,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from synthplanes.data.sources.opening import open_source
     parameters, paths = read_profile(arguments.profile).prepare, Paths(arguments.profile)
     source = open_source(parameters, paths.artifact("raw"), paths.artifact("simulated"))
-    inspection = inspect(source, parameters.guards)
-    print("\n".join(inspection.lines))
-    return 1 if inspection.stops else 0
+    lines, stops = inspect(source, parameters.guards)
+    print("\n".join(lines))
+    return 1 if stops else 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

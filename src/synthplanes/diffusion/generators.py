@@ -8,8 +8,7 @@ import pandas as pd
 from synthplanes import records
 from synthplanes.compute.checkpoints import Checkpoints, Piece, images_sha256
 from synthplanes.compute.devices import platform, prepare_torch
-from synthplanes.data.packs import write_pack
-from synthplanes.data.preparation.contact_sheet import write_contact_sheet
+from synthplanes.data.packs import write_contact_sheet, write_pack
 from synthplanes.data.selection import read_budget
 from synthplanes.diffusion.denoiser import read_denoiser, read_early_average, write_denoiser
 from synthplanes.diffusion.guide import GuideTask, read_guide, train_guide, write_guide
