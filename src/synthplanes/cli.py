@@ -123,9 +123,10 @@ def _inspect(profile: str) -> int:
     from synthplanes.data.preparation.preparing import inspect
     from synthplanes.data.sources.opening import open_source
     parameters, paths = read_profile(profile).prepare, Paths(profile)
-    inspection = inspect(open_source(parameters, paths.artifact("raw"), paths.artifact("simulated")), parameters.guards)
-    print("\n".join(inspection.lines))
-    return 1 if inspection.stops else 0
+    source = open_source(parameters, paths.artifact("raw"), paths.artifact("simulated"))
+    lines, stops = inspect(source, parameters.guards)
+    print("\n".join(lines))
+    return 1 if stops else 0
 
 
 def _verify(profile: str, revision: str | None, stages: Sequence[str], restore: bool, json: Path | None) -> int:

@@ -24,7 +24,6 @@ from measured import FILE, keep
 from synthplanes.command import run
 from synthplanes.compute.checkpoints import Piece
 from synthplanes.compute.devices import prepare_torch
-from synthplanes.data.packs import open_frames
 from synthplanes.data.selection import LabelledImages
 from synthplanes.diffusion.training import Task, train
 from synthplanes.protocol.profiles import Profile, read_profile
@@ -66,9 +65,9 @@ def main() -> None:
 def write_frames(file: Path, n: int, size: int) -> None:
     """Write random frames uint8 [n, size, size], a thousand at a time."""
     rng = np.random.default_rng(0)
-    with open_frames(file, (n, size, size)) as written:
-        for start in range(0, n, 1000):
-            written[start:start + 1000] = rng.integers(0, 256, (min(1000, n - start), size, size), dtype=np.uint8)
+    written = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(n, size, size))
+    for start in range(0, n, 1000):
+        written[start:start + 1000] = rng.integers(0, 256, (min(1000, n - start), size, size), dtype=np.uint8)
 
 
 def measure(profile: Profile, file: Path, n: int, size: int, batch: int) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from synthplanes.classification import runs
 from synthplanes.classification.label_classifier import label_classifiers
 from synthplanes.command import run
 from synthplanes.compute.devices import prepare_torch
-from synthplanes.data.preparation.contact_sheet import write_contact_sheet
+from synthplanes.data.packs import write_contact_sheet
 from synthplanes.data.selection import LabelledImages, read_budget, read_classes
 from synthplanes.diffusion.denoiser import Denoiser, keep_generator
 from synthplanes.diffusion.guidance import Guide, train_guide

@@ -41,7 +41,7 @@ from synthplanes.compute.devices import prepare_torch
 from synthplanes.compute.parallel import run_parallel
 from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
-from synthplanes.data.sources.simulated import Simulated
+from synthplanes.data.sources.opening import Simulated
 from synthplanes.phantom.simulation import VERSION, simulate
 from synthplanes.progress import Progress
 from synthplanes.protocol.arms import ARMS, updates_of

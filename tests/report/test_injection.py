@@ -13,7 +13,7 @@ from PIL import Image
 
 from synthplanes import records
 from synthplanes.data.preparation.preparing import prepare
-from synthplanes.data.sources.table import open_table
+from synthplanes.data.sources.listed_files import open_table
 from synthplanes.protocol.cells import read_cell
 from synthplanes.protocol.profiles import Profile
 from synthplanes.report.figures import classifiers, generators, intervals

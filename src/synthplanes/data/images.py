@@ -17,13 +17,9 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _GREY_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
-# Left, top, right, bottom as fractions (0..1) of width and height.
-Box = Sequence[float]
-
 
 def read_grey(path: Path) -> np.ndarray:
     """Read the (first) frame of an image file as uint8 [H, W]; a missing, damaged or huge one raises `UserError`."""
-    path = Path(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             return to_grey(image)
@@ -43,9 +39,8 @@ def to_grey(image: Image.Image) -> np.ndarray:
     """Convert any Pillow image to uint8 [H, W].
 
     Colour becomes luma (ITU-R 601-2; a grey RGB image keeps its values exactly), alpha is composited on black, and
-    16-bit grey (modes I;16 and I) is scaled from 0..65535 to 0..255. Floating-point images have no known range and
-    raise `UserError`. So does, before it is decoded, an image that has more than `PIXEL_LIMIT` pixels once it is padded
-    to a square.
+    16-bit grey (modes I;16 and I) is scaled from 0..65535 to 0..255. Floating-point images raise `UserError`, and so
+    does, before it is decoded, an image that has more than `PIXEL_LIMIT` pixels once it is padded to a square.
     """
     if max(image.size) ** 2 > PIXEL_LIMIT:
         raise UserError(f"an image of {image.width:,} x {image.height:,} pixels, padded to a square, exceeds "
@@ -66,38 +61,20 @@ def to_grey(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("L"))
 
 
-def pad_square(grey: np.ndarray) -> np.ndarray:
-    """Centre uint8 [H, W] on black, uint8 [S, S] with S = max(H, W); nothing is cut or stretched."""
-    height, width = grey.shape
-    side = max(height, width)
-    padded = np.zeros((side, side), dtype=np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    padded[top:top + height, left:left + width] = grey
-    return padded
+def frame(grey: np.ndarray, size: int, text_boxes: Sequence[Sequence[float]] = ()) -> np.ndarray:
+    """Convert a native frame, uint8 [H, W], to that of a pack, uint8 [size, size]: nothing is cut or stretched.
 
-
-def resize(grey: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 [S, S] to uint8 [size, size] by Lanczos, its kernel widened on reduction (anti-aliasing)."""
-    if grey.shape == (size, size):
-        return grey
-    return np.array(Image.fromarray(grey).resize((size, size), Image.Resampling.LANCZOS))
-
-
-def mask_text(grey: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """Copy uint8 [H, W] with the boxes (fractions of the native frame) blackened."""
+    The boxes (left, top, right, bottom as fractions of the native frame) are blackened, the frame is centred on a black
+    square, and this is resized by Lanczos, whose kernel is widened on reduction (anti-aliasing).
+    """
     height, width = grey.shape
     masked = grey.copy()
-    for left, top, right, bottom in boxes:
+    for left, top, right, bottom in text_boxes:
         masked[int(np.floor(top * height)):int(np.ceil(bottom * height)),
                int(np.floor(left * width)):int(np.ceil(right * width))] = 0
-    return masked
-
-
-def frame(grey: np.ndarray, size: int, text_boxes: Sequence[Box] = ()) -> np.ndarray:
-    """Convert a native frame, uint8 [H, W], to that of a pack: text masked, padded, reduced to [size, size]."""
-    if len(text_boxes):
-        grey = mask_text(grey, text_boxes)
-    return resize(pad_square(grey), size)
+    rows, columns = max(0, width - height), max(0, height - width)
+    padded = np.pad(masked, ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)))
+    return np.array(Image.fromarray(padded).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def to_float(images: np.ndarray) -> np.ndarray:
@@ -108,10 +85,7 @@ def to_float(images: np.ndarray) -> np.ndarray:
 
 
 def mean_and_deviation(images: np.ndarray) -> tuple[float, float]:
-    """Compute mean and standard deviation of all pixels of uint8 [N, H, W] as `to_float` gives them.
-
-    They come from the counts of the 256 grey levels, so that no copy of the images is made.
-    """
+    """Compute mean and standard deviation of all pixels of uint8 [N, H, W] as `to_float` gives them, without a copy."""
     counts = sum(np.bincount(image.ravel(), minlength=256) for image in images)
     levels = to_float(np.arange(256, dtype=np.uint8)).astype(np.float64)
     mean = float(np.average(levels, weights=counts))

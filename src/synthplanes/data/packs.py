@@ -1,4 +1,4 @@
-"""Write and read packs: the frames of one set as one array, with a table beside it.
+"""Write, read and draw packs: the frames of one set as one array, with a table beside it.
 
 DVC checks out one `images.npy` ten times faster than thousands of small files, and a reader maps it into memory without
 decoding anything.
@@ -6,14 +6,13 @@ decoding anything.
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
 
 from synthplanes import records
 from synthplanes.errors import UserError
@@ -21,6 +20,8 @@ from synthplanes.errors import UserError
 IMAGES_FILE = "images.npy"
 INDEX_FILE = "index.csv"
 _FRAMES_AT_A_TIME = 256
+# Of a contact sheet, in pixels; frames below the minimum are enlarged by a whole factor.
+_GAP, _CAPTION_HEIGHT, _MIN_FRAME = 2, 14, 64
 
 
 @dataclass(frozen=True)
@@ -38,37 +39,17 @@ def write_pack(folder: Path, images: np.ndarray, index: pd.DataFrame, schema: re
                rows: np.ndarray | None = None) -> None:
     """Write `images` (uint8 [N, H, W]) and `index` (N rows) into `folder`, replacing an older pack.
 
-    With `rows` (integer [N]) only those frames of `images` are written, in that order and a few at a time, so that
-    `images` may be a memory map larger than memory.
+    With `rows` (integer [N]) only those frames are written, in that order and a few at a time: `images` may be a map.
     """
-    rows = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
+    rows = np.arange(len(images)) if rows is None else rows
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(f"a pack holds uint8 [N, H, W], not {images.dtype} {list(images.shape)}")
-    if len(rows) != len(index):
-        raise ValueError(f"{len(rows)} frames and {len(index)} rows of {schema.name}")
-    folder = Path(folder)
-    with open_frames(folder / IMAGES_FILE, (len(rows), *images.shape[1:])) as packed:
+    header = dict(descr="|u1", fortran_order=False, shape=(len(rows), *images.shape[1:]))
+    with records.replacing(folder / IMAGES_FILE) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(rows), _FRAMES_AT_A_TIME):
-            packed[start:start + _FRAMES_AT_A_TIME] = images[rows[start:start + _FRAMES_AT_A_TIME]]
+            file.write(images[rows[start:start + _FRAMES_AT_A_TIME]].tobytes())
     records.write_table(folder / INDEX_FILE, index, schema)
-
-
-@contextmanager
-def open_frames(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Yield a writable uint8 array [N, H, W], backed by the .npy file `path` once the block has succeeded."""
-    with records.replacing(path) as temporary:
-        if 0 in shape:
-            # An empty file cannot be mapped; nothing will be written into this array.
-            frames = np.zeros(shape, dtype=np.uint8)
-            with temporary.open("wb") as file:
-                np.save(file, frames, allow_pickle=False)
-        else:
-            frames = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            with temporary.open("r+b") as file:
-                _reserve(file)
-        yield frames
-        if isinstance(frames, np.memmap):
-            frames.flush()
 
 
 def temporary_frames(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -77,21 +58,16 @@ def temporary_frames(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             frames = np.memmap(file, np.uint8, "w+", shape=shape)
-            _reserve(file)
+            # A mapped write to a full disk would kill the process.
+            os.posix_fallocate(file.fileno(), 0, frames.nbytes)
             return frames
     except OSError as error:
         raise UserError(f"{folder} could not be written ({error.strerror or error}): free or mend the disk, "
                         "then run the same command again.") from error
 
 
-def _reserve(file: IO[bytes]) -> None:
-    """Take the disk space of a whole file, since a mapped write to a full disk kills the process; raises `OSError`."""
-    os.posix_fallocate(file.fileno(), 0, max(os.fstat(file.fileno()).st_size, 1))
-
-
 def read_pack(folder: Path, schema: records.Schema = records.INDEX) -> Pack:
     """Read the pack in `folder`; missing, damaged or ill-matched files raise `UserError`."""
-    folder = Path(folder)
     images = records.read_array(folder / IMAGES_FILE)
     index = records.read_table(folder / INDEX_FILE, schema)
     if images.dtype != np.uint8 or images.ndim != 3:
@@ -101,3 +77,23 @@ def read_pack(folder: Path, schema: records.Schema = records.INDEX) -> Pack:
         raise UserError(f"{folder} holds {len(images)} frames and {len(index)} rows of {schema.name}: delete "
                         "the folder and run its stage again.")
     return Pack(images, index)
+
+
+def write_contact_sheet(path: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str],
+                        columns: int = 8) -> None:
+    """Draw a row of frames (uint8 [N, H, W]) for each class, evenly spread over those of that label (str [N])."""
+    scale = max(1, -(-_MIN_FRAME // images.shape[2]))
+    height, width = images.shape[1] * scale, images.shape[2] * scale
+    row_height = _CAPTION_HEIGHT + height + _GAP
+    sheet = Image.new("L", (columns * (width + _GAP) + _GAP, len(classes) * row_height + _GAP), 40)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for line, label in enumerate(classes):
+        rows = np.flatnonzero(labels == label)
+        top = line * row_height
+        draw.text((_GAP, top), f"{label}: {len(rows):,} images", fill=255, font=font)
+        spread = np.unique(np.linspace(0, len(rows) - 1, columns).round().astype(int))
+        for column, row in enumerate(rows[spread] if len(rows) else rows):
+            frame = Image.fromarray(np.array(images[row])).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(frame, (_GAP + column * (width + _GAP), top + _CAPTION_HEIGHT))
+    with records.replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")

@@ -61,10 +61,7 @@ def read_all(folder: Path, classes: tuple[str, ...], schema: records.Schema = re
 
 
 def read_pools(paths: Paths, budget: str, replicate: int) -> dict[str, LabelledImages]:
-    """Read a budget's training images: `real`, `synthetic` and, where a simulator makes them, `fresh`.
-
-    In the control `oracle`, fresh phantom patients replace the synthetic images; at most as many of them are read.
-    """
+    """Read a budget's training images: `real`, `synthetic` and, from a simulator, at most as many `fresh` ones."""
     real = read_budget(paths.prepared, budget, replicate, "train")
     synthetic = read_all(paths.replicate("synthetic", budget, replicate), real.classes, records.SYNTHETIC)
     fresh = read_all(paths.prepared / "fresh", real.classes)
@@ -73,10 +70,10 @@ def read_pools(paths: Paths, budget: str, replicate: int) -> dict[str, LabelledI
 
 def _labelled(pack: Pack, rows: np.ndarray, classes: tuple[str, ...]) -> LabelledImages:
     index = pack.index.iloc[rows]
-    unknown = sorted(set(index["label"]) - set(classes))
-    if unknown:
-        raise UserError(f"the class '{unknown[0]}' is not one of {', '.join(classes)}: run prepare again.")
-    labels = index["label"].map({name: number for number, name in enumerate(classes)}).to_numpy(np.int64)
-    text = {name: index[name].to_numpy(np.str_) for name in ("scanner", "image_id", "patient_id") if name in index}
-    return LabelledImages(np.ascontiguousarray(pack.images[rows]), labels, text["scanner"], text["image_id"], classes,
-                          text.get("patient_id"))
+    labels = pd.Index(classes).get_indexer(index["label"])
+    if (labels < 0).any():
+        raise UserError(f"the class '{index['label'][labels < 0].min()}' is not one of {', '.join(classes)}: run "
+                        "prepare again.")
+    scanners, image_ids = (index[name].to_numpy(np.str_) for name in ("scanner", "image_id"))
+    patient_ids = index["patient_id"].to_numpy(np.str_) if "patient_id" in index else None
+    return LabelledImages(np.ascontiguousarray(pack.images[rows]), labels, scanners, image_ids, classes, patient_ids)

@@ -7,8 +7,7 @@ from synthplanes import records
 from synthplanes.compute.checkpoints import Checkpoints, images_sha256
 from synthplanes.compute.devices import platform, prepare_torch
 from synthplanes.compute.weights import write_model
-from synthplanes.data.packs import write_pack
-from synthplanes.data.preparation.contact_sheet import write_contact_sheet
+from synthplanes.data.packs import write_contact_sheet, write_pack
 from synthplanes.data.selection import read_budget
 from synthplanes.diffusion.denoiser import read_denoiser, write_denoiser
 from synthplanes.diffusion.guidance import train_guide

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthplanes.data.preparation.folds import folds
-from synthplanes.data.preparation.splits import budget_splits
+from synthplanes.data.preparation.splits import budget_splits, folds
 from synthplanes.errors import UserError
 from synthplanes.records import INDEX
 

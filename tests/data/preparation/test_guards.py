@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from synthplanes.data.preparation.guards import apply_guards
 from synthplanes.data.preparation.scanning import scan
-from synthplanes.data.sources import african_planes
+from synthplanes.data.sources.published import open_published
 from synthplanes.errors import UserError
 
 ROWS = [("p1", "a", "train"), ("p2", "b", "train"), ("p3", "a", "train"), ("p3", "b", "train"),
@@ -163,7 +163,7 @@ def test_an_unknown_policy_is_refused(make_guards):
 
 def test_the_african_set(african_folder, guarded):
     """The published set holds 47 pairs of identical images; 22 of them lie across its split."""
-    source = african_planes.open_african_planes(african_folder)
+    source = open_published("african_planes", african_folder)
     result = guarded(source)
     assert {kind: len(pairs) for kind, pairs in result.pairs.items()} == dict(
         exact_across_roles=22, exact_within_role=25, near_across_roles=3, near_within_role=6,

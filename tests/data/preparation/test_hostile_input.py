@@ -21,9 +21,8 @@ from PIL import Image
 from synthplanes.data.images import PIXEL_LIMIT, frame, to_grey
 from synthplanes.data.packs import read_pack
 from synthplanes.data.preparation.preparing import inspect, prepare
-from synthplanes.data.sources.listed_files import MAX_LENGTH, read_rows
+from synthplanes.data.sources.listed_files import MAX_LENGTH, open_table, read_rows
 from synthplanes.data.sources.opening import open_source
-from synthplanes.data.sources.table import open_table
 from synthplanes.errors import UserError
 
 SIZE, N_PATIENTS, CASES = 16, 12, 200
@@ -158,7 +157,7 @@ def test_damage_ends_in_a_sentence_or_in_right_images(tmp_path, make_profile, ma
         assert one_sentence(error), str(error)
         assert not (out / "splits.csv").exists()
         return
-    assert not inspect(source, guards).stops
+    assert not inspect(source, guards)[1]
     n_packed = 0
     for name in ("development", "test"):
         pack = read_pack(out / name)
@@ -190,7 +189,7 @@ def test_any_table_is_refused_or_read_as_it_stands(tmp_path_factory, rows, separ
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=separator).writerows([["path", "label", "patient"], *rows])
     try:
-        read = read_rows(path, ("path", "label", "patient"))
+        read = read_rows(path, ("path", "label", "patient")).to_dict("records")
     except UserError as error:
         assert one_sentence(error), str(error)
         return

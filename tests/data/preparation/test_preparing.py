@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from synthplanes import records
 from synthplanes.data import images, packs
 from synthplanes.data.preparation.preparing import inspect, prepare
-from synthplanes.data.sources import african_planes, fetal_planes_db
+from synthplanes.data.sources.published import open_published
 from synthplanes.errors import UserError
 
 
@@ -102,16 +102,16 @@ def test_a_refusal_writes_no_pack_and_keeps_the_old_one(source, tmp_path, prepar
 
 
 def test_inspect_says_what_would_stop(source, make_guards):
-    assert not inspect(source, make_guards()).stops
+    assert not inspect(source, make_guards())[1]
     source.frames[3] = None
-    inspection = inspect(source, make_guards())
-    text = "\n".join(inspection.lines)
-    assert inspection.stops and "STOP: 1 of 42 images of the table have no file, first i3.png" in text
+    lines, stops = inspect(source, make_guards())
+    text = "\n".join(lines)
+    assert stops and "STOP: 1 of 42 images of the table have no file, first i3.png" in text
     assert "b: 15 images of 15 patients, 14 readable" in text
 
 
 def test_the_african_set_is_packed(african_folder, tmp_path, prepared):
-    source = african_planes.open_african_planes(african_folder)
+    source = open_published("african_planes", african_folder)
     content = prepared(source, tmp_path, dict(image_size=32))
     assert len(packs.read_pack(tmp_path / "development")) == 175
     assert len(packs.read_pack(tmp_path / "test")) == 233
@@ -125,10 +125,10 @@ def test_the_african_set_is_packed(african_folder, tmp_path, prepared):
 
 
 def test_the_hundred_official_images(fetal_folder, tmp_path, prepared, make_guards, make_profile):
-    source = fetal_planes_db.open_fetal_planes_db(fetal_folder)
-    inspection = inspect(source, make_guards())
-    text = "\n".join(inspection.lines)
-    assert inspection.stops
+    source = open_published("fetal_planes_db", fetal_folder)
+    lines, stops = inspect(source, make_guards())
+    text = "\n".join(lines)
+    assert stops
     assert ("STOP: 12,300 of 12,400 images of the table have no file, "
             "first Images/Patient00001_Plane1_1_of_15.png") in text
     assert "Maternal cervix: 981 images of 499 patients, 0 readable" in text

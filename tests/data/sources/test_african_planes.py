@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from synthplanes.data.sources import african_planes
+from synthplanes.data.sources.published import PUBLICATIONS, open_published
 from synthplanes.errors import UserError
+
+CSV = PUBLICATIONS["african_planes"].csv_name
 
 
 def test_the_published_set(african_folder):
-    source = african_planes.open_african_planes(african_folder)
+    source = open_published("african_planes", african_folder)
     table = source.table
     assert len(table) == 450 and len(source.missing()) == 0
     assert [int((table["role"] == role).sum()) for role in ("train", "test")] == [217, 233]
@@ -16,27 +18,27 @@ def test_the_published_set(african_folder):
 
 
 def test_patients_of_two_centres_are_two(african_folder):
-    table = african_planes.open_african_planes(african_folder).table
+    table = open_published("african_planes", african_folder).table
     assert {"Algeria-1", "Egypt-1", "Malawi-1"} <= set(table["patient_id"])
 
 
 def test_every_image_decodes_grey(african_folder):
-    source = african_planes.open_african_planes(african_folder)
+    source = open_published("african_planes", african_folder)
     for row in range(0, 450, 45):
         grey = source.decode(row)
         assert grey.dtype == np.uint8 and grey.ndim == 2 and grey.max() > 100
 
 
 def test_a_lost_row_is_noticed(african_folder, tmp_path):
-    lines = (african_folder / african_planes.CSV_NAME).read_text().splitlines()
-    (tmp_path / african_planes.CSV_NAME).write_text("\n".join(lines[:-1]))
+    lines = (african_folder / CSV).read_text().splitlines()
+    (tmp_path / CSV).write_text("\n".join(lines[:-1]))
     with pytest.raises(UserError, match="not the complete official table"):
-        african_planes.open_african_planes(tmp_path)
-    assert len(african_planes.open_african_planes(tmp_path, official=False).table) == 449
+        open_published("african_planes", tmp_path)
+    assert len(open_published("african_planes", tmp_path, official=False).table) == 449
 
 
 def test_a_changed_centre_is_noticed(african_folder, tmp_path):
-    text = (african_folder / african_planes.CSV_NAME).read_text()
-    (tmp_path / african_planes.CSV_NAME).write_text(text.replace("Algeria", "Egypt", 1))
+    text = (african_folder / CSV).read_text()
+    (tmp_path / CSV).write_text(text.replace("Algeria", "Egypt", 1))
     with pytest.raises(UserError, match="Algeria has 4. . 5. images.*48 . 52"):
-        african_planes.open_african_planes(tmp_path)
+        open_published("african_planes", tmp_path)

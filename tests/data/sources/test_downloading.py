@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from synthplanes.data.sources import downloading
-from synthplanes.data.sources.publications import Archive
+from synthplanes.data.sources import fetching
+from synthplanes.data.sources.published import Archive
 from synthplanes.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
@@ -11,12 +11,13 @@ SIZE, MD5 = len(CONTENT), hashlib.md5(CONTENT).hexdigest()
 
 
 @pytest.fixture
-def get(server, tmp_path):
+def get(server, tmp_path, monkeypatch):
     """Download from the local server into `target`; keyword arguments replace the right size and digest."""
     server.content = CONTENT
+    monkeypatch.setattr(fetching, "PAUSE_S", 0.001)
 
     def run(size=SIZE, md5=MD5, url=server.url):
-        downloading.download(Archive(url, size, md5), tmp_path / "set.zip", pause_s=0.001)
+        fetching.download(Archive(url, size, md5), tmp_path / "set.zip")
     return run
 
 
@@ -60,7 +61,7 @@ def test_a_server_that_never_gets_further_is_left(get, partial, server):
     server.faults = [("break", 2000), ("break", 1000)] * 50
     with pytest.raises(UserError, match="connection ended at"):
         get()
-    assert partial.read_bytes() == CONTENT[:2000] and len(server.requests) == 1 + downloading.ATTEMPTS
+    assert partial.read_bytes() == CONTENT[:2000] and len(server.requests) == 1 + fetching.ATTEMPTS
 
 
 def test_passing_faults_are_waited_out(get, target, server):
@@ -74,7 +75,7 @@ def test_lasting_faults_end_with_a_sentence_and_keep_what_came(get, target, part
     with pytest.raises(UserError, match="go on from byte 5,000"):
         get()
     assert partial.read_bytes() == CONTENT[:5000] and not target.exists()
-    assert len(server.requests) == 1 + downloading.ATTEMPTS
+    assert len(server.requests) == 1 + fetching.ATTEMPTS
     server.faults = []
     get()
     assert target.read_bytes() == CONTENT
@@ -131,8 +132,3 @@ def test_a_server_that_is_off(get, target):
     with pytest.raises(UserError, match="cannot be downloaded.*refused"):
         get(url="http://127.0.0.1:9/set.zip")
     assert not target.exists()
-
-
-def test_only_http_is_spoken(get, tmp_path):
-    with pytest.raises(UserError, match="no http"):
-        get(url="file:///etc/hostname")

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from synthplanes.data.sources import downloading, fetching
-from synthplanes.data.sources.publications import PUBLICATIONS, Archive
+from synthplanes.data.sources import fetching
+from synthplanes.data.sources.published import PUBLICATIONS, Archive
 from synthplanes.errors import UserError
 
 CSV = "FETAL_PLANES_DB_data.csv"
@@ -31,7 +31,7 @@ def publish(server, monkeypatch):
         archive = Archive(server.url, len(content), hashlib.md5(content).hexdigest())
         record = replace(PUBLICATIONS["fetal_planes_db"], archive=archive)
         monkeypatch.setitem(fetching.PUBLICATIONS, "fetal_planes_db", record)
-        monkeypatch.setattr(downloading, "PAUSE_S", 0.0)
+        monkeypatch.setattr(fetching, "PAUSE_S", 0.0)
     return run
 
 

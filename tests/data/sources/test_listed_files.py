@@ -15,7 +15,7 @@ CLEAN = [dict(name="x", label="one"), dict(name="y", label="two words")]
 def test_copies_of_a_table_read_the_same(tmp_path, text):
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode())
-    assert read_rows(path, ("name", "label")) == CLEAN
+    assert read_rows(path, ("name", "label")).to_dict("records") == CLEAN
 
 
 @pytest.mark.parametrize("text, words", [
@@ -42,7 +42,8 @@ def test_other_encodings_are_refused(tmp_path):
 
 def test_optional_columns_are_taken_where_they_are(tmp_path):
     (tmp_path / "t.csv").write_text("name,scanner\nx,\n")
-    assert read_rows(tmp_path / "t.csv", ("name",), ("scanner", "operator")) == [dict(name="x", scanner="")]
+    read = read_rows(tmp_path / "t.csv", ("name",), ("scanner", "operator"))
+    assert read.to_dict("records") == [dict(name="x", scanner="")]
 
 
 def test_a_wrapping_folder_is_looked_through(tmp_path):
@@ -77,7 +78,7 @@ def test_values_that_would_do_harm_later_are_refused(tmp_path, column, value, wo
                                    "M\u00fcller", "x" * 250])
 def test_other_values_stand_as_they_are(tmp_path, value):
     (tmp_path / "t.csv").write_text(f'name,label\nx,"{value}"\n', encoding="utf-8")
-    assert read_rows(tmp_path / "t.csv", ("name", "label")) == [dict(name="x", label=value)]
+    assert read_rows(tmp_path / "t.csv", ("name", "label")).to_dict("records") == [dict(name="x", label=value)]
 
 
 def test_a_header_that_is_no_csv_is_one_sentence(tmp_path):

@@ -3,8 +3,8 @@ import pytest
 
 from synthplanes import phantom, records
 from synthplanes.data.preparation.scanning import scan
-from synthplanes.data.sources import fetal_planes_db
 from synthplanes.data.sources.opening import OPENERS, open_source
+from synthplanes.data.sources.published import PUBLICATIONS
 from synthplanes.errors import UserError
 from synthplanes.protocol.config import Prepare, Simulate
 
@@ -27,7 +27,7 @@ def test_simulated_frames_are_a_source(tmp_path, make_table, opened):
     frames = np.arange(2 * 16, dtype=np.uint8).reshape(2, 4, 4)
     write_simulated(tmp_path / "s", frames, make_table([("1", "Other", "train"), ("2", "Fetal brain", "fresh")]))
     source = opened("phantom")
-    assert source.classes == phantom.CLASSES == fetal_planes_db.CLASSES
+    assert source.classes == phantom.CLASSES == PUBLICATIONS["fetal_planes_db"].classes
     np.testing.assert_array_equal(source.decode(1), frames[1])
     assert len(source.missing()) == 0 and source.table["role"].tolist() == ["train", "fresh"]
 

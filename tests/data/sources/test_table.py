@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthplanes.data.sources import table
+from synthplanes.data.sources.listed_files import open_table
 from synthplanes.errors import UserError
 
 
@@ -21,22 +21,22 @@ def many_patients(role=False):
 
 def test_roles_are_drawn_by_patient_and_reproducibly(tmp_path):
     write(tmp_path, many_patients())
-    source = table.open_table(tmp_path, test_fraction=0.3, seed=4)
+    source = open_table(tmp_path, test_fraction=0.3, seed=4)
     assert source.classes == ("brain", "heart", "rare")
     sides = {role: set(source.table["patient_id"][source.table["role"] == role])
              for role in ("train", "test")}
     assert not sides["train"] & sides["test"] and len(sides["test"]) == 6
     for role in ("train", "test"):
         assert "rare" in set(source.table["label"][source.table["role"] == role])
-    again = table.open_table(tmp_path, test_fraction=0.3, seed=4)
+    again = open_table(tmp_path, test_fraction=0.3, seed=4)
     assert again.table.equals(source.table)
-    other = table.open_table(tmp_path, test_fraction=0.3, seed=5)
+    other = open_table(tmp_path, test_fraction=0.3, seed=5)
     assert (other.table["role"] != source.table["role"]).any()
 
 
 def test_given_roles_are_kept(tmp_path):
     write(tmp_path, many_patients(role=True))
-    assert set(table.open_table(tmp_path).table["role"]) == {"train"}
+    assert set(open_table(tmp_path).table["role"]) == {"train"}
 
 
 def test_optional_columns_and_image_modes(tmp_path):
@@ -46,7 +46,7 @@ def test_optional_columns_and_image_modes(tmp_path):
     Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "rgb.tif")
     write(tmp_path, "path;label;patient;scanner;operator;sub_plane;role\ndeep/16.png;a;1;S;O;P;train\n"
                     "rgba.png;b;2;;;;test\nrgb.tif;a;3;;;;train\n")
-    source = table.open_table(tmp_path)
+    source = open_table(tmp_path)
     for row in range(3):
         assert source.decode(row).shape == (4, 6) and (source.decode(row) == 7).all()
     assert source.table.iloc[0].to_dict() == dict(image_id="deep/16.png", file="deep/16.png", patient_id="1",
@@ -59,7 +59,7 @@ def test_no_path_leads_out_of_the_folder(tmp_path, path):
     folder.mkdir()
     write(folder, f"path,label,patient\n{path},a,1\nx.png,b,2\n")
     with pytest.raises(UserError, match="lies outside"):
-        table.open_table(folder)
+        open_table(folder)
 
 
 def test_nor_does_a_link(tmp_path):
@@ -69,7 +69,7 @@ def test_nor_does_a_link(tmp_path):
     (folder / "x.png").symlink_to(tmp_path / "secret.png")
     write(folder, "path,label,patient\nx.png,a,1\ny.png,b,2\n")
     with pytest.raises(UserError, match="lies outside"):
-        table.open_table(folder)
+        open_table(folder)
 
 
 @pytest.mark.parametrize("text, words", [
@@ -80,10 +80,10 @@ def test_nor_does_a_link(tmp_path):
 ])
 def test_faults_are_named(tmp_path, text, words):
     with pytest.raises(UserError, match=words):
-        table.open_table(write(tmp_path, text))
+        open_table(write(tmp_path, text))
 
 
 def test_a_test_fraction_outside_its_range_is_refused(tmp_path):
     write(tmp_path, many_patients())
     with pytest.raises(UserError, match="test_fraction is 1.0"):
-        table.open_table(tmp_path, test_fraction=1.0)
+        open_table(tmp_path, test_fraction=1.0)

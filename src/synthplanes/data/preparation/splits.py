@@ -1,40 +1,66 @@
-"""Draw nested budgets of patients, and each budget's own validation cut.
+"""Draw nested budgets of patients, each budget's own validation cut, and the folds of a cross-validation.
 
 Everything is drawn by patient, never by image: nearly every test image of a random image split shares its patient with
 training. In cross-validation every patient is tested by one replicate and trains the others.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from synthplanes import records, seeds
 from synthplanes.errors import UserError
 from synthplanes.protocol.profiles import Profile
 
-_CUTS = 32  # random cuts, of which the best is taken
+_DRAWS = 32  # random cuts and divisions into folds, of which the best is taken
 
 
-@dataclass(frozen=True)
-class Holdings:
-    """The number of images of each patient and class."""
+def count(table: pd.DataFrame) -> pd.DataFrame:
+    """Count the images of each patient (the index, sorted) and class (the columns, sorted)."""
+    return table.groupby(["patient_id", "label"]).size().unstack(fill_value=0)
 
-    patients: np.ndarray    # str [P], sorted
-    labels: np.ndarray      # str [K], sorted
-    images: np.ndarray      # int64 [P, K]
 
-    @classmethod
-    def of(cls, table: pd.DataFrame) -> "Holdings":
-        """Count the images of a table with the columns patient_id and label."""
-        counts = table.groupby(["patient_id", "label"]).size().unstack(fill_value=0)
-        return cls(counts.index.to_numpy(), counts.columns.to_numpy(), counts.to_numpy())
+def connected(count: int, pairs: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return how many groups pairs (integer [M, 2]) make of 0..count - 1, and the group of each, integer [count]."""
+    graph = coo_array((np.ones(len(pairs)), pairs.T), (count, count))
+    return connected_components(graph, directed=False)
 
-    @property
-    def holds(self) -> np.ndarray:
-        """Return whether each patient has images of each class, bool [P, K]."""
-        return self.images > 0
+
+def folds(index: pd.DataFrame, profile: Profile, alike: np.ndarray) -> list[np.ndarray]:
+    """Return the test patients (str [n]) of each of the profile's folds: every patient is in one.
+
+    With `cross_validation: patients` they are divided at random; of several draws the one with the most even shares of
+    every class is taken. Patients with nearly identical images (`alike`, pairs of patient numbers, str [n, 2]) stay
+    together. With `scanners` each scanner is a fold, in the order of names. An impossible number raises `UserError`.
+    """
+    if profile.prepare.cross_validation == "scanners":
+        patients_of = {name: np.unique(rows["patient_id"]) for name, rows in index.groupby("scanner")}
+        if len(patients_of) != profile.folds or "" in patients_of:
+            raise UserError(f"cross-validation by scanners needs a replication.generators for each of the "
+                            f"{len(patients_of)} scanners ({', '.join(patients_of)}), all known, and has "
+                            f"{profile.folds}: change params.yaml.")
+        return list(patients_of.values())
+    counts = count(index)
+    n_groups, group = connected(len(counts), counts.index.get_indexer(alike.ravel()).reshape(-1, 2))
+    if n_groups < profile.folds:
+        raise UserError(f"{n_groups} patients, or groups of patients with near-duplicate images, cannot be divided "
+                        f"into {profile.folds} folds: lower replication.generators in params.yaml.")
+    images, rng = counts.to_numpy(), seeds.generator(profile.replication.root_seed, "folds")
+    divisions = []
+    for _ in range(_DRAWS):
+        parts = np.array_split(rng.permutation(n_groups), profile.folds)
+        divisions.append([np.flatnonzero(np.isin(group, part)) for part in parts])
+    best = min(divisions, key=lambda division: _unevenness(
+        np.array([images[fold].sum(axis=0) for fold in division]) / images.sum(axis=0), 1 / profile.folds))
+    return [counts.index.to_numpy()[fold] for fold in best]
+
+
+def _unevenness(shares: np.ndarray, target: float) -> tuple[int, float]:
+    """Return how many shares of a class (0..1) are none at all, and how far all are from the target."""
+    return int((shares == 0).sum()), float(np.abs(shares - target).sum())
 
 
 def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.ndarray] = ()) -> pd.DataFrame:
@@ -43,64 +69,51 @@ def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.nda
     `index` lists the development images. A budget is a fraction (0..1] of its patients. Per replicate the patients are
     put in one random order, of which each budget is a prefix, so budgets are nested. If a class would have fewer than
     two patients in the smallest budget, the next patients in that order who have it are moved to the front, the rarest
-    class first; the order is otherwise unchanged. Of each budget's own patients the fraction
-    `prepare.validation_fraction` is cut for validation (see `cut`). Replicates are drawn independently. With `tested`
-    (patients str [n] of every replicate, see folds.py) those are the replicate's test patients, and its budgets are
-    fractions of the others.
-
-    A class with fewer than two patients, or a budget too small to hold two patients of each, raises `UserError`.
+    class first. Of each budget's own patients the fraction `prepare.validation_fraction` is cut for validation. With
+    `tested` (patients str [n] of every replicate, see `folds`) those are the replicate's test patients, and its budgets
+    are fractions of the others. A class of a single patient, or a budget too small for two of each, raises `UserError`.
     """
     root_seed, parts = profile.replication.root_seed, []
-
-    def add(rows: pd.DataFrame, budget: str, replicate: int, role: str | np.ndarray) -> None:
-        parts.append(rows[["image_id"]].assign(budget=budget, replicate=replicate, role=role))
-
     for replicate in range(profile.replication.generators):
         in_test = index["patient_id"].isin(tested[replicate] if tested else [])
         rest = index[~in_test]
-        holdings = Holdings.of(rest)
-        check_two_patients(holdings, "the development set" + (f" without fold {replicate}" if tested else ""))
-        order = _patient_order(holdings, min(profile.budgets.values()),
-                               seeds.generator(root_seed, "budget", replicate))
+        counts = count(rest)
+        check_two_patients(counts, "the development set" + (f" without fold {replicate}" if tested else ""))
+        order = _patient_order(counts, min(profile.budgets.values()), seeds.generator(root_seed, "budget", replicate))
         for budget in profile.budgets_by_size():
-            members = order[:_budget_size(profile.budgets[budget], len(order))]
-            held_out = cut(holdings, members, profile.prepare.validation_fraction,
+            members = order[:max(1, round(profile.budgets[budget] * len(order)))]
+            held_out = cut(counts, members, profile.prepare.validation_fraction,
                            seeds.generator(root_seed, "validation", budget, replicate))
-            chosen = rest[rest["patient_id"].isin(holdings.patients[members])]
-            validation = chosen["patient_id"].isin(holdings.patients[held_out])
-            add(chosen, budget, replicate, np.where(validation, "validation", "train"))
-            add(index[in_test], budget, replicate, "test")
+            chosen = rest[rest["patient_id"].isin(counts.index[members])]
+            validation = chosen["patient_id"].isin(counts.index[held_out])
+            rows = pd.concat([chosen.assign(role=np.where(validation, "validation", "train")),
+                              index[in_test].assign(role="test")])
+            parts.append(rows.assign(budget=budget, replicate=replicate))
     return records.SPLITS.typed(pd.concat(parts))
 
 
-def check_two_patients(holdings: Holdings, where: str) -> None:
+def check_two_patients(counts: pd.DataFrame, where: str) -> None:
     """Raise `UserError` for a class with a single patient, who cannot be on both sides of a split."""
-    for label, count in zip(holdings.labels.tolist(), holdings.holds.sum(axis=0).tolist(), strict=True):
-        if count < 2:
+    for label, patients in (counts > 0).sum().items():
+        if patients < 2:
             raise UserError(f"class '{label}' has images of a single patient in {where}: add patients or "
                             "leave the class out.")
 
 
-def cut(holdings: Holdings, members: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Cut about `fraction` of the patients `members` (integer), at least one, and return them in ascending order.
+def cut(counts: pd.DataFrame, members: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Cut about `fraction` of the patients `members` (rows of `count`, integer), at least one, in ascending order.
 
     Of several random cuts the one is returned that has most classes on both sides and, among those, comes nearest to
     `fraction` of each class's images: patients have 1 to 88 images, so a plain draw of few patients can take most of a
     class. No class ever loses its last remaining patient; to serve a class, more than `fraction` may be cut.
     """
-    size = max(1, round(fraction * len(members)))
-    total = holdings.images[members].sum(axis=0)
+    images, size = counts.to_numpy(), max(1, round(fraction * len(members)))
+    total = images[members].sum(axis=0)
     present = total > 0
-    cuts = [_try_cut(holdings.holds, rng.permutation(members), size) for _ in range(_CUTS)]
-
-    def fault(taken: np.ndarray) -> tuple[int, float]:
-        share = holdings.images[taken].sum(axis=0)[present] / total[present]
-        return int((share == 0).sum()), float(np.abs(share - fraction).sum())
-
-    best = min(cuts, key=fault)
+    cuts = [_try_cut(images > 0, rng.permutation(members), size) for _ in range(_DRAWS)]
+    best = min(cuts, key=lambda taken: _unevenness(images[taken].sum(axis=0)[present] / total[present], fraction))
     if not len(best):
-        raise UserError(f"none of {len(members)} patients can be held out without losing a class: add "
-                        "patients.")
+        raise UserError(f"none of {len(members)} patients can be held out without losing a class: add patients.")
     return np.sort(best)
 
 
@@ -109,37 +122,28 @@ def _try_cut(holds: np.ndarray, order: np.ndarray, size: int) -> np.ndarray:
     remaining = holds[order].sum(axis=0)  # patients per class that stay
     taken: list[int] = []
 
-    def take(patient: int) -> None:
+    def take(patients: np.ndarray, most: int) -> None:
+        """Take those of the patients, in their order, who may go, until `most` are taken."""
         nonlocal remaining
-        taken.append(patient)
-        remaining = remaining - holds[patient]
-
-    def may_go(patient: int) -> bool:
-        return patient not in taken and bool((remaining[holds[patient]] > 1).all())
+        for patient in patients.tolist():
+            if len(taken) >= most:
+                return
+            if patient not in taken and (remaining[holds[patient]] > 1).all():
+                taken.append(patient)
+                remaining = remaining - holds[patient]
 
     for label in np.argsort(remaining, kind="stable"):
-        if not any(holds[patient, label] for patient in taken):
-            for patient in order[holds[order, label]].tolist():
-                if may_go(patient):
-                    take(patient)
-                    break
-    for patient in order.tolist():
-        if len(taken) >= size:
-            break
-        if may_go(patient):
-            take(patient)
+        if not holds[taken, label].any():
+            take(order[holds[order, label]], len(taken) + 1)
+    take(order, size)
     return np.array(taken, dtype=np.int64)
 
 
-def _budget_size(fraction: float, patients: int) -> int:
-    return max(1, round(fraction * patients))
-
-
-def _patient_order(holdings: Holdings, smallest: float, rng: np.random.Generator) -> np.ndarray:
+def _patient_order(counts: pd.DataFrame, smallest: float, rng: np.random.Generator) -> np.ndarray:
     """Return all patients in random order, with two patients of every class among the smallest budget's."""
-    rest = rng.permutation(len(holdings.patients)).tolist()
-    size = _budget_size(smallest, len(rest))
-    holds = holdings.holds
+    rest = rng.permutation(len(counts)).tolist()
+    size = max(1, round(smallest * len(rest)))
+    holds = counts.to_numpy() > 0
     rarest_first = np.argsort(holds.sum(axis=0), kind="stable")
     front: list[int] = []
     while True:
@@ -149,7 +153,7 @@ def _patient_order(holdings: Holdings, smallest: float, rng: np.random.Generator
             return np.array(front + rest, dtype=np.int64)
         if len(front) >= size:
             raise UserError(f"the smallest budget is {size} patients, too few to hold two patients of class "
-                            f"'{holdings.labels[lacking[0]]}' and of every other class: raise its fraction.")
+                            f"'{counts.columns[lacking[0]]}' and of every other class: raise its fraction.")
         # The front stays; the next patient with the class moves up, and the last of the prefix drops out.
         promoted = next(patient for patient in rest[size - len(front):] if holds[patient, lacking[0]])
         rest.remove(promoted)

@@ -1,8 +1,8 @@
-"""Read a source whose images are files in a folder, listed by a CSV beside them."""
+"""Read images that are files in a folder, listed by a CSV beside them, such as a user's own."""
 
 import csv
-import errno
 import io
+import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from synthplanes import records, seeds
 from synthplanes.data import images
+from synthplanes.data.preparation import splits
 from synthplanes.errors import UserError
 
+OWN, OWN_CSV = "table", "table.csv"  # the kind of a user's own source, and the usual name of its CSV
 MAX_LENGTH = 250  # characters; names appear in figures, tables and MLflow, paths in file systems
 _SEPARATORS = (",", ";", "\t")
 _FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # what spreadsheets calculate; the last four are their wide forms
@@ -26,30 +29,53 @@ class ListedFiles:
 
     name: str
     classes: tuple[str, ...]
-    table: pd.DataFrame  # records.SOURCE
+    table: pd.DataFrame
     root: Path
 
     def decode(self, row: int) -> np.ndarray:
-        """Decode an image to uint8 [H, W], grey at native size; an unreadable file raises `UserError` that names it."""
         return images.read_grey(self.root / self.table["file"].iloc[row])
 
     def missing(self) -> np.ndarray:
-        """Return the rows (integer, ascending) whose image file does not exist."""
-        return np.flatnonzero([not _is_file(self.root / file) for file in self.table["file"]])
+        return np.flatnonzero([not os.path.isfile(self.root / file) for file in self.table["file"]])
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        return False
+def open_table(raw: Path, csv_name: str = OWN_CSV, test_fraction: float = 0.3, seed: int = 0) -> ListedFiles:
+    """Open a user's images, listed in `raw`/`csv_name`; their paths, relative to it, may not lead out of its folder.
+
+    The classes are the labels, sorted. Where the table has no column `role`, `test_fraction` of the patients (0..1,
+    drawn with `seed` so that every class is on both sides where possible) become test patients.
+    """
+    root = find_root(raw, plain_name("the option csv_name", csv_name),
+                     "put a CSV with the columns path, label, patient beside the images, then run `synthplanes fetch "
+                     "table --profile PROFILE --from FOLDER`")
+    path = root / csv_name
+    rows = read_rows(path, ("path", "label", "patient"), ("scanner", "operator", "sub_plane", "role"))
+    given = "role" in rows
+    inside = root.resolve()
+    for row in rows.itertuples():
+        if not Path(os.path.realpath(inside / row.path)).is_relative_to(inside):
+            raise UserError(f"{path} names the image '{row.path}', which lies outside {root}: move it into "
+                            "that folder.")
+        if given and row.role not in ("train", "test"):
+            raise UserError(f"{path}: the role of {row.path} is '{row.role}': write train or test "
+                            "(validation is cut from the training patients), or leave the column out.")
+    labels = sorted(set(rows["label"]))
+    if len(labels) < 2:
+        raise UserError(f"{path} has the single label '{labels[0]}': a classifier needs two or more.")
+    table = rows.assign(image_id=rows["path"], file=rows["path"], patient_id=rows["patient"])
+    table = records.SOURCE.typed(table.reindex(columns=list(records.SOURCE.columns), fill_value=""))
+    if not given:
+        if not 0 < test_fraction < 1:
+            raise UserError(f"prepare.source_options.test_fraction is {test_fraction}: give a number between 0 and 1.")
+        counts = splits.count(table)
+        splits.check_two_patients(counts, "the table")
+        test = splits.cut(counts, np.arange(len(counts)), test_fraction, seeds.generator(seed, "test patients"))
+        table["role"] = np.where(table["patient_id"].isin(counts.index[test]), "test", "train")
+    return ListedFiles(OWN, tuple(labels), table, root)
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
     """Return the folder that holds `csv_name`: `raw`, or a folder in it (some archives wrap their content)."""
-    raw = Path(raw)
     if not raw.is_dir():
         raise UserError(f"{raw} does not exist: {how_to_get_it}.")
     for folder in (raw, *sorted(path for path in raw.iterdir() if path.is_dir())):
@@ -58,73 +84,51 @@ def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
     raise UserError(f"{raw} holds no {csv_name}: {how_to_get_it}.")
 
 
-def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    """Read the rows of a user's CSV file, tolerating variations of the format.
+def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read the rows of a user's CSV file as text, tolerating variations of the format.
 
     Accepts comma, semicolon or tab as separator (whichever yields the required columns), any line ending, a byte order
-    mark, blanks around names and values, blank lines and surplus columns. Every row has the required columns and those
-    optional ones that the header has. A required value that is empty, a row with fewer or more values than the header,
-    or a missing column raises `UserError` with the line's number. So does a value that would be harmful where it is
-    displayed (see `_harm`).
+    mark, blanks around names and values, blank lines and surplus columns. The result has the required columns and those
+    optional ones that the header has. A missing column and a missing, surplus or harmful value raise `UserError`.
     """
-    path = Path(path)
     try:
-        lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="").readlines()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: put the table of the images there.") from None
+        text = path.read_bytes().decode("utf-8-sig")
+        headers = [(next(_split(text, separator), []), separator) for separator in _SEPARATORS]
+        header, separator = min(headers, key=lambda found: len(set(required) - set(found[0])))
+        lines = list(_split(text, separator))[1:]
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save the table as "
                         "CSV in UTF-8.") from None
-    header, separator = [], ","
-    for separator in _SEPARATORS:
-        header = _header(path, lines, separator)
-        if set(required) <= set(header):
-            break
-    else:
-        raise UserError(f"{path} lacks the column{'s' if len(required) > 1 else ''} "
-                        f"{', '.join(sorted(set(required) - _best_header(path, lines)))}: its first line must name "
-                        f"{', '.join(required)}.")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UserError(f"{path} names the column {ascii(twice[0])} twice: rename one of them.")
-    wanted = [name for name in (*required, *optional) if name in header]
-    rows = []
-    for number, values in enumerate(_split(path, lines[1:], separator), start=2):
-        if not any(value.strip() for value in values):
-            continue
-        if len(values) < len(header):
-            raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
-                            f"{len(header)}: complete that line.")
-        if any(value.strip() for value in values[len(header):]):
-            raise UserError(f"{path}, line {number} has {len(values)} values where the header names "
-                            f"{len(header)}: put values that hold the separator in quotes.")
-        row = dict(zip(header, (value.strip() for value in values), strict=False))
-        empty = [name for name in required if not row[name]]
-        if empty:
-            raise UserError(f"{path}, line {number} has no {empty[0]}: fill it in or remove the line.")
-        for name in wanted:
-            if harm := _harm(row[name]):
-                raise UserError(f"{path}, line {number}: the {name} {ascii(row[name][:40])} {harm}: rename it.")
-        rows.append({name: row[name] for name in wanted})
-    if not rows:
-        raise UserError(f"{path} lists no image: fill the table.")
-    return rows
-
-
-def _split(path: Path, lines: list[str], separator: str) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(lines, delimiter=separator)
     except csv.Error as error:
         raise UserError(f"{path} is no readable CSV ({error}): save the table as CSV in UTF-8.") from None
+    if lacking := sorted(set(required) - set(header)):
+        raise UserError(f"{path} lacks the column{'s' if len(required) > 1 else ''} {', '.join(lacking)}: its first "
+                        f"line must name {', '.join(required)}.")
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise UserError(f"{path} names the column {ascii(twice[0])} twice: rename one of them.")
+    rows = []
+    for number, values in enumerate(lines, start=2):
+        if not any(values):
+            continue
+        if (short := len(values) < len(header)) or any(values[len(header):]):
+            raise UserError(f"{path}, line {number} has {len(values)} values where the header names {len(header)}: "
+                            + ("complete that line." if short else "put values that hold the separator in quotes."))
+        row = {name: value for name, value in zip(header, values) if name in (*required, *optional)}
+        for name in required:
+            if not row[name]:
+                raise UserError(f"{path}, line {number} has no {name}: fill it in or remove the line.")
+        for name, value in row.items():
+            if harm := _harm(value):
+                raise UserError(f"{path}, line {number}: the {name} {ascii(value[:40])} {harm}: rename it.")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path} lists no image: fill the table.")
+    return pd.DataFrame(rows)
 
 
-def _header(path: Path, lines: list[str], separator: str) -> list[str]:
-    return [name.strip() for name in next(_split(path, lines[:1], separator), [])]
-
-
-def _best_header(path: Path, lines: list[str]) -> set[str]:
-    """Return the column names under the separator that splits the first line into most of them."""
-    return max((set(_header(path, lines, separator)) for separator in _SEPARATORS), key=len)
+def _split(text: str, separator: str) -> Iterator[list[str]]:
+    for values in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+        yield [value.strip() for value in values]
 
 
 def _harm(value: str) -> str:
@@ -137,19 +141,14 @@ def _harm(value: str) -> str:
                  and unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp")]
     if invisible:
         return f"holds the invisible character U+{ord(invisible[0]):04X}"
-    if len(value) > 1 and value[0] in _FORMULA and not _is_number(value):
-        return f"begins with {ascii(value[0])}, which a spreadsheet takes for a formula"
+    if len(value) > 1 and value[0] in _FORMULA:
+        try:
+            float(value)
+        except ValueError:
+            return f"begins with {ascii(value[0])}, which a spreadsheet takes for a formula"
     if len(value) > MAX_LENGTH:
         return f"has {len(value):,} characters, more than {MAX_LENGTH}"
     return ""
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def plain_name(where: Path | str, name: str) -> str:

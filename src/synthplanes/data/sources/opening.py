@@ -1,6 +1,8 @@
 """Open a source of images by its kind, behind one small interface."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -8,16 +10,15 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
-from synthplanes.data.sources import african_planes, fetal_planes_db, simulated, table
+from synthplanes import records
+from synthplanes.data.sources.listed_files import OWN, open_table
+from synthplanes.data.sources.published import PUBLICATIONS, open_published
 from synthplanes.errors import UserError
 from synthplanes.protocol.config import Prepare
 
 
 class Source(Protocol):
-    """The interface of a source: a dataclass of images with their table.
-
-    A new source is a module with such a class, and a line in OPENERS.
-    """
+    """The interface of a source: a dataclass of images with their table. OPENERS lists them."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -40,23 +41,44 @@ class Source(Protocol):
         """Return the table rows (integer, ascending) whose image does not exist."""
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """The phantom's frames, which the stage `simulate` wrote; classes and their order are FETAL_PLANES_DB's."""
+
+    frames: np.ndarray  # uint8 [N, S, S], memory-mapped
+    table: pd.DataFrame
+    name: str = "phantom"
+    classes: tuple[str, ...] = PUBLICATIONS["fetal_planes_db"].classes
+
+    def decode(self, row: int) -> np.ndarray:
+        return np.array(self.frames[row])
+
+    def missing(self) -> np.ndarray:
+        return np.zeros(0, dtype=np.int64)
+
+
+def open_simulated(folder: Path) -> Simulated:
+    """Open the output of the stage `simulate`; an incomplete or ill-shaped one raises `UserError`."""
+    frames = records.read_array(folder / "frames.npy")
+    table = records.read_table(folder / "table.csv", records.SOURCE)
+    if frames.dtype != np.uint8 or frames.ndim != 3 or len(frames) != len(table):
+        raise UserError(f"{folder} holds {frames.dtype} frames {list(frames.shape)} and {len(table)} table "
+                        "rows: run the stage `simulate` again.")
+    return Simulated(frames, table)
+
+
 # Kind of source: the function that opens a folder. Its keyword arguments are the kind's options, all with a default.
 OPENERS: dict[str, Callable[..., Source]] = {
-    simulated.NAME: simulated.open_simulated,
-    fetal_planes_db.NAME: fetal_planes_db.open_fetal_planes_db,
-    african_planes.NAME: african_planes.open_african_planes,
-    table.NAME: table.open_table,
+    Simulated.name: open_simulated,
+    **{name: partial(open_published, name) for name in PUBLICATIONS},
+    OWN: open_table,
 }
 
 
 def open_source(parameters: Prepare, raw: Path, simulated_folder: Path) -> Source:
-    """Open the source of a profile: in `raw`, which `fetch` filled, or in the output of the stage `simulate`.
-
-    An option that the kind does not have, or of another type than its default, raises `UserError`.
-    """
+    """Open the source of a profile in `raw`, or in the output of `simulate`; wrong options raise `UserError`."""
     kind, options = parameters.source, parameters.source_options
-    _, *known = signature(OPENERS[kind]).parameters.values()
-    types = {option.name: type(option.default) for option in known}
+    types = {option.name: type(option.default) for option in list(signature(OPENERS[kind]).parameters.values())[1:]}
     for name, value in options.items():
         if name not in types:
             raise UserError(f"prepare.source_options: the source {kind} has no option '{name}': it takes "
@@ -64,4 +86,4 @@ def open_source(parameters: Prepare, raw: Path, simulated_folder: Path) -> Sourc
         if type(value) is not types[name]:
             raise UserError(f"prepare.source_options.{name} of the source {kind} is {value!r}: give a value of type "
                             f"{types[name].__name__}.")
-    return OPENERS[kind](simulated_folder if kind == simulated.NAME else raw, **options)
+    return OPENERS[kind](simulated_folder if kind == Simulated.name else raw, **options)

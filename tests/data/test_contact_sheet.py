@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from synthplanes.data.preparation.contact_sheet import write_contact_sheet
+from synthplanes.data.packs import write_contact_sheet
 
 
 def test_one_row_of_frames_per_class(tmp_path):
