@@ -70,7 +70,8 @@ CALIBRATION = Schema("calibration.csv", {
     **dict.fromkeys(COLUMNS.values(), float), "mean_width": float, "mean_estimate": float})
 # Where a word says what is not so; an effect on the border of a claim is outside it.
 # `effect` is over the best reference, `bound` over the one that the hypothesis names.
-FALSE = {"worthwhile gain": lambda effect, bound: effect <= MARGIN, "gain, size open": lambda effect, bound: effect <= 0,
+FALSE = {"worthwhile gain": lambda effect, bound: effect <= MARGIN,
+         "gain, size open": lambda effect, bound: effect <= 0,
          "gain, below the margin": lambda effect, bound: effect <= 0 or bound > MARGIN,
          "harm": lambda effect, bound: effect >= 0, "equivalent": lambda effect, bound: abs(bound) >= MARGIN,
          "no worthwhile gain": lambda effect, bound: bound > MARGIN}
@@ -219,7 +220,7 @@ def main() -> None:
     write_table(arguments.out, table, CALIBRATION)
     for row in every:
         for miss in misses(row):
-            print(*(row[name] for name in ("dominant", "classes", "patients", "units", "pool_share", "effect", "judged")), miss)
+            print(*(row[name] for name in list(CALIBRATION.columns)[:8]), miss)
     print(summary(table).T.to_string())
 
 

@@ -127,7 +127,8 @@ def test_contrast_is_antisymmetric_and_zero_against_itself():
     assert one.estimate == pytest.approx(levels[0] - levels[1])
 
 
-@pytest.mark.parametrize("share, n_units, factor", [(.1, 5, 1 + .5 / .9), (.25, 10, 1 + 2.5 / .75), (0., 8, 1.), (1., 8, 1.)])
+@pytest.mark.parametrize("share, n_units, factor", [
+    (.1, 5, 1 + .5 / .9), (.25, 10, 1 + 2.5 / .75), (0., 8, 1.), (1., 8, 1.)])
 def test_units_that_share_a_pool_have_a_larger_variance(share, n_units, factor):
     """The part of the units alone: one image of each of very many patients, none of whom differ."""
     units = np.random.default_rng(0).normal(0, .1, n_units)

@@ -23,7 +23,7 @@ def measured(estimate, error=.005, degrees=1e6):
 
 
 def case(hypothesis, *estimates, error=.005, **changes):
-    """Return a hypothesis with one estimate for each reference and `harm_also`; the last estimate stands for the rest."""
+    """Return a hypothesis with an estimate for each reference and `harm_also`; the last one stands for the rest."""
     names = (*hypothesis.references, *hypothesis.harm_also)
     estimates = (*estimates, *(len(names) - len(estimates)) * estimates[-1:])
     return Case(hypothesis, {name: Evidence(measured(estimate, error), MARGIN, **changes)
@@ -125,8 +125,8 @@ def test_the_sentences():
     first = case(PAPER, .03, .04)
     against = {name: each.interval for name, each in first.evidence.items()}
     assert sentences(PAPER, Judgement("worthwhile gain", ""), against, DESIGN) == (
-        "Pretraining on synthetic images brings a worthwhile gain on simulated images: at equal updates, balanced accuracy "
-        "changes by +3.0 points (+2.0 to +4.0) against `real` and +4.0 points (+3.0 to +5.0) against `real_two_stage` "
+        "Pretraining on synthetic images brings a worthwhile gain on simulated images: at equal updates, balanced "
+        "accuracy changes by +3.0 points (+2.0 to +4.0) against `real` and +4.0 points (+3.0 to +5.0) against `real_two_stage` "
         "(95 % intervals). 2.0 points would be worthwhile, and 1.4 points could be seen. This holds for this synthetic "
         "set (1 generator, 6 seeds each, 90 test patients).")
     assert sentences(JOINT, Judgement("undertrained", "it still gains"), {}, dataclasses.replace(

@@ -52,7 +52,8 @@ def test_the_words_of_the_findings(low, high, word):
 def test_a_noisier_estimate_never_gives_a_stronger_word():
     """One estimate, ever wider: a worthwhile gain, a gain of open size, then no gain."""
     order = ["worthwhile gain", "gain, size open", "inconclusive"]
-    words_said = [judge(Evidence(an_interval(.03 - half, .03 + half), MARGIN)).word for half in np.linspace(.001, .06, 60)]
+    words_said = [judge(Evidence(an_interval(.03 - half, .03 + half), MARGIN)).word
+                  for half in np.linspace(.001, .06, 60)]
     assert list(dict.fromkeys(words_said)) == order
 
 

@@ -25,7 +25,7 @@ from synthplanes.protocol.cells import Cell
 from synthplanes.protocol.config import Architecture, Recipe
 
 VALIDATION_LOOKS = 1  # evaluations on validation images per classifier of any arm: after training, selecting nothing
-_JOINED = {"joint": "synthetic", "joint_fresh": "fresh", "joint_real": "real"}  # joint arm -> what joins the real images
+_JOINED = {"joint": "synthetic", "joint_fresh": "fresh", "joint_real": "real"}  # what joins the real images
 THREADS_PER_RUN = 1  # runs are trained in parallel; one thread each is efficient and reproducible
 
 
@@ -163,7 +163,8 @@ def stages_of(task: Task) -> list[tuple[int, TrainingStage]]:
                             single_stage_ratio(recipe) if single else 1.0))
     if arm.stage_2:
         # The lower peak preserves what a first stage has learned; `real_short` starts here, from random weights.
-        stages.append(stage(2, times * recipe.stage_2_updates, recipe.stage_2_learning_rate_ratio if arm.stage_1 else 1.0))
+        stages.append(stage(2, times * recipe.stage_2_updates,
+                            recipe.stage_2_learning_rate_ratio if arm.stage_1 else 1.0))
     return stages
 
 

@@ -66,8 +66,8 @@ class Profile(config.Section):
             unknown = sorted(set(roles) - set(self.archs))
             yield unknown, f"recipe.optional_arms.{option} names {unknown}, which archs does not have"
         yield self.replication.disjoint_patients and self.replication.generators * max(self.budgets.values()) > 1, (
-            f"replication.disjoint_patients: {self.replication.generators} generators cannot have patients of their own "
-            "at the largest of budgets")
+            f"replication.disjoint_patients: {self.replication.generators} generators have no patients of their own at "
+            "the largest of budgets")
 
     @property
     def scarce_budget(self) -> str:

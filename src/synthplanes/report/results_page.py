@@ -79,8 +79,8 @@ def answer(verdicts: list[str]) -> str:
     gain = (f"{gains} of {counted(len(verdicts), 'profile')} {'shows' if gains == 1 else 'show'} a gain"
             if gains else "no profile shows a gain")
     *first, last = [f"{counts[word]} {said[counts[word] > 1]}" for word, said in CLAIMS.items() if counts[word]]
-    return (f"So far {gain} from pretraining on synthetic images at equal updates: of {counted(len(verdicts), 'verdict')} "
-            f"{', '.join(first)}{' and ' if first else ''}{last}.")
+    return (f"So far {gain} from pretraining on synthetic images at equal updates: of "
+            f"{counted(len(verdicts), 'verdict')} {', '.join(first)}{' and ' if first else ''}{last}.")
 
 
 def _evidence(metrics: Path) -> dict[str, str]:

@@ -138,8 +138,8 @@ class BudgetVerdict:
             yield {"name": hypothesis.name, "arm": hypothesis.arm, "bound_reference": hypothesis.bound_reference,
                    "archs": archs, "word": judgement.word, "verdict": on_simulated(judgement.word, design.simulated),
                    "reason": judgement.reason, "p_value": decision.p_value, "p_value_holm": decision.p_value_holm,
-                   "against": {name: None if each is None else {
-                       "estimate": each.estimate, "low": each.low, "high": each.high} for name, each in against.items()},
+                   "against": {name: each and {limit: _numbers(each)[limit] for limit in ("estimate", "low", "high")}
+                               for name, each in against.items()},
                    "subject": design.subject, "n_generators": design.n_generators, "n_seeds": design.n_seeds,
                    "sentence": sentences(hypothesis, judgement, against, design)}
 

@@ -65,7 +65,7 @@ class ConvergenceCheck:
                 f"margin ({points(self.margin, decimals=2)} points)")
 
     def rows(self, budget: str) -> Iterator[dict[str, Any]]:
-        """Yield the rows of convergence.csv: of each reference the mean and, where there are several, each architecture."""
+        """Yield the rows of convergence.csv: of each reference the mean and each of several architectures."""
         for (reference, arch), gain in self.gains.items():
             several = sum(other == reference for other, _ in self.gains) > 2
             if arch == "mean" or several:

@@ -70,18 +70,27 @@ def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.nda
     put in one random order, of which each budget is a prefix, so budgets are nested. If a class would have fewer than
     two patients in the smallest budget, the next patients in that order who have it are moved to the front, the rarest
     class first. Of each budget's own patients the fraction `prepare.validation_fraction` is cut for validation. With
-    `tested` (patients str [n] of every replicate, see `folds`) those are the replicate's test patients, and its budgets
-    are fractions of the others. A class of a single patient, or a budget too small for two of each, raises `UserError`.
+    `replication.disjoint_patients` the patients are first dealt out to the replicates, at random. With `tested`
+    (patients str [n] of every replicate, see `folds`) those are the replicate's test patients, and its budgets are
+    fractions of the others. A class of a single patient, or a budget too small for two of each, raises `UserError`.
     """
-    root_seed, parts = profile.replication.root_seed, []
-    for replicate in range(profile.replication.generators):
+    root_seed, generators, parts = profile.replication.root_seed, profile.replication.generators, []
+    hands = [index["patient_id"].unique()] * generators
+    if profile.replication.disjoint_patients:
+        everybody = np.unique(index["patient_id"])
+        hands = np.array_split(seeds.generator(root_seed, "disjoint patients").permutation(everybody), generators)
+    for replicate, hand in enumerate(hands):
         in_test = index["patient_id"].isin(tested[replicate] if tested else [])
-        rest = index[~in_test]
-        counts = count(rest)
-        check_two_patients(counts, "the development set" + (f" without fold {replicate}" if tested else ""))
-        order = _patient_order(counts, min(profile.budgets.values()), seeds.generator(root_seed, "budget", replicate))
+        counts = count(index[~in_test])
+        n_patients = len(counts)
+        rest = index[~in_test & index["patient_id"].isin(hand)]
+        counts = counts[counts.index.isin(hand)]
+        where = f" without fold {replicate}" if tested else f" of replicate {replicate}" if len(hand) < n_patients else ""
+        check_two_patients(counts, f"the development set{where}")
+        sizes = {name: max(1, round(share * n_patients)) for name, share in profile.budgets.items()}
+        order = _patient_order(counts, min(sizes.values()), seeds.generator(root_seed, "budget", replicate))
         for budget in profile.budgets_by_size():
-            members = order[:max(1, round(profile.budgets[budget] * len(order)))]
+            members = order[:sizes[budget]]
             held_out = cut(counts, members, profile.prepare.validation_fraction,
                            seeds.generator(root_seed, "validation", budget, replicate))
             chosen = rest[rest["patient_id"].isin(counts.index[members])]
@@ -139,10 +148,9 @@ def _try_cut(holds: np.ndarray, order: np.ndarray, size: int) -> np.ndarray:
     return np.array(taken, dtype=np.int64)
 
 
-def _patient_order(counts: pd.DataFrame, smallest: float, rng: np.random.Generator) -> np.ndarray:
-    """Return all patients in random order, with two patients of every class among the smallest budget's."""
+def _patient_order(counts: pd.DataFrame, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return all patients in random order, with two patients of every class among the first `size`."""
     rest = rng.permutation(len(counts)).tolist()
-    size = max(1, round(smallest * len(rest)))
     holds = counts.to_numpy() > 0
     rarest_first = np.argsort(holds.sum(axis=0), kind="stable")
     front: list[int] = []
