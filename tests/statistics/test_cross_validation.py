@@ -8,6 +8,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import PAPER
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS
 from synthplanes.statistics.convergence import check_convergence
 from synthplanes.statistics.cross_validation import all_pooled, is_crossed, pooled, pooled_runs
@@ -37,7 +38,7 @@ def crossed():
 
 
 def settings(predictions) -> Settings:
-    return Settings(source="table", simulated=False, margin=0.02, scarce_budget="all", folds=FOLDS,
+    return Settings(source="table", simulated=False, margin=0.02, scarce_budget="all", folds=FOLDS, hypotheses=(PAPER,),
                     expected=frozenset(predictions.identities), root_seed=0)
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_s
 from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
 from synthplanes.protocol.contrasts import HYPOTHESES, PAPER
-from synthplanes.protocol.words import DIFFERENCES, GAINS
+from synthplanes.protocol.words import DIFFERENCES, GAINS, REFUSALS
 from synthplanes.records import INDEX, SPLITS, read_table
 from synthplanes.statistics.evaluation import SCHEMAS, evaluate, write_results
 from synthplanes.statistics.hypotheses import holm
@@ -129,14 +129,15 @@ def test_the_summary_is_the_verdict_in_short(world):
 
 def test_the_contrasts_of_a_hypothesis_are_confirmatory(world):
     skills = {"synthetic_then_real": 1.03}
-    table = contrasts_of(world(skills, arms=(*ARMS, *JOINT)), world(skills, arms=(*ARMS, *JOINT), budget="b100"))
+    every = dict(arms=(*ARMS, *JOINT), seeds=range(5))
+    table = contrasts_of(world(skills, **every), world(skills, **every, budget="b100"))
     own = find(table, confirmatory=True)
     assert [(row["budget"], row["arch"], row["metric"], row["arm"], row["reference"]) for row in own] == [
         ("b25", "mean", "balanced_accuracy", each.arm, reference)
         for each in HYPOTHESES for reference in each.references]
     assert all(row["p_value_holm"] == row["p_value"] for row in own)
     rest = find(table, confirmatory=False)
-    refused = [1. if row["word"] == "undertrained" else row["p_value"] for row in rest]
+    refused = [1. if row["word"] in REFUSALS else row["p_value"] for row in rest]
     assert [row["p_value_holm"] for row in rest] == pytest.approx(holm(refused), abs=1e-4)
 
 
@@ -214,7 +215,7 @@ def test_a_secondary_row_claims_a_difference_only_after_holm(world):
 
 def test_one_architecture_is_the_mean_and_no_second_hypothesis(world):
     """Each contrast and metric once, so that Holm counts it once."""
-    tables = judge(world(archs=("residual",), controls=CONTROLS)).tables
+    tables = judge(world(archs=("residual",), controls=CONTROLS, seeds=range(5))).tables
     for name in ("contrasts", "levels", "controls", "oracle_shares", "components", "convergence"):
         assert set(tables[name]["arch"]) == {"mean"}, name
     assert not tables["contrasts"].duplicated(["contrast", "metric"]).any()
@@ -312,7 +313,8 @@ def test_training_images_add_to_slices_and_rules_and_change_nothing_else(world):
     # brain from E6; S10 holds femur in one budget, and in the other femur and abdomen, of which abdomen comes first
     assert rules["b25", "scanner"] == rules["b100", "scanner"] == pytest.approx(2 / 3, abs=1e-6)
     assert rules["b25", "majority"] == pytest.approx(1 / 3, abs=1e-6) and np.isnan(rules["b25", "operator"])
-    shown = only(tables["slices"], budget="b100", slice="class", value="brain", reference="real")
+    shown = only(tables["slices"], budget="b100", slice="class", value="brain", reference="real",
+                 arm="synthetic_then_real")
     level = [only(tables["slices"], budget="b100", slice="class", value="brain", arm=arm, reference="")
              for arm in ("synthetic_then_real", "real")]
     assert shown["estimate"] == pytest.approx(level[0]["estimate"] - level[1]["estimate"], abs=2e-6)

@@ -6,6 +6,7 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import PAPER
 from synthplanes.statistics.budget import BudgetVerdict
 from synthplanes.statistics.fold_means import fold_rows
 from tests.statistics.selecting import find, with_columns
@@ -16,7 +17,7 @@ def verdict(world):
     predictions = world(n_patients=90)
     scanner = [f"s{int(name[1:]) % 5}" for name in predictions.images["patient_id"].tolist()]
     predictions = with_columns(predictions, scanner=scanner)
-    settings = Settings("phantom", True, .02, "b25", frozenset(predictions.identities), 0)
+    settings = Settings("phantom", True, .02, "b25", (PAPER,), frozenset(predictions.identities), 0)
     return BudgetVerdict(predictions, settings, None)
 
 
@@ -24,7 +25,7 @@ def test_folds_are_scored_alone_and_tested_together(verdict):
     predictions, test = verdict.predictions, verdict.test
     fold = np.array([int(name[1:]) % 5 for name in predictions.column("patient_id")[test].tolist()])
     rows = list(fold_rows(verdict, fold))
-    assert {row["contrast"] for row in rows} == {"naive", "fair", "fair_two_stage"}
+    assert {row["contrast"] for row in rows} == {"naive", "fair", "fair_two_stage", "joint", "joint_two_stage"}
     top, labels = predictions.probabilities[:, test].argmax(axis=2), predictions.labels[test]
     (*fair, mean), expected = find(rows, contrast="fair"), []
     for number in range(5):

@@ -134,7 +134,8 @@ def test_a_slice_has_the_interval_of_its_images_alonly(world):
     pairing = pair(predictions, "synthetic_then_real", "real", archs, rows)
     expected = contrast(pairing.arm, pairing.reference,
                         Blocks.balanced(predictions.labels[rows], predictions.column("patient_id")[rows]))
-    row = only(sliced(predictions), slice="scanner", value="x", reference="real")
+    row = only(sliced(predictions), slice="scanner", value="x", reference="real",
+               arm="synthetic_then_real")
     assert [row[name] for name in ("estimate", "low", "high", "n_patients")] == pytest.approx(
         [expected.estimate, expected.low, expected.high, expected.n_patients])
 
@@ -190,9 +191,9 @@ def test_too_few_patients_are_said_in_the_words_of_the_verdict():
     found = sliced(toy(right, labels, operator=operator, scanner=scanner, sub_plane=operator))
     few = find(found, slice="sub_plane", value="abdomen: A")
     assert few and {row["why_no_number"] for row in few} == {
-        "the test patients weigh as much as 19.0 equal ones, and an interval needs 20"}
+        "the test patients carry as much information as 19.0 of equal weight, and an interval needs 20"}
     assert all(row["estimate"] is None and (row["n_images"], row["n_patients"]) == (19, 19) for row in few)
-    assert all("equal ones" in row["why_no_number"] for row in find(found, slice="scanner", value="s"))
+    assert all("of equal weight" in row["why_no_number"] for row in find(found, slice="scanner", value="s"))
     assert all(row["why_no_number"] == "" for row in find(found, slice="class"))
 
 

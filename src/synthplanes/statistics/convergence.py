@@ -90,7 +90,10 @@ def check_convergence(predictions: Predictions, margin: float, splits: pd.DataFr
                 for replicate in sorted(set(predictions.runs["replicate"].tolist()))}
     gains = {}
     for reference, longer in LONGER.items():
-        archs = archs_with(predictions, reference, longer)
+        archs = archs_with(predictions, longer)
+        if archs and archs != archs_with(predictions, reference):
+            raise UserError(f"At budget {predictions.budget} the architectures ran `{longer}` with different seeds: "
+                            "run the stages that train and predict them.")
         for scope, own in (("mean", archs), *((arch, [arch]) for arch in archs)) if archs else ():
             gains[reference, scope] = _gain(predictions, reference, longer, own, held_out)
     used = np.any(list(held_out.values()), axis=0)

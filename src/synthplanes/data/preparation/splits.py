@@ -85,7 +85,7 @@ def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.nda
         n_patients = len(counts)
         rest = index[~in_test & index["patient_id"].isin(hand)]
         counts = counts[counts.index.isin(hand)]
-        where = f" without fold {replicate}" if tested else f" of replicate {replicate}" if len(hand) < n_patients else ""
+        where = f" without fold {replicate}" if tested else f" of replicate {replicate}" * (len(hand) < n_patients)
         check_two_patients(counts, f"the development set{where}")
         sizes = {name: max(1, round(share * n_patients)) for name, share in profile.budgets.items()}
         order = _patient_order(counts, min(sizes.values()), seeds.generator(root_seed, "budget", replicate))
