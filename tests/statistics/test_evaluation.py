@@ -288,8 +288,8 @@ def test_several_generators_speak_of_the_method(world):
     with pytest.raises(UserError, match="pass splits.csv"):
         judge(predictions)
     results = evaluate([predictions], settings_for(predictions, simulated=False), splits)
-    paper = results.verdict["hypotheses"]["paper_order"]
-    assert (paper["n_generators"], paper["n_seeds"]) == (5, 2) and paper["verdict"] == "worthwhile gain"
+    overall, paper = results.verdict["overall"], results.verdict["hypotheses"]["paper_order"]
+    assert (overall["n_generators"], overall["n_seeds"]) == (5, 2) and paper["verdict"] == "worthwhile gain"
     assert "This holds for the method (5 generators, 2 seeds each" in paper["sentence"]
     shared = dataclasses.replace(settings_for(predictions), shared={"b25": .25})
     wide, narrow = (find(evaluate([predictions], settings, splits).tables["contrasts"], confirmatory=True)

@@ -130,18 +130,22 @@ class BudgetVerdict:
         asked = self.settings.hypotheses
         cases = [self._case(each, self.archs_of(each)) for each in asked]
         for hypothesis, case, decision in zip(asked, cases, decide(cases), strict=True):
-            archs, judgement = self.archs_of(hypothesis), decision.judgement
-            pairing = pair(self.predictions, hypothesis.arm, hypothesis.bound_reference, archs, self.test)
-            design = Design(PRIMARY_METRIC, self.settings.margin, self.settings.simulated, self._generators(pairing),
-                            pairing.n_seeds, self.settings.folds, self.shared == 1)
+            judgement, design = decision.judgement, self.design
             against = {name: case.evidence[name].interval for name in hypothesis.references}
             yield {"name": hypothesis.name, "arm": hypothesis.arm, "bound_reference": hypothesis.bound_reference,
-                   "archs": archs, "word": judgement.word, "verdict": on_simulated(judgement.word, design.simulated),
+                   "archs": self.archs_of(hypothesis), "word": judgement.word,
+                   "verdict": on_simulated(judgement.word, design.simulated),
                    "reason": judgement.reason, "p_value": decision.p_value, "p_value_holm": decision.p_value_holm,
                    "against": {name: each and {limit: _numbers(each)[limit] for limit in ("estimate", "low", "high")}
                                for name, each in against.items()},
-                   "subject": design.subject, "n_generators": design.n_generators, "n_seeds": design.n_seeds,
                    "sentence": sentences(hypothesis, judgement, against, design)}
+
+    @property
+    def design(self) -> Design:
+        """Return how the gains of all hypotheses are measured."""
+        pairing = pair(self.predictions, PAPER.arm, PAPER.bound_reference, self.all_archs, self.test)
+        return Design(PRIMARY_METRIC, self.settings.margin, self.settings.simulated, self._generators(pairing),
+                      pairing.n_seeds, self.settings.folds, self.shared == 1)
 
     def _case(self, hypothesis: Hypothesis, archs: list[str], scope: str = "") -> Case:
         """Collect the evidence on a hypothesis; without a `scope` it is that of its architectures."""

@@ -94,10 +94,10 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     }
     assert scarce is not None  # every profile has a hypothesis
     judged = {row["name"]: row for row in scarce.hypotheses()}
-    paper = judged[PAPER.name]
+    paper, design = judged[PAPER.name], scarce.design
     overall = {
-        **{name: paper[name] for name in ("word", "verdict", "reason", "arm", "archs", "subject", "n_generators",
-                                          "n_seeds")},
+        **{name: paper[name] for name in ("word", "verdict", "reason", "arm", "archs")},
+        "subject": design.subject, "n_generators": design.n_generators, "n_seeds": design.n_seeds,
         "sentence": " ".join(row["sentence"] for row in judged.values()), "reference_arms": list(PAPER.references),
         "source": settings.source, "budget": settings.scarce_budget, "metric": PRIMARY_METRIC,
         "margin": settings.margin, "n_images": len(scarce.test), "n_patients": scarce.blocks[PRIMARY_METRIC].n_patients}
