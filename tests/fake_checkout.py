@@ -13,6 +13,7 @@ from synthplanes.data.packs import write_pack
 from synthplanes.protocol.analysis_plan import analysis_plan, settings_of
 from synthplanes.protocol.arms import TRAINING_STAGES, arms_of, updates_of
 from synthplanes.protocol.cells import STAGES, Paths, protocol_file
+from synthplanes.protocol.contrasts import LONGER
 from synthplanes.protocol.profiles import Profile
 from synthplanes.statistics.evaluation import evaluate, write_results
 from synthplanes.statistics.predictions import read_predictions
@@ -24,15 +25,17 @@ CLASSES = ("Fetal | brain", "<script>alert(1)</script>")  # names that a table o
 SIZE = 16  # px
 N_TEST, N_VALIDATION, N_SYNTHETIC = 120, 24, 6
 PLATFORM = {"instructions": "avx2", "threads": 2, "torch": "2.0.0", "capability": "AVX2"}
-# Right answers on validation: real s1 is the best there, while synthetic_then_real is the best on test.
-RIGHT_ON_VALIDATION = {("real", 1): 1.0}
+# Right answers on validation: of the classifiers for use real s1 is the best there, and synthetic_then_real is the best
+# on test. Two longer arms answer as their references do, and the third is always right.
+RIGHT_ON_VALIDATION = {("real", 1): 1.0, ("duplicate_joint_long", 0): 1.0, ("duplicate_joint_long", 1): 1.0}
+CONVERGED = ("real", "real_two_stage")
 RIGHT_ON_TEST = {"synthetic_then_real": 0.95, "real_short": 0.6, "oracle": 0.99, "real_augmented": 1.0}
 
 
 def tiny_parameters() -> dict:
     """Return the profile's parameters as params.yaml holds them."""
     parameters = small_profile_parameters(
-        archs=(ARCH,), optional=("oracle", "resampled", "permuted_labels", "augmented", "distilled"))
+        archs=(ARCH,), optional=("oracle", "oracle_joint", "resampled", "permuted_labels", "augmented", "distilled"))
     parameters["replication"]["seeds"] = 2
     return parameters
 
@@ -158,6 +161,9 @@ def _write_predictions(at: Paths, profile: Profile, rng: np.random.Generator) ->
         right = rng.random(len(images)) < share
         chosen = np.where(right, labels, 1 - labels)
         probabilities[position] = np.where(np.arange(2) == chosen[:, None], 0.9, 0.1)
+    for reference in CONVERGED:
+        of, longer = ([run[0] == arm for run in runs] for arm in (reference, LONGER[reference]))
+        probabilities[np.ix_(longer, is_validation)] = probabilities[np.ix_(of, is_validation)]
     records.write_array(folder / "probabilities.npy", probabilities)
     records.write_table(folder / "images.csv", images[list(records.PREDICTED.columns)], records.PREDICTED)
     records.write_table(folder / "runs.csv", records.RUNS.frame(

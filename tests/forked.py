@@ -15,7 +15,8 @@ def start(function: Callable[..., Any], *arguments: Any) -> ForkServerProcess:
     """Call a function of one of those modules in a process of its own; return the process, which has begun."""
     context: ForkServerContext = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)  # read when the server starts, at the first call
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where the server finds `tests`
+    root = Path(__file__).parents[1]
+    os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{root / 'src'}"  # where the server finds `tests` and what they test
     process = context.Process(target=function, args=arguments)
     process.start()
     return process

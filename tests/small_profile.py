@@ -11,7 +11,7 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 def small_profile(archs: Sequence[str] = ("residual",), budgets: Sequence[str] = ("scarce",), guidance: str = "none",
                   optional: Sequence[str] = ()) -> Profile:
-    """Return a profile with P = 40, T = 20, batches of 8, 6 seeds, 1 generator and 2 convergence seeds.
+    """Return a profile with P = 40, T = 20, batches of 8, 6 seeds and 1 generator.
 
     The options named in `optional` run on the first architecture, `joint` on all.
     """
@@ -22,7 +22,7 @@ def small_profile_parameters(archs: Sequence[str] = ("residual",), budgets: Sequ
                              guidance: str = "none", optional: Sequence[str] = ()) -> dict[str, Any]:
     """Return the parameters of the profile `phantom` with small numbers in their place, as params.yaml holds them."""
     whole = resolved("phantom", PARAMS)
-    whole["replication"] = {"root_seed": 1, "generators": 1, "seeds": 6}
+    whole["replication"] |= {"root_seed": 1, "generators": 1, "seeds": 6}
     whole["budgets"] = dict.fromkeys(budgets, 0.3)
     whole["archs"] = {role: {"model": "test_resnet", "learning_rate": 0.003, "options": {}} for role in archs}
     whole["prepare"]["image_size"] = 16

@@ -61,7 +61,7 @@ def test_the_forecast_is_printed(project, capsys):
     assert cli.main(["cost", "--profile", "tiny"]) == 0
     lines = capsys.readouterr().out.splitlines()
     baseline = next(line.split() for line in lines if line.startswith("baseline"))
-    assert baseline == ["baseline", "scarce", "residual", "20", "8,640", "0"]  # 8 x (6 x (20 + 60 + 60) + 2 x 120)
+    assert baseline == ["baseline", "scarce", "residual", "48", "28,320", "0"]  # 8 x 6 x (20 + 3 x 60 + 3 x 120 + 30)
     assert lines[-2].startswith("together")
 
 

@@ -28,7 +28,7 @@ ONLY_IN = {"mlflow": {"tracking"}, "matplotlib": {"report"}, "jinja2": {"report"
 TORCH_FREE = ("errors", "seeds", "progress", "instructions", "records", "protocol", "phantom", "data", "statistics",
               "report", "reproduction", "command")
 MOST_LOOSE_MODULES = 8
-MOST_LINES = {"module": 300, "script": 60, "dvc.lock": 5000, "verdict.json": 100}
+MOST_LINES = {"module": 300, "script": 60, "dvc.lock": 5000, "verdict.json": 120}
 
 
 def modules():
@@ -217,7 +217,8 @@ def test_dvc_lock_is_short_and_holds_no_profile_that_is_gone():
     lines = len((ROOT / "dvc.lock").read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES["dvc.lock"]
     one_profile = sum(len(block.splitlines()) for name, block in lock_blocks().items() if name.endswith(f"@{active}"))
-    assert one_profile * len(read_names(ROOT / "params.yaml")) <= MOST_LINES["dvc.lock"]  # with all of them run
+    profiles = set(read_names(ROOT / "params.yaml")) - {"smoke"}  # which tests run in a copy
+    assert one_profile * len(profiles) <= MOST_LINES["dvc.lock"]  # with all of them run
 
 
 def lock_blocks() -> dict[str, str]:

@@ -46,8 +46,11 @@ def test_results_are_tidy_tables_that_pandas_reads_alone(smoke):
     for name, schema in TABLES.items():
         assert list(pd.read_csv(folder / f"{name}.csv").columns) == list(schema.columns), name
     contrasts = pd.read_csv(folder / "contrasts.csv")
-    assert {"fair", "naive", "joint", "oracle", "resampled"} <= set(contrasts["contrast"])
-    assert contrasts["confirmatory"].any()
+    assert {"fair", "naive", "joint", "oracle", "oracle_joint", "resampled"} <= set(contrasts["contrast"])
+    assert set(contrasts.query("confirmatory")["contrast"]) == {
+        "fair", "fair_two_stage", "joint", "joint_two_stage", "joint_duplicate"}
+    convergence = pd.read_csv(folder / "convergence.csv")
+    assert convergence["reference"].tolist() == ["real", "real_two_stage", "duplicate_joint"]
     audit = json.loads((smoke / "artifacts" / "audit" / "smoke" / "scarce" / "audit.json").read_text(encoding="utf-8"))
     whole = pd.read_csv(folder / "audit.csv").query("label == 'all'")
     assert whole["label_fidelity"].tolist() == [audit["replicates"][0]["label_fidelity"]["mean_over_classes"]]
@@ -59,9 +62,12 @@ def test_summary_verdict_and_report_say_the_same(smoke):
                         for name in ("summary", "verdict"))
     assert summary["word"] == verdict["overall"]["word"] and "on simulated images" in verdict["overall"]["sentence"]
     assert verdict["phantom"]["version"] and verdict["platform"]["instructions"] == "avx2"
-    assert len((folder / "verdict.json").read_text(encoding="utf-8").splitlines()) <= 100
+    assert list(verdict["hypotheses"]) == ["joint", "paper_order"]
+    assert all(judged["sentence"] in verdict["overall"]["sentence"] for judged in verdict["hypotheses"].values())
+    assert len((folder / "verdict.json").read_text(encoding="utf-8").splitlines()) <= 120
     report = (folder / "report.md").read_text(encoding="utf-8")
-    assert verdict["overall"]["sentence"].rstrip(".") in html.unescape(report)  # p < 0.001 stands escaped
+    for judged in verdict["hypotheses"].values():
+        assert f"**{judged['sentence']}**" in html.unescape(report)
 
 
 @pytest.mark.parametrize("words", [("metrics", "show"), ("status",), ("dag", "--collapse-foreach-matrix", "--md")])

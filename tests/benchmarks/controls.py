@@ -1,14 +1,19 @@
 """Test that the apparatus answers as it must where the answer is known: controls, on one population after the other.
 
-    python tests/benchmarks/controls.py [--profile phantom] [--repetitions 20] [--seeds 5] [--controls null oracle ...]
+    python tests/benchmarks/controls.py [--profile phantom] [--repetitions 20] [--seeds 5]
+        [--controls resampled oracle permuted_labels]
 
 Every repetition is a phantom population of its own (root seeds from 1001, so the profile's test rows stay unopened),
 with its own patients, budget and classifiers. The profile's first architecture trains `real`, `real_two_stage` and each
-control by the profile's recipe; the profile's statistic and words judge a control against both others on the
-population's test patients, as the confirmatory arm is judged. First stages: `resampled`, a resample of the real images;
+control by the profile's recipe; a control is judged against both others on the population's test patients by the rules
+of the paper's hypothesis, as `evaluate` judges it. First stages: `resampled`, a resample of the real images;
 `oracle`, as many fresh patients' images as the profile draws synthetic ones; `permuted_labels`, the same with permuted
 labels. The convergence check is left out: with `resampled` both sides see the same real images for equally long.
-Beside the words stands each control's mean gain over the populations, a population being one observation.
+
+A row holds a control of one population: its `word`, the one-sided `p_value` of a gain over both references, and under
+`against` the gain over each of them (`estimate`, with the 95 % limits `low` and `high`). All other numbers of the row,
+`estimate`, `low` and `high` among them, are those against `real_two_stage`, and so is `gain`: each control's mean over
+the populations, a population being one observation. Fractions: 0.01 is a point.
 metrics/controls.json holds each result as soon as it is known, and the same command, also with other controls, goes on
 where it was stopped: about 2 minutes for each repetition of the first control on two CPU cores, 1 for each other.
 """
@@ -17,7 +22,7 @@ import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes 
 
 import argparse
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +38,13 @@ from synthplanes.compute.devices import prepare_torch
 from synthplanes.data.selection import LabelledImages, read_all, read_budget, read_classes
 from synthplanes.phantom.simulation import VERSION
 from synthplanes.protocol.arms import ARMS, needed_by
-from synthplanes.protocol.contrasts import REFERENCES
+from synthplanes.protocol.contrasts import PAPER, REFERENCES
 from synthplanes.protocol.profiles import Profile, read_profile
 from synthplanes.protocol.words import PRIMARY_METRIC
 from synthplanes.statistics.blocks import FRAMES
-from synthplanes.statistics.clustered import contrast, weaker
-from synthplanes.statistics.verdict import Evidence, judge
+from synthplanes.statistics.clustered import contrast
+from synthplanes.statistics.hypotheses import Case, decide
+from synthplanes.statistics.verdict import Evidence
 
 OUTPUT = Path(__file__).resolve().parents[2] / "metrics" / "controls.json"
 FIRST_ROOT = 1001
@@ -56,7 +62,9 @@ def main() -> None:
     profile = read_profile(arguments.profile)
     about = dict(profile=arguments.profile, phantom_version=VERSION, arch=next(iter(profile.archs)),
                  recipe=profile.recipe.model_dump(exclude={"optional_arms"}),  # which other arms there are changes none
-                 seeds=arguments.seeds, margin=profile.evaluate.margin)
+                 simulate=profile.simulate.model_dump(), budget=profile.budgets[profile.scarce_budget],
+                 validation_fraction=profile.prepare.validation_fraction, seeds=arguments.seeds,
+                 margin=profile.evaluate.margin)
     before = records.read_json(arguments.out) if arguments.out.exists() else {}
     rows = before.get("repetitions", []) if about.items() <= before.items() else []  # others than these begin anew
     for root in range(FIRST_ROOT, FIRST_ROOT + arguments.repetitions):
@@ -93,7 +101,7 @@ def gains(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> list[dict[str, Any]]:
-    """Return, of one population, each control's gain over the better reference, and the word that it earns."""
+    """Return, of one population, each control's gains over both references, and the word that it earns."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         population(profile, root, folder / "population")
@@ -110,9 +118,16 @@ def repetition(profile: Profile, root: int, seeds: int, controls: list[str]) -> 
     blocks = FRAMES[PRIMARY_METRIC](test.labels, patients.to_numpy())
 
     def judged(name: str) -> dict[str, Any]:
-        interval = weaker(*(contrast(right[f"{name}_then_real"], right[reference], blocks) for reference in REFERENCES))
-        kept = {key: value if isinstance(value, int) else round(value, 6) for key, value in asdict(interval).items()}
-        return dict(control=name, root_seed=root, word=judge(Evidence(interval, profile.evaluate.margin)).word, **kept)
+        arm = f"{name}_then_real"
+        of = {reference: contrast(right[arm], right[reference], blocks) for reference in REFERENCES}
+        decision = decide([Case(replace(PAPER, arm=arm), {
+            reference: Evidence(interval, profile.evaluate.margin) for reference, interval in of.items()})])[0]
+        numbers = {reference: {key: value if isinstance(value, int) else round(value, 6)
+                               for key, value in asdict(interval).items()} for reference, interval in of.items()}
+        against = {reference: {key: its[key] for key in ("estimate", "low", "high")}
+                   for reference, its in numbers.items()}
+        return {**numbers[PAPER.bound_reference], "control": name, "root_seed": root, "word": decision.judgement.word,
+                "p_value": round(decision.p_value, 6), "against": against}
 
     return [judged(name) for name in controls]
 

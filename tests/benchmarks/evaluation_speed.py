@@ -2,8 +2,8 @@
 
     python tests/benchmarks/evaluation_speed.py
 
-Seven arms on three architectures with six seeds, four controls on one of them: 150 classifiers and 6,700 test images of
-six classes and 2,000 patients, with random probabilities, read from files and evaluated as the stage does it, with
+Eleven arms on three architectures with six seeds, four controls on one of them: 222 classifiers and 6,700 test images
+of six classes and 2,000 patients, with random probabilities, read from files and evaluated as the stage does it, with
 scanners, operators, sub-planes and the rules that know the metadata alone. Writes `evaluation` into
 metrics/benchmarks.json.
 """
@@ -22,11 +22,13 @@ from measured import FILE, keep
 
 from synthplanes.command import run
 from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.contrasts import HYPOTHESES
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS, write_array, write_table
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import read_predictions
 
-ARMS = ("real_short", "real", "real_two_stage", "real_long", "synthetic", "synthetic_then_real", "joint")
+ARMS = ("real_short", "real", "real_two_stage", "real_long", "real_two_stage_long", "duplicate_joint",
+        "duplicate_joint_long", "real_equal_exposure", "synthetic", "synthetic_then_real", "joint")
 CONTROLS = ("oracle", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real")
 ARCHS = ("convolutional", "residual", "transformer")
 CLASSES = tuple("abcdef")
@@ -41,7 +43,7 @@ def main() -> None:
         rows, splits, development = write(Path(folder))
         start, cpu = time.perf_counter(), time.process_time()
         predictions = read_predictions([(arch, Path(folder) / arch) for arch in ARCHS], CLASSES)
-        settings = Settings("phantom", True, .02, "scarce", frozenset(predictions.identities), 0)
+        settings = Settings("phantom", True, .02, "scarce", HYPOTHESES, frozenset(predictions.identities), 0)
         tables = evaluate([predictions], settings, splits, development).tables
         elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -22,6 +22,8 @@ from synthplanes.records import (
 from tests.tiny_cells import PER_CLASS, cell, tiny_profile, write_prepared, write_synthetic
 
 BOTH = ("scarce", "full")
+BASELINES = ("real_short", "real", "real_two_stage", "real_long", "real_two_stage_long", "duplicate_joint",
+             "duplicate_joint_long", "real_equal_exposure")
 
 
 @pytest.fixture
@@ -52,14 +54,15 @@ def files(folder):
 def test_a_stage_writes_every_run_and_says_what_it_did(root):
     own = cell(root, "baseline", tiny_profile(optional=("augmented", "distilled")))
     train_classifiers(own)
-    names = [f"{arm}-s{seed}.safetensors" for arm in ("real", "real_augmented", "real_distilled", "real_long",
-                                                      "real_short", "real_two_stage") for seed in range(2)]
-    assert sorted(files(own.out / "scarce" / "residual" / "r0")) == ["history.csv", *names]
+    names = [f"{arm}-s{seed}.safetensors" for arm in sorted((*BASELINES, "real_augmented", "real_distilled"))
+             for seed in range(2)]
+    assert sorted(files(own.out / "scarce" / "residual" / "r0")) == sorted(["history.csv", *names])
     assert read_json(own.out / "cell.json") == {
         "stage": "baseline", "profile": "tiny", "validation_looks": 1, "archs": {"residual": {
             "model": "test_resnet", "pretrained_on": [], "arms": {
-                "real": 5, "real_augmented": 5, "real_distilled": 5, "real_long": 10, "real_short": 2,
-                "real_two_stage": 5}}}}
+                "duplicate_joint": 5, "duplicate_joint_long": 10, "real": 5, "real_augmented": 5, "real_distilled": 5,
+                "real_equal_exposure": 2, "real_long": 10, "real_short": 2, "real_two_stage": 5,
+                "real_two_stage_long": 10}}}}
     items = {item["item"]: item for item in read_json(own.out / "cost.json")["items"]}
     assert items["real_long"] == dict(item="real_long", budget="scarce", arch="residual", runs=2,
                                       training_image_passes=2 * 10 * 8, forward_image_passes=0)
@@ -91,13 +94,13 @@ def test_a_stage_of_no_arms_is_an_empty_history(root):
 def test_an_added_architecture_or_budget_retrains_nothing_else(root, trained):
     train_classifiers(cell(root, "baseline"))
     before = files(cell(root, "baseline").out)
-    assert len(trained) == 4 * 2
+    assert len(trained) == len(BASELINES) * 2
     trained.clear()
     train_classifiers(cell(root, "baseline", tiny_profile(archs=("residual", "other"))))
-    assert {arch for _, arch, _ in trained} == {"other"} and len(trained) == 4 * 2
+    assert {arch for _, arch, _ in trained} == {"other"} and len(trained) == len(BASELINES) * 2
     trained.clear()
     train_classifiers(cell(root, "baseline", tiny_profile(BOTH, ("residual", "other"))))
-    assert {budget for budget, *_ in trained} == {"full"} and len(trained) == 2 * 4 * 2
+    assert {budget for budget, *_ in trained} == {"full"} and len(trained) == 2 * len(BASELINES) * 2
     trained.clear()
     train_classifiers(cell(root, "baseline", tiny_profile(optional=("augmented",))))
     assert {arm for *_, arm in trained} == {"real_augmented"}
@@ -151,7 +154,7 @@ def test_a_failed_stage_keeps_what_it_has_finished(root, trained, monkeypatch):
         train_classifiers(cell(root, "baseline"))
     monkeypatch.setattr(runs, "train_one", real)
     train_classifiers(cell(root, "baseline"))
-    assert len(trained) == 4 * 2
+    assert len(trained) == len(BASELINES) * 2
 
 
 def test_prediction_of_every_run(root):

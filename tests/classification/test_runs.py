@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from synthplanes.classification.fitting import schedule
 from synthplanes.classification.runs import Task, images_of, stages_of, train_one
 from synthplanes.compute.checkpoints import Checkpoints, images_sha256
 from synthplanes.compute.weights import read_weights
@@ -83,10 +84,78 @@ def test_stages_of_an_arm(task, recipe):
     assert stages("real") == [(1, 7, single_stage_ratio(recipe))]
     assert stages("real_long") == [(1, 14, single_stage_ratio(recipe))]
     assert stages("real_two_stage") == [(1, 4, 1.0), (2, 3, ratio)]
+    assert stages("real_two_stage_long") == [(1, 8, 1.0), (2, 6, ratio)]
+    for arm, updates in (("joint", 7), ("oracle_joint", 7), ("duplicate_joint", 7), ("duplicate_joint_long", 14),
+                         ("real_equal_exposure", 4)):  # half of 7 updates, rounded to even
+        assert stages(arm) == [(1, updates, single_stage_ratio(recipe))]
     assert stages("synthetic") == [(1, 4, 1.0)]
     assert stages("synthetic_then_real", first_stage=Path("made")) == [(2, 3, ratio)]
-    (_, joint), = stages_of(task("joint"))
-    assert [(part.size, part.keeps_statistics) for part in joint.portions] == [(4, True), (4, False)]
+
+
+@pytest.fixture
+def portions(task, recipe):
+    """The (pool, size, keeps statistics) of every portion of every stage; a quarter of a joint batch joins the rest."""
+    uneven = recipe.model_copy(update=dict(joint_synthetic_fraction=0.25))
+
+    def of(arm, **changes):
+        names = {id(images): name for name, images in POOLS.items()}
+        return [[(names[id(part.images)], part.size, part.keeps_statistics) for part in stage.portions]
+                for _, stage in stages_of(task(arm, recipe=uneven, **changes))]
+    return of
+
+
+def test_what_a_batch_holds(portions):
+    """Real images keep the batch-norm statistics of every joint batch, whatever joins them."""
+    whole = ("real", 8, True)
+    assert portions("real") == portions("real_long") == portions("real_equal_exposure") == [[whole]]
+    assert portions("real_two_stage") == portions("real_two_stage_long") == [[whole], [whole]]
+    assert portions("joint") == [[("real", 6, True), ("synthetic", 2, False)]]
+    assert portions("oracle_joint") == [[("real", 6, True), ("fresh", 2, False)]]
+    assert portions("duplicate_joint") == portions("duplicate_joint_long") == [[("real", 6, True), ("real", 2, False)]]
+    assert portions("duplicate_joint", pools={"real": POOLS["real"]}) == portions("duplicate_joint")
+
+
+def test_a_duplicate_is_worth_a_synthetic_image(portions):
+    """`duplicate_joint` spends as many real and duplicate images in a batch as `joint` real and synthetic ones."""
+    def spent(arm):
+        (kept, joined), = portions(arm)
+        return kept, joined[1:]
+
+    assert spent("duplicate_joint") == spent("joint") == spent("oracle_joint")
+
+
+def test_duplicates_train_as_joint_does_on_real_images_for_synthetic_ones(task):
+    train_one(task("duplicate_joint", pools={"real": POOLS["real"]}))
+    train_one(task("joint", pools={**POOLS, "synthetic": POOLS["real"]}))
+    train_one(task("oracle_joint", pools={**POOLS, "fresh": POOLS["real"]}))
+    train_one(task("real"))
+    assert same(task("duplicate_joint").out, task("joint").out) and same(task("joint").out, task("oracle_joint").out)
+    assert not same(task("duplicate_joint").out, task("real").out)
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_equal_exposure_shows_as_many_real_images_as_joint(task, recipe, fraction):
+    own = recipe.model_copy(update=dict(stage_1_updates=800, stage_2_updates=160, joint_synthetic_fraction=fraction))
+    seen = {}
+    for arm in ("joint", "real_equal_exposure"):
+        (_, stage), = stages_of(task(arm, recipe=own))
+        seen[arm] = stage.updates * stage.portions[0].size
+    assert seen["real_equal_exposure"] == seen["joint"] == round((1 - fraction) * 960 * 8)
+
+
+def test_every_arm_has_its_integral_of_the_learning_rate(task, recipe):
+    """In units of the two-stage arms': 1 where the updates are P+T, and in proportion to the updates elsewhere."""
+    own = recipe.model_copy(update=dict(stage_1_updates=800, stage_2_updates=160, joint_synthetic_fraction=0.75))
+
+    def integral(arm, **changes):
+        return sum(stage.peak_learning_rate * sum(schedule(update, stage.updates, own.warmup_fraction)
+                                                  for update in range(stage.updates))
+                   for _, stage in stages_of(task(arm, recipe=own, **changes)))
+
+    unit = integral("real_two_stage")
+    for arm, share in {"real": 1, "joint": 1, "oracle_joint": 1, "duplicate_joint": 1, "real_long": 2,
+                       "real_two_stage_long": 2, "duplicate_joint_long": 2, "real_equal_exposure": 0.25}.items():
+        assert integral(arm) == pytest.approx(share * unit, rel=1e-3), arm
 
 
 def test_rehearsal_is_a_second_portion(task, recipe):
@@ -127,7 +196,10 @@ def test_all_that_decides_the_result_is_part_of_its_identity(task, recipe):
     # What other runs there are, and images that the arm does not use, change nothing.
     assert identity(recipe=recipe.model_copy(update=dict(optional_arms={}))) == own
     assert identity(sha256={**SHA256, "fresh": "0"}) == own
-    assert identity("real", sha256={**SHA256, "synthetic": "0"}) == identity("real")
+    for arm in ("real", "duplicate_joint", "oracle_joint"):
+        assert identity(arm, sha256={**SHA256, "synthetic": "0"}) == identity(arm)
+    assert identity("oracle_joint", sha256={**SHA256, "fresh": "0"}) != identity("oracle_joint")
+    assert identity("duplicate_joint", sha256={**SHA256, "real": "0"}) != identity("duplicate_joint")
 
 
 def test_the_first_stage_is_part_of_the_identity(task, tmp_path):

@@ -65,12 +65,12 @@ def make_guards():
 
 @pytest.fixture(scope="session")
 def make_profile(make_guards):
-    """A profile that holds what `prepare` reads and nothing else; keyword arguments are parameters of `prepare`."""
-    def make(budgets=None, generators=1, root_seed=0, **prepare) -> Profile:
+    """A profile that holds what `prepare` reads and nothing else; further arguments are parameters of `prepare`."""
+    def make(budgets=None, generators=1, root_seed=0, disjoint_patients=False, **prepare) -> Profile:
         values = dict(source="table", image_size=16, source_options={}, guards=make_guards().model_dump(),
                       masked_boxes=[], validation_fraction=0.3, cross_validation="none") | prepare
-        return from_subset({"replication": {"root_seed": root_seed, "generators": generators},
-                            "budgets": budgets or {"half": 0.5}, "prepare": values})
+        replication = dict(root_seed=root_seed, generators=generators, disjoint_patients=disjoint_patients)
+        return from_subset(dict(replication=replication, budgets=budgets or {"half": 0.5}, prepare=values))
     return make
 
 

@@ -1,9 +1,11 @@
 """The table of arms: equal updates, equal learning-rate integrals, and which runs a profile asks for."""
 
+from dataclasses import replace
+
 import pytest
 
 from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, arms_of, needed_by, single_stage_ratio, updates_of
-from synthplanes.protocol.contrasts import CEILINGS, CONFIRMATORY_ARM, CONTRASTS, CONTROLS, REFERENCES, ROLES
+from synthplanes.protocol.contrasts import CEILINGS, CONTRASTS, CONTROLS, HYPOTHESES, LONGER, ROLES
 from synthplanes.protocol.profiles import read_profile
 
 
@@ -19,9 +21,11 @@ def with_arms(profile, **optional):
 def test_all_full_arms_spend_the_same_updates(phantom):
     whole = phantom.recipe.stage_1_updates + phantom.recipe.stage_2_updates
     for name in ("real", "real_augmented", "real_by_patient", "real_distilled", "real_two_stage", "synthetic_then_real",
-                 "joint", "oracle_then_real", "resampled_then_real", "permuted_labels_then_real"):
+                 "joint", "duplicate_joint", "oracle_joint", "oracle_then_real", "resampled_then_real",
+                 "permuted_labels_then_real"):
         assert updates_of(ARMS[name], phantom.recipe) == whole
-    assert updates_of(ARMS["real_long"], phantom.recipe) == 2 * whole
+    for reference, longer in LONGER.items():
+        assert updates_of(ARMS[longer], phantom.recipe) == 2 * updates_of(ARMS[reference], phantom.recipe)
 
 
 def test_one_stage_and_two_stages_spend_the_same_integral_of_the_learning_rate(phantom):
@@ -56,8 +60,9 @@ def test_every_fine_tuned_arm_has_a_first_stage():
 def test_the_runs_of_a_profile(phantom):
     runs, seeds, n_archs = phantom.runs(), phantom.replication.seeds, len(phantom.archs)
     assert sum(arm == "real" for arm, *_ in runs) == seeds * n_archs
-    assert sum(arm == "real_long" for arm, *_ in runs) == phantom.recipe.convergence_seeds * n_archs
-    for arm, option in (("oracle_then_real", "oracle"), ("joint", "joint")):
+    assert sum(arm == "real_long" for arm, *_ in runs) == seeds * n_archs
+    for arm, option in (("oracle_then_real", "oracle"), ("joint", "joint"), ("duplicate_joint_long", "joint"),
+                        ("real_equal_exposure", "joint"), ("oracle_joint", "oracle_joint")):
         assert sum(name == arm for name, *_ in runs) == seeds * len(phantom.recipe.optional_arms[option])
 
 
@@ -66,14 +71,23 @@ def test_contrasts_name_arms_and_each_role_is_known():
     for contrast in CONTRASTS:
         assert contrast.arm in ARMS and contrast.reference in ARMS and contrast.role in ROLES
     assert {(c.arm, c.reference) for c in CONTRASTS if c.role == "confirmatory"} == {
-        (CONFIRMATORY_ARM, reference) for reference in REFERENCES}
+        (each.arm, reference) for each in HYPOTHESES for reference in each.references}
     assert set(CONTROLS) | set(CEILINGS) | set(CEILINGS.values()) <= set(ARMS)
+
+
+def test_a_hypothesis_has_its_contrasts_and_convergence_checks():
+    """Every reference has a longer arm; a contrast is in the table for each of them and for what *harm* needs."""
+    pairs = {(contrast.arm, contrast.reference) for contrast in CONTRASTS}
+    for each in HYPOTHESES:
+        assert {(each.arm, other) for other in (*each.references, *each.harm_also)} <= pairs
+        assert each.bound_reference in each.references and set(each.references) <= set(LONGER)
+    for reference, longer in LONGER.items():
+        twice = replace(ARMS[reference], name=longer, updates="2(P+T)", question=ARMS[longer].question)
+        assert ARMS[longer] == twice
 
 
 def test_an_arm_is_one_row(phantom, monkeypatch):
     """A new row in ARMS and its option in a recipe are all that a profile needs to ask for another arm."""
-    from dataclasses import replace
-
     from synthplanes.protocol import arms
     monkeypatch.setitem(arms.ARMS, "real_twice", replace(arms.ARMS["real"], name="real_twice", option="twice"))
     recipe = with_arms(phantom, twice=["residual"])

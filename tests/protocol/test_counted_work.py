@@ -9,6 +9,9 @@ from synthplanes.protocol.cells import Paths
 from tests.small_profile import small_profile
 
 BOTH = ("residual", "transformer")
+# Of small_profile: batch size x seeds x updates of real_short, the three references, their longer arms and
+# real_equal_exposure.
+BASELINE = 8 * 6 * (20 + 3 * 60 + 3 * 120 + 30)
 
 
 def item(name, arch="", training=0, forward=0, runs=1):
@@ -66,12 +69,12 @@ def test_ill_formed_costs_are_refused(tmp_path, content):
 def test_the_forecast_follows_its_formula():
     profile = small_profile(archs=("residual",), guidance="classifier", optional=("oracle", "resampled"))
     rows = {row["stage"]: row for row in counted_work.expected(profile, n_classes=6)}
-    # small_profile: G 1, S 6, P 40, T 20, B 8, convergence seeds 2; 512 images seen; 3 per class, 5 steps; guide 10 x 4
+    # small_profile: G 1, S 6, P 40, T 20, B 8; 512 images seen; 3 per class, 5 steps; guide 10 x 4
     assert rows["train_diffusion"]["training_image_passes"] == 512
     assert rows["train_guide"]["training_image_passes"] == 40
     assert rows["sample"]["forward_image_passes"] == rows["sample"]["training_image_passes"] == 6 * 3 * 5
     assert rows["audit"]["training_image_passes"] == 8 * 10
-    assert rows["baseline"]["training_image_passes"] == 8 * (6 * (20 + 60 + 60) + 2 * 120)
+    assert rows["baseline"]["training_image_passes"] == BASELINE
     assert rows["pretrain"]["training_image_passes"] == 8 * 3 * 6 * 40
     assert rows["finetune"]["training_image_passes"] == 8 * 3 * 6 * 20
     assert rows["joint"]["training_image_passes"] == 8 * 6 * 60
@@ -81,10 +84,9 @@ def test_the_forecast_follows_its_formula():
 def test_a_pupil_pays_for_its_teacher(tmp_path):
     profile = small_profile(archs=BOTH, optional=("augmented", "distilled"))
     rows = {(row["stage"], row["arch"]): row for row in counted_work.expected(profile, n_classes=6)}
-    plain = 8 * (6 * (20 + 60 + 60) + 2 * 120)
-    assert rows["baseline", "residual"]["training_image_passes"] == plain + 8 * 6 * 2 * 60
+    assert rows["baseline", "residual"]["training_image_passes"] == BASELINE + 8 * 6 * 2 * 60
     assert rows["baseline", "residual"]["forward_image_passes"] == 8 * 6 * 60  # what the teachers say
-    assert rows["baseline", "transformer"]["training_image_passes"] == plain  # baselines run on the first architecture
+    assert rows["baseline", "transformer"]["training_image_passes"] == BASELINE  # without baselines
     assert rows["baseline", "transformer"]["forward_image_passes"] == 0
     paths = write_costs(tmp_path, archs=("residual",))
     path = paths.artifact("baseline") / "cost.json"

@@ -37,7 +37,7 @@ def message(tmp_path, text, name="phantom") -> str:
 
 def test_the_committed_profiles_are_valid(repository):
     path = repository / "params.yaml"
-    assert {"smoke", "phantom", "african", "fetal_planes"} <= set(read_names(path))
+    assert {"smoke", "phantom", "phantom_64", "african", "fetal_planes"} <= set(read_names(path))
     for name in read_names(path):
         assert read_profile(name, path).runs(), name
     assert active_profile(path) == "phantom" and read_profile("phantom", path).replication.seeds >= 6
@@ -67,8 +67,8 @@ def test_the_committed_profiles_are_valid(repository):
     ("channels: [64, 128, 128]", "channels: [64, 100, 128]",
      "profiles.phantom.train_diffusion.network.channels.1: Input should be a multiple of 16"),
     ("      fresh_images: 2400", "      fresh_images: 0", "oracle"),
-    ("    replication: {root_seed: 20261128, generators: 6", "    replication: {root_seed: 20261128, generators: 7",
-     "no patients of their own"),
+    ("      disjoint_patients: false", "      disjoint_patients: sometimes",
+     "profiles.phantom.replication.disjoint_patients"),
     ("      source: phantom ", "      source: table ", "simulate must be given"),
     ("      instructions: avx2 ", "      instructions: sse ", "compute.instructions"),
     ("profile: phantom\n", "profile: phantom\nbudgets: [scarce]\n", "budgets: is not a known key"),
@@ -76,6 +76,16 @@ def test_the_committed_profiles_are_valid(repository):
 def test_every_fault_is_named(text, tmp_path, old, new, named):
     assert old in text
     assert named in message(tmp_path, text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(("old", "new", "named"), [
+    ("generators: 6,", "generators: 7,", "7 generators have no patients of their own at the largest of budgets"),
+    ("    prepare: {image_size: 64}", "    prepare: {image_size: 64, cross_validation: patients}",
+     "replication.disjoint_patients: in cross-validation replicates share"),
+])
+def test_patients_of_their_own_must_be_possible(text, tmp_path, old, new, named):
+    assert old in text
+    assert named in message(tmp_path, text.replace(old, new, 1), "phantom_64")
 
 
 def test_a_simulated_profile_has_its_note_in_place_of_raw_images(repository):

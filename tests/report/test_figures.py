@@ -19,11 +19,11 @@ def comparisons(*rows: tuple) -> pd.DataFrame:
 
 
 PANELS = {("real", "synthetic"): comparisons(
-    ("synthetic_then_real against real", 0.031, 0.004, 0.058, "confirmatory", "helps", False),
+    ("synthetic_then_real against real", 0.031, 0.004, 0.058, "confirmatory", "gain, size open", False),
     ("$joint$ against real", -0.02, NAN, NAN, "secondary", "undertrained", True),
-    ("synthetic_then_real against real_short", 0.05, 0.04, 0.06, "naive", "helps", False)),
+    ("synthetic_then_real against real_short", 0.05, 0.04, 0.06, "naive", "worthwhile gain", False)),
     ("the second arm", "the first arm"): comparisons(
-        ("oracle against real", 0.1, 0.05, 0.15, "control", "helps", False),
+        ("oracle against real", 0.1, 0.05, 0.15, "control", "worthwhile gain", False),
         ("real_augmented against real", 0.0, -0.05, 0.05, "baseline", "inconclusive", False))}
 SCORES = pd.DataFrame([("$real$", 1.0, 0.75, NAN, NAN), ("$real$", 0.1, 0.81, 0.78, 0.84),
                        ("oracle", 0.25, 0.81, 0.78, 0.84)], columns=["label", "share", "estimate", "low", "high"])
@@ -79,12 +79,12 @@ def test_roles_and_refused_words_can_be_told_apart(tmp_path):
     assert len(set(colours)) == len(set(markers)) == len(intervals.ROLES) == 5
     for role, (colour, *_) in intervals.ROLES.items():
         path = tmp_path / f"{role}.png"
-        intervals.forest(path, {("a", "b"): comparisons(("x", 0.01, 0.0, 0.02, role, "helps", False))}, 0.02)
+        intervals.forest(path, {("a", "b"): comparisons(("x", 0.01, 0.0, 0.02, role, "harm", False))}, 0.02)
         assert shows(path, colour), role
         assert [shows(path, other) for other in set(colours) - {colour, intervals.GREY}] == [False] * len(
             set(colours) - {colour, intervals.GREY}), role
         drawn = path.read_bytes()
-        intervals.forest(path, {("a", "b"): comparisons(("x", 0.01, 0.0, 0.02, role, "helps", True))}, 0.02)
+        intervals.forest(path, {("a", "b"): comparisons(("x", 0.01, 0.0, 0.02, role, "harm", True))}, 0.02)
         assert path.read_bytes() != drawn
 
 

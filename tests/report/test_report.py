@@ -20,22 +20,109 @@ from synthplanes.report.writing import write_report, write_report_again
 from tests.fake_checkout import ARCH, BUDGET, CLASSES, NAME, make_checkout
 
 BALANCED = "metric == 'balanced_accuracy' and arch == 'mean'"
-HEADINGS = ("Every comparison", "Accuracy of every arm", "Is `real` trained", "Controls", "Other ways", "For whom",
-            "Are the synthetic images", "Without looking", "Where the uncertainty", "The same differences", "Data",
-            "What each arm was given", "Cost", "What the words mean", "Where these numbers come from")
+HEADINGS = ("Every comparison", "Accuracy of every arm", "Are the references trained", "Controls", "Other ways",
+            "For whom", "Are the synthetic images", "Without looking", "Where the uncertainty", "The same differences",
+            "Data", "What each arm was given", "Cost", "What the words mean", "Where these numbers come from")
 
 
-def test_the_page_opens_with_question_verdict_fair_and_naive_numbers(metrics):
-    page = metrics.page()
-    verdict = records.read_json(metrics.folder / "verdict.json")
-    question, sentence, headline = page.split("\n\n")[1:4]
-    assert question.endswith("?") and sentence == f"**{verdict['overall']['sentence']}**"
-    fair, _, naive = (metrics.row("contrasts", f"{BALANCED} and contrast == '{name}'")
-                      for name in ("fair", "fair_two_stage", "naive"))
+def test_the_page_opens_with_both_verdicts_and_the_numbers_of_every_contrast_that_decides(metrics):
+    judged = records.read_json(metrics.folder / "verdict.json")["hypotheses"]
+    title, paper, joint, headline = metrics.page().split("\n\n")[:4]
+    assert title == "# Do synthetic images help? Profile `tiny`"
+    assert [paper, joint] == [f"**{judged[name]['sentence']}**" for name in ("paper_order", "joint")]
+    wanted = [("pretraining on synthetic images", "fair"), ("pretraining on synthetic images", "fair_two_stage"),
+              *(("joint training", name) for name in ("joint", "joint_two_stage", "joint_duplicate")),
+              ("naive", "naive")]
     rows = headline.splitlines()[2:]
-    assert [row.split(" | ")[0] for row in rows] == ["| fair", "| fair", "| naive"]
-    assert f"P+T against P+T | {points(fair.estimate)} ({between(fair.low, fair.high)}) |" in rows[0]
-    assert f"P+T against T | {points(naive.estimate)} ({between(naive.low, naive.high)}) |" in rows[2]
+    assert len(rows) == len(wanted)
+    for line, (question, name) in zip(rows, wanted, strict=True):
+        row = metrics.row("contrasts", f"{BALANCED} and contrast == '{name}'")
+        assert line == (
+            f"| {question} | `{row.arm}` against `{row.reference}` | P+T against {'T' if name == 'naive' else 'P+T'} | "
+            f"{points(row.estimate)} ({between(row.low, row.high)}) | refused: too few repetitions |")
+    metrics.change("contrasts", lambda rows: rows.assign(
+        word=np.where(rows["contrast"] == "joint_duplicate", "no worthwhile gain", rows["word"])))
+    assert "| `joint` against `duplicate_joint` | P+T against P+T |" in metrics.page()
+    assert metrics.page().split("\n\n")[3].splitlines()[6].endswith("| no worthwhile gain |")
+
+
+def test_a_result_whose_test_images_were_scored_before_begins_with_that(metrics):
+    assert "exploratory" not in metrics.page()
+    scored(metrics.folder, "aa", "aa", "bb")
+    assert metrics.page().split("\n\n")[1] == (
+        "This result is exploratory: these test images have been scored 3 times, and earlier scores may have shaped "
+        "later choices.")
+
+
+def scored(folder, *plans: str) -> None:
+    """Write a log of test access with one scoring under each plan."""
+    records.write_table(folder / "test_access_log.csv", records.TEST_ACCESS.frame(
+        dict(access=number, analysis_plan=plan, predictions=f"{number:02}") for number, plan in enumerate(plans, 1)),
+        records.TEST_ACCESS)
+
+
+def test_joint_training_that_was_not_judged_decides_nothing(metrics):
+    assert "There is no verdict on" not in metrics.page()
+    metrics.change_json("verdict", lambda verdict: verdict["hypotheses"].pop("joint"))
+    metrics.change("contrasts", lambda rows: rows.assign(confirmatory=rows["confirmatory"] & (rows["arm"] != "joint")))
+    paper, none, headline = metrics.page().split("\n\n")[1:4]
+    assert paper.startswith("**No verdict on pretraining") and none == (
+        "There is no verdict on joint training, because not all of its arms were run.")
+    assert headline.count("\n") == 4 and "`joint`" not in headline
+    for part in ("Where the uncertainty", "The same differences"):
+        assert "`joint`" not in metrics.part(part)
+    part = metrics.part("Every comparison")
+    assert "| joint training |" not in part and "`joint` against `duplicate_joint` |" in part
+    assert "also that against" not in part and "against `real_two_stage` for pretraining on synthetic images." in part
+
+
+def test_an_arm_of_one_architecture_among_several_is_named_with_it(metrics):
+    def some(rows):
+        own = (rows["arm"] == "joint") | (rows["contrast"] if "contrast" in rows else rows["arm"]).str.startswith("joint")
+        return pd.concat([rows.assign(arch="attention")[~own], rows.assign(arch="residual"), rows[~own]])
+
+    for name in ("contrasts", "components", "levels"):
+        metrics.change(name, some)
+    headline = metrics.page().split("\n\n")[3].splitlines()
+    assert headline[0].startswith("| question | architecture | comparison |")
+    assert [line.split(" | ")[1] for line in headline[2:]] == ["mean", "mean", "residual", "residual", "residual", "mean"]
+    part = metrics.part("Where the uncertainty")
+    firsts = re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)
+    assert firsts == [
+        "`synthetic_then_real` against `real`", "`synthetic_then_real` against `real_two_stage`",
+        *(f"`joint` against `{name}` (residual)" for name in ("real", "real_two_stage", "duplicate_joint")),
+        "`real`", "`synthetic_then_real`", "`joint` (residual)"]
+
+
+def test_the_hypotheses_stand_with_their_p_values(metrics):
+    def judge(verdict):
+        verdict["hypotheses"]["joint"].update(word="gain, size open", p_value=0.0102, p_value_holm=0.0204)
+        verdict["hypotheses"]["paper_order"].update(word="inconclusive", p_value=0.3, p_value_holm=0.3)
+
+    metrics.change_json("verdict", judge)
+    rows = metrics.part("Every comparison").split("\n\n")[2].splitlines()[2:]
+    assert rows == [
+        "| pretraining on synthetic images | `synthetic_then_real` | `real`, `real_two_stage` | 0.300 | 0.300 | "
+        "inconclusive |",
+        "| joint training | `joint` | `real`, `real_two_stage`, `duplicate_joint` | 0.010 | 0.020 | gain, size open |"]
+    assert "for joint training also that against `real_equal_exposure`." in metrics.part("Every comparison")
+
+
+def test_what_decides_is_drawn_as_such_at_the_verdicts_budget_alone(metrics, monkeypatch, tmp_path):
+    drawn = {}
+    monkeypatch.setattr(pictures.intervals, "forest", lambda path, panels, margin: drawn.update(panels))
+
+    def deciding():
+        pictures.draw_contrasts(tmp_path / "a.png", read_results(metrics.folder), BUDGET)
+        (*_, synthetic), rows = next(iter(drawn.items()))
+        assert synthetic == "synthetic" and "joint against synthetic_then_real" not in set(rows["label"])
+        assert {"synthetic_then_real against real", "joint against duplicate_joint"} <= set(rows["label"])
+        return rows["label"][rows["role"] == "confirmatory"].tolist()
+
+    paper = ["synthetic_then_real against real", "synthetic_then_real against real_two_stage"]
+    assert deciding() == [*paper, *(f"joint against {name}" for name in ("real", "real_two_stage", "duplicate_joint"))]
+    metrics.change("contrasts", lambda rows: rows.assign(confirmatory=rows["confirmatory"] & (rows["arm"] != "joint")))
+    assert deciding() == paper
 
 
 def test_it_holds_every_part(metrics):
@@ -47,15 +134,19 @@ def test_it_holds_every_part(metrics):
     assert "validation images are: 16.7 %." in page
     assert "avx2 instructions, 2 threads, torch 2.0.0" in page and "1 scoring of test images under 1 analysis" in page
     assert "undertrained | refused:" in page and "2.0 points" in page
-    assert "to get a word, raise `recipe.stage_1_updates` and `recipe.stage_2_updates` |" in page
-    assert "below 0 and, outside of the confirmatory pair, p (Holm) is below .05 |" in page
-    assert "| equivalent | the 90 % interval lies within the margin on both sides of 0 |" in page
+    assert ("to get a word, raise `recipe.stage_1_updates` and `recipe.stage_2_updates`, or the number of validation "
+            "patients |") in page
+    assert "below 0 and, outside of the hypotheses, p (Holm) is below .05 |" in page
+    assert "| equivalent | the 90 % interval is within the margin on both sides of 0 |" in page
 
 
-def test_the_verdicts_interval_is_explained_unless_it_is_refused(metrics):
-    assert "need not equal that of a row" not in metrics.page()
-    metrics.change_json("verdict", lambda verdict: verdict["overall"].update(word="hurts"))
-    assert "need not equal that of a row" in metrics.page()
+def test_every_reference_has_its_convergence_check(metrics):
+    part = metrics.part("Are the references")
+    for name, met in (("real", "yes"), ("real_two_stage", "yes"), ("duplicate_joint", "no")):
+        row, = metrics.table("convergence").query("reference == @name").itertuples()
+        assert f"| `{name}` | {points(row.gain, 2)} | {points(row.upper, 2)} | +2.00 | 2 | 24 (12) | {met} |" in part
+    metrics.change("convergence", lambda rows: rows.assign(upper=np.nan))
+    assert metrics.part("Are the references").count("| unknown | +2.00 |") == 3
 
 
 def test_refused_comparisons_say_what_to_do(metrics):
@@ -75,9 +166,7 @@ def test_unknown_ceilings_and_absent_tables_are_explained(metrics):
 
 def test_several_analysis_plans_are_explained(metrics):
     assert "makes another plan" not in metrics.page()
-    access = records.TEST_ACCESS.frame(dict(access=number, analysis_plan=plan, predictions="cc")
-                                       for number, plan in ((1, "aa"), (2, "bb")))
-    records.write_table(metrics.folder / "test_access_log.csv", access, records.TEST_ACCESS)
+    scored(metrics.folder, "aa", "bb")
     page = metrics.page()
     assert "2 scorings of test images under 2 analysis plans. Each change of a rule" in page
 
@@ -108,11 +197,16 @@ def test_what_never_decides_stands_beside_what_does(metrics):
     part = metrics.part("The same differences")
     row = metrics.row("contrasts", f"{BALANCED} and contrast == 'fair'")
     assert f"({between(row.low, row.high)}) | {between(row.bootstrap_low, row.bootstrap_high)} |" in part
-    assert "cannot give less than 0.5 with 2 seeds" in part and "interval of the first table decides" in part
+    assert "cannot give less than 0.5 with 2 seeds" in part and "which decide nothing" in part
     image = metrics.row("components", f"{BALANCED} and contrast == 'fair_two_stage' and component == 'image_x_seed'")
     part = metrics.part("Where the uncertainty")
     assert f"{100 * image.standard_deviation:.1f} ({100 * image.share:.0f} %)" in part
     assert re.search(r"^\| `real` \| unknown \|", part, re.MULTILINE)  # one generator
+    # A contrast and an arm have the same name, and each has a row of its own.
+    for name, own in (("`joint` against `real`", "contrast"), ("`joint`", "arm")):
+        image = metrics.row("components", f"{BALANCED} and {own} == 'joint' and component == 'image_x_seed'")
+        line, = re.findall(rf"^\| {name} \|.*$", part, re.MULTILINE)
+        assert line.endswith(f"| {100 * image.standard_deviation:.1f} ({100 * image.share:.0f} %) |")
 
 
 def test_real_data_baselines_stand_beside_the_synthetic_set(metrics):
@@ -124,7 +218,7 @@ def test_real_data_baselines_stand_beside_the_synthetic_set(metrics):
     line = f"| `real_augmented` | a strong augmentation policy | {own_gain} | {gain_over} | unknown |"
     assert line in part  # unknown: two seeds, so the words are refused
     assert "`real_distilled`" in part and "real_by_patient" not in part
-    metrics.change("contrasts", lambda rows: rows.assign(reason="", word="helps"))
+    metrics.change("contrasts", lambda rows: rows.assign(reason="", word="gain, size open"))
     assert re.search(r"^\| `real_augmented` .*\| yes \|$", metrics.part("Other ways"), re.MULTILINE)
     metrics.change("contrasts", lambda rows: rows.assign(word="equivalent"))
     assert re.search(r"^\| `real_augmented` .*\| no \|$", metrics.part("Other ways"), re.MULTILINE)
@@ -155,7 +249,7 @@ def test_several_architectures_are_columns_with_their_mean_first(metrics):
     page = metrics.page()
     assert "| arm | mean | attention | residual |" in page
     by_architecture = page.split("By architecture:")[1].split("\n## ")[0]
-    assert by_architecture.count("| residual | +25.0 (") == 3 and "| mean |" not in by_architecture
+    assert by_architecture.count("| residual | +25.0 (") == 6 and "| mean |" not in by_architecture
     assert "+25.0" not in page.split("By architecture:")[0]
 
 
@@ -172,9 +266,9 @@ def test_the_verdicts_budget_is_shown_in_detail_and_the_others_by_share(metrics)
     assert "+25.0" not in page.split("## Every comparison")[0]  # the first page speaks of the verdict's budget
     assert f"Refused as *too few repetitions* at budget {BUDGET}: of seeds." in page
     assert f"at budget {whole}: of seeds" not in page
-    for heading in ("Every comparison", "Is `real` trained", "Controls", "Without looking"):
+    for heading in ("Every comparison", "Are the references trained", "Controls", "Without looking"):
         part = page.split(f"## {heading}")[1].split("\n## ")[0]
-        part = part[part.index("| --- |"):] if "| --- |" in part else part[part.index("---: |"):]
+        part = part[part.index("| budget |"):]
         assert 0 < part.index(f"| {BUDGET} |") < part.index(f"| {whole} |"), heading
     for heading in ("For whom", "Where the uncertainty", "Cost"):
         assert f"budget {BUDGET}" in page.split(f"## {heading}")[1].split("\n## ")[0], heading
@@ -300,7 +394,7 @@ def test_slices_are_described_and_not_judged(metrics):
     held = len(re.findall(r"\d \(-[\d.]+ to \+", part))
     outside, total = map(int, re.search(r"(\d+) of (\d+) intervals .* about 0\.4", part).groups())
     assert outside == total - held and total == 8
-    assert not any(word in part for word in ("helps", "hurts", "inconclusive", "equivalent", "p ="))
+    assert not any(word in part for word in ("worthwhile", "harm", "inconclusive", "equivalent", "p ="))
 
 
 @pytest.mark.parametrize("low, high, outside", [(-.05, -.01, 8), (.01, .05, 8), (-.01, .01, 0)])
@@ -316,12 +410,13 @@ def test_slices_without_numbers_say_why(metrics):
                            why_no_number=np.where(scanner, "too <few> patients", np.where(lone, "nothing varies", "")))
 
     metrics.change("slices", spoil)
-    metrics.change_json("verdict", lambda verdict: verdict["convergence"][BUDGET].update(met=False))
+    assert "a gain may be one of training time" not in metrics.part("For whom")  # `duplicate_joint` has no part in it
+    metrics.change_json("verdict", lambda verdict: verdict["converged"].update(real_two_stage=False))
     part = metrics.part("For whom")
     assert "| scanner: a (seen) | 120 (60) | none | none | none | none |" in part
     assert "No number (too &lt;few&gt; patients): scanner: a (seen)." in part
     assert r"No interval (nothing varies): class: Fetal \| brain." in part
-    assert "a difference may be one of training time" in part
+    assert "a gain may be one of training time" in part
 
 
 def test_rules_without_pixels_stand_beside_their_share_of_unseen_images(metrics):
@@ -334,9 +429,9 @@ def test_a_control_that_fails_stands_out(metrics):
     metrics.change("controls", lambda rows: rows.assign(as_expected="no"))
     part = metrics.part("Controls")
     assert "| `resampled_then_real` | no | too few repetitions | **no** |" in part
-    assert "**no** in a row that must help: " in part and "**no** in a row that must not help: " in part
-    metrics.change("controls", lambda rows: rows.assign(as_expected=np.where(rows["must_help"], "yes", "no")))
-    assert "row that must help: " not in metrics.part("Controls")
+    assert "**no** in a row that must gain: " in part and "**no** in a row that must not gain: " in part
+    metrics.change("controls", lambda rows: rows.assign(as_expected=np.where(rows["must_gain"], "yes", "no")))
+    assert "row that must gain: " not in metrics.part("Controls")
 
 
 def test_the_same_files_give_the_same_bytes_and_the_run_ends_with_the_verdict(finished, tmp_path, capsys):

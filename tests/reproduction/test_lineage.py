@@ -1,6 +1,7 @@
 """`trace`: every number of the results leads back to the first input, over the stages on which it rests alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -32,7 +33,8 @@ def stages(root, name):
 
 @pytest.mark.parametrize("arm, others", [
     ("real", ["baseline"]), ("oracle_then_real", ["pretrain", "finetune"]), ("real_distilled", ["baseline"]),
-    ("synthetic_then_real", [*GENERATED, "pretrain", "finetune"]), ("joint", [*GENERATED, "joint"])])
+    ("synthetic_then_real", [*GENERATED, "pretrain", "finetune"]), ("joint", [*GENERATED, "joint"]),
+    ("oracle_joint", ["joint"]), ("duplicate_joint", ["baseline"])])
 def test_a_classifier_rests_on_its_own_images_and_its_first_stage(root, arm, others):
     steps = stages(root, f"{arm}/{ARCH}/{BUDGET}/r0/s0/accuracy")
     assert sorted(steps) == sorted(ALWAYS + others)
@@ -43,6 +45,23 @@ def test_a_classifier_rests_on_its_own_images_and_its_first_stage(root, arm, oth
 @pytest.mark.parametrize("name", [f"fair/mean/{BUDGET}/balanced_accuracy", "overall"])
 def test_a_difference_rests_on_both_arms(root, name):
     assert {"baseline", "finetune", *GENERATED} <= set(stages(root, name))
+
+
+def test_the_verdict_rests_on_the_arms_of_all_hypotheses_that_it_has(root, tmp_path):
+    assert "joint" in stages(root, "overall")
+    overall, path = numbers(root, NAME)["overall"], paths(root).metrics / "verdict.json"
+    words = {name: judged["verdict"] for name, judged in json.loads(path.read_text())["hypotheses"].items()}
+    assert set(words) == {"paper_order", "joint"}
+    assert overall.value == f"joint: {words['joint']}; paper_order: {words['paper_order']}"
+    assert overall.arms == ("duplicate_joint", "joint", "real", "real_two_stage", "synthetic_then_real")
+    alone = tmp_path / "alone"
+    shutil.copytree(root, alone)
+    verdict = json.loads(path.read_text())
+    del verdict["hypotheses"]["joint"]
+    (paths(alone).metrics / "verdict.json").write_text(json.dumps(verdict))
+    assert numbers(alone, NAME)["overall"].arms == ("real", "real_two_stage", "synthetic_then_real")
+    steps = stages(alone, "overall")
+    assert "finetune" in steps and "joint" not in steps
 
 
 def test_every_number_has_a_lineage_and_its_own_value(root):

@@ -90,7 +90,7 @@ def test_a_reviewer_gets_every_published_profile_by_tag(repository, tmp_path, se
 def test_the_tag_says_what_it_holds(repository, capfd):
     main(["publish", "v1"])
     text = git(repository, "tag", "-l", "-n9", "v1")
-    assert "published profiles other, toy" in text and "toy: h" in text
+    assert "published profiles other, toy" in text and "toy: worthwhile gain" in text
     assert "synthplanes verify v1 --profile toy" in text and "smoke" not in text
 
 

@@ -58,8 +58,9 @@ def test_a_sound_run_is_bit_exact_from_a_clone_at_another_path(clone, tmp_path, 
     ("params.yaml", "seed: 7", "seed: 8", "same conclusion", "draw@toy", ["simulate.seed"]),
     ("stages/draw.py", "draw.random()", "draw.random() / 4", "different", "draw@toy", ["draw.py"]),
     ("stages/learn.py", "* 1.0", "* 1.000001", "within tolerance", "learn@toy", ["learn.py"]),
-    ("stages/judge.py", '"hurts"', '"hurts"  # a comment', "bit-exact", None, ["judge.py"]),
+    ("stages/judge.py", '"harm"', '"harm"  # a comment', "bit-exact", None, ["judge.py"]),
     ("stages/judge.py", "weight > .3", "weight > .9", "different", "judge@toy", ["judge.py"]),
+    ("stages/judge.py", '"inconclusive"', '"equivalent"', "different", "judge@toy", ["judge.py"]),
 ])
 def test_one_change_is_named_at_the_first_stage_that_differs(clone, tmp_path, capfd, part, before, after, expected,
                                                              first, inputs):
@@ -197,7 +198,7 @@ def test_the_platform_is_named_where_it_differs(tmp_path):
         root = tmp_path / instructions
         (root / "metrics/toy").mkdir(parents=True)
         (root / "metrics/toy/verdict.json").write_text(json.dumps({
-            "overall": {"word": "helps", "estimate": number},
+            "overall": {"word": "harm"}, "hypotheses": {"joint": {"word": "harm", "p_value": number}},
             "platform": {"instructions": instructions, "threads": 2}}))
         judge = LockedStage("judge@toy", "judge", "toy", "", {}, {"metrics/toy/verdict.json": instructions})
         checkouts.append(Checkout(root, {"judge@toy": judge}))
@@ -210,11 +211,15 @@ def test_distance_compares_numbers_and_nothing_else(tmp_path):
     def file(name: str, text: str) -> Path:
         (tmp_path / name).write_text(text)
         return tmp_path / name
-    base = file("a.json", '{"x": [1.0, 2], "word": "helps", "sentence": "gains 1.0 points"}')
+    base = file("a.json", '{"x": [1.0, 2], "word": "worthwhile gain", "sentence": "gains +0.1 points"}')
     assert distance(base, base) == 0
-    assert distance(base, file("b.json", '{"x": [1.0, 2.25], "word": "helps", "sentence": "gains 2.0 points"}')) == .25
-    assert distance(base, file("c.json", '{"x": [1.0, 2], "word": "hurts", "sentence": "gains 1.0"}')) == float("inf")
-    assert distance(base, file("d.json", '{"x": [1.0], "word": "helps", "sentence": ""}')) == float("inf")
+    other = file("b.json", '{"x": [1.0, 2.25], "word": "worthwhile gain", "sentence": "gains -12.0 points"}')
+    assert distance(base, other) == .25
+    for text in ('{"x": [1.0, 2], "word": "no worthwhile gain", "sentence": "gains +0.1 points"}',
+                 '{"x": [1.0, 2], "word": "harm", "sentence": "gains +0.1 points"}',
+                 '{"x": [1.0, 2], "word": "worthwhile gain", "sentence": "loses +0.1 points"}',
+                 '{"x": [1.0], "word": "worthwhile gain", "sentence": "gains +0.1 points"}'):
+        assert distance(base, file("c.json", text)) == float("inf"), text
     assert distance(base, tmp_path / "absent.json") == float("inf")
     table = file("a.csv", "arm,value,met\nreal,0.5,True\nreal,,True\n")
     assert distance(table, table) == 0

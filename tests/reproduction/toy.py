@@ -38,8 +38,10 @@ out = pathlib.Path("artifacts/learned", sys.argv[2]); out.mkdir(parents=True, ex
     "judge": """import json, pathlib, sys
 weight = float(pathlib.Path("artifacts/learned", sys.argv[2], "weight.csv").read_text())
 out = pathlib.Path("metrics", sys.argv[2]); out.mkdir(parents=True, exist_ok=True)
-word = "helps" if weight > .3 else "hurts"
-(out / "verdict.json").write_text(json.dumps({"overall": {"word": word, "estimate": weight}}))
+word = "worthwhile gain" if weight > .3 else "harm"
+(out / "verdict.json").write_text(json.dumps({
+    "overall": {"word": word, "estimate": weight},
+    "hypotheses": {"first": {"word": word}, "second": {"word": "inconclusive"}}}))
 """}
 
 

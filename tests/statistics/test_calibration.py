@@ -2,17 +2,29 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from synthplanes.records import read_table
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast
-from tests.benchmarks import calibration
-from tests.benchmarks.calibration import CALIBRATION, COLUMNS, EFFECTS, MARGIN, Design, grid, judged, misses, rows
-from tests.benchmarks.simulated_worlds import ACCURACY, ARMS, draw
+from tests.benchmarks import calibration, simulated_worlds
+from tests.benchmarks.calibration import (
+    CALIBRATION,
+    COLUMNS,
+    EFFECTS,
+    JUDGED,
+    MARGIN,
+    Design,
+    grid,
+    judged,
+    misses,
+    rows,
+)
+from tests.benchmarks.simulated_worlds import ACCURACY, ARMS, SYNTHETIC, draw
 
 WORLDS, FEW = 400, (0.0, MARGIN)
 QUICK = (Design("seed", "fetal_planes", 60, 6), Design("patient", "balanced", 60, 6),
-         Design("generator", "fetal_planes", 60, 6))
+         Design("pool", "fetal_planes", 60, 6, pool_share=.25))
 
 
 def quick(design, effects=FEW):
@@ -20,38 +32,60 @@ def quick(design, effects=FEW):
 
 
 def failures(table):
-    """Return every miss but one: over two references `weaker` is meant to cover more than 95 %."""
-    return [(row["effect"], row["references"], miss) for row in table for miss in misses(row)
-            if row["references"] == "one" or not miss.startswith("covers too much")]
+    return [(row["effect"], row["judged"], miss) for row in table for miss in misses(row)]
 
 
 @pytest.mark.parametrize("design", QUICK, ids=lambda design: design.name)
 def test_coverage_and_false_words_meet_the_targets(design):
     table = quick(design)
-    assert not failures(table)
+    assert not [miss for *_, miss in failures(table) if not miss.startswith("covers too much")]
     for row in table:
-        assert row["false_word_low"] <= .05, row
-        assert row["helps"] + sum(row[word] for word in COLUMNS.values()) == pytest.approx(1, abs=1e-3)
-        if row["effect"] == 0 and row["references"] == "equal":        # .025 a side and its Monte Carlo error
-            assert row["helps"] < .045 and row["hurts"] < .045, row
+        assert sum(row[word] for word in COLUMNS.values()) == pytest.approx(1, abs=1e-3)
+        if row["effect"] == 0:
+            assert row["false_word_low"] <= .05, row
 
 
-def patients_ignored(a, b, blocks):
+def patients_ignored(a, b, blocks, shared):
     images = np.arange(len(blocks.of_image))
-    return contrast(a, b, Blocks.balanced(blocks.stratum[blocks.of_image], images))
+    return contrast(a, b, Blocks.balanced(blocks.stratum[blocks.of_image], images), shared)
 
 
-def units_ignored(a, b, blocks):
+def units_ignored(a, b, blocks, shared):
     same = (np.repeat(table.mean(axis=1, keepdims=True), 6, axis=1) for table in (a, b))
-    return contrast(*same, blocks)
+    return contrast(*same, blocks, shared)
 
 
-@pytest.mark.parametrize("wrong, design", [(patients_ignored, QUICK[1]), (units_ignored, QUICK[0])])
+def pool_ignored(a, b, blocks, shared):
+    return contrast(a, b, blocks)
+
+
+@pytest.mark.parametrize("wrong, design", [
+    (patients_ignored, QUICK[1]), (units_ignored, QUICK[0]), (pool_ignored, QUICK[2])],
+    ids=lambda value: getattr(value, "__name__", getattr(value, "dominant", "")))
 def test_a_wrong_interval_misses_the_same_targets(wrong, design, monkeypatch):
     monkeypatch.setattr(calibration, "contrast", wrong)
     missed = failures(quick(design, (0.0,)))
-    assert any(miss.startswith("covers too little") for _, _, miss in missed)
-    assert any(miss.startswith("says helps") for _, _, miss in missed)
+    assert any(miss.startswith("covers too little") for *_, miss in missed)
+    assert any(miss.startswith("says gain") for *_, miss in missed)
+
+
+def test_generators_of_one_pool_are_alike_and_others_are_not():
+    """The correlation of two units' effects is the share of the pool that each drew."""
+    def correlation(share):
+        design = Design("pool", "fetal_planes", 20, 2, pool_share=share)
+        effects = np.array([simulated_worlds._generator_effects(design, np.random.default_rng(root))
+                            for root in range(4000)])
+        assert effects.std() == pytest.approx(1, abs=.05)
+        return np.corrcoef(effects.T)[0, 1]
+
+    assert [correlation(share) for share in (0., .1, .25)] == pytest.approx([0., .1, .25], abs=.05)
+
+
+def test_a_scarce_class_has_its_patients():
+    world = draw(Design("seed", "fetal_planes", 60, 6, scarce=10), 0, 0)
+    own = world.patients[world.labels == 0]
+    counts = np.bincount(own)[np.unique(own)]
+    assert len(counts) == 10 and counts.min() >= 40 and counts.max() <= 100
 
 
 @pytest.mark.parametrize("dominant", ["generator", "patient"])
@@ -68,7 +102,7 @@ def test_the_effect_of_a_world_is_what_it_is_asked_to_be(dominant):
     error = np.sqrt(np.square(sums - share * counts).sum(axis=0)) / counts.sum(axis=0)
     assert error.max() < .004
     assert (np.abs(share.mean(axis=2) - ACCURACY.mean() - effects) < .005).all()
-    assert (np.abs(share[:, 0] - ACCURACY) < 4 * error[:, 0]).all()
+    assert (np.abs(share[:, 0] - ACCURACY) < 4 * error[:, 0]).all() and set(SYNTHETIC) < set(ARMS)
 
 
 def test_worlds_do_not_depend_on_how_they_are_shared_out():
@@ -77,27 +111,31 @@ def test_worlds_do_not_depend_on_how_they_are_shared_out():
     assert np.array_equal(np.concatenate(parts), judged(design, 0, range(5)))
 
 
-def test_the_grid_has_every_level_and_every_pair_of_levels():
+def test_the_grid_has_every_pair_of_levels_and_the_worlds_of_a_pool_and_of_a_scarce_class():
     designs = list(grid())
-    assert len(designs) == len(set(designs)) == 45
-    for one, other, n in (("dominant", "n_patients", 15), ("dominant", "n_units", 15), ("n_patients", "n_units", 9),
-                          ("dominant", "classes", 10), ("classes", "n_units", 6)):
-        assert len({(getattr(design, one), getattr(design, other)) for design in designs}) == n
+    assert len(designs) == len(set(designs)) == 35
+    main = [design for design in designs if not design.scarce and design.dominant != "pool"]
+    for one, other, n in (("dominant", "n_patients", 15), ("dominant", "n_units", 15), ("n_patients", "n_units", 9)):
+        assert len({(getattr(design, one), getattr(design, other)) for design in main}) == n
+    assert {(design.pool_share, design.n_units) for design in designs if design.dominant == "pool"} == {
+        (share, units) for share in (0., .1, .25) for units in (5, 10)}
+    assert {(design.dominant, design.n_patients) for design in designs if design.scarce} == {
+        (dominant, patients) for dominant in ("seed", "patient") for patients in (60, 270)}
 
 
-def test_the_committed_table_has_every_row_of_the_grid(repository):
+def test_the_committed_table_has_every_row_of_the_grid_and_meets_the_targets(repository):
     table = read_table(repository / "metrics" / "calibration.csv", CALIBRATION)
-    expected = [(design.dominant, design.classes, design.n_patients, design.n_units, effect, references)
-                for design in grid() for effect in EFFECTS for references in calibration.REFERENCES]
-    keys = ["dominant", "classes", "patients", "units", "effect", "references"]
-    assert list(table[keys].itertuples(index=False, name=None)) == expected
-    assert (table["worlds"] >= np.where(table["effect"] == 0, 4000, 2000)).all()
-    np.testing.assert_allclose(table["helps"] + table[list(COLUMNS.values())].sum(axis=1), 1, atol=1e-3)
-    power = table.pivot(index=[key for key in keys if key != "effect"], columns="effect", values="helps")
-    assert len(power) == 45 * len(calibration.REFERENCES) and (power[.04] > power[0.]).all()
+    expected = [(design.dominant, design.classes, design.n_patients, design.n_units, design.pool_share, design.scarce,
+                 effect, kind) for design in grid() for effect in EFFECTS for kind in JUDGED]
+    assert list(table[list(CALIBRATION.columns)[:8]].itertuples(index=False, name=None)) == expected
+    assert (table["worlds"] >= np.where(table["effect"] == 0, 4000, 1000)).all()
+    np.testing.assert_allclose(table[list(COLUMNS.values())].sum(axis=1), 1, atol=1e-3)
     overall = calibration.summary(table)
-    assert (overall["covers_too_little"] == 0).all() and (overall["says_helps"] == 0).all()
-    assert (overall["least_coverage"] > .93).all() and (overall["rows"] == 180).all()
+    assert (overall["covers_too_little"] == 0).all() and (overall["says_gain"] == 0).all()
+    assert (overall["rows"] == len(expected) / len(JUDGED)).all()
+    without = table[(table["effect"] == 0) & (table["judged"] == "apart")]
+    errors, worlds = (without["gain"] * without["worlds"]).sum(), without["worlds"].sum()
+    assert stats.binomtest(int(errors), int(worlds)).proportion_ci(.95, method="wilson").high <= .027
 
 
 def test_more_worlds_at_no_effect_leave_the_others_alone(monkeypatch):
@@ -112,6 +150,7 @@ def test_more_worlds_at_no_effect_leave_the_others_alone(monkeypatch):
     for (design, worlds), (_, without) in zip(more, fewer, strict=True):
         first, null = judged(design, 0, range(3)), judged(design, 0, range(6), (0.0,))
         own = list(calibration.all_rows(design, worlds))
-        assert own[:3] == list(rows(design, null, (0.0,))) and [row["worlds"] for row in own] == [6] * 3 + [3] * 9
-        assert own[3:] == list(rows(design, first))[3:]
+        n = len(JUDGED)
+        assert own[:n] == list(rows(design, null, (0.0,))) and [row["worlds"] for row in own] == [6] * n + [3] * 2 * n
+        assert own[n:] == list(rows(design, first))[n:]
         assert list(calibration.all_rows(design, without)) == list(rows(design, first))

@@ -1,4 +1,8 @@
+"""The interval against textbook formulas, simulation, and the example that its page works out by hand."""
+
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +14,8 @@ from synthplanes.errors import UserError
 from synthplanes.statistics import clustered
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast, interval, level, limits, p_above
+
+PAGE = Path(clustered.__file__).with_name("README.md")
 
 
 def balanced_table(n_units=5, n_patients=30, per_patient=4, unit=.1, patient=.2, both=.1, image=.0, root=0):
@@ -36,6 +42,35 @@ def test_balanced_table_gives_the_two_way_analysis_of_variance():
     quantile = (parts[0] * stats.t.ppf(.975, 4) + parts[1] * stats.t.ppf(.975, 29)) / sum(parts)
     assert stats.t.ppf(.975, found.degrees_of_freedom) == pytest.approx(quantile)
     assert found.high == pytest.approx(found.estimate + quantile * found.standard_error)
+
+
+def test_the_example_of_the_page_by_hand():
+    """Every number of it: two patients with ten images each, two seeds, and the factor for a shared pool."""
+    page = PAGE.read_text(encoding="utf-8")
+    cells = np.array(re.findall(r"(?m)^\| seed \d \| (\d+) \| (\d+) \| (\.\d+) \|$", page), dtype=float)
+    means = np.array(re.search(r"(?m)^\| mean of `d` \| (\S+) \| (\S+) \| (\S+) \|$", page).groups(), dtype=float)
+    terms = {name: float(value) for name, value in re.findall(r"(?m)^    (\w+) +=.*= (\.\d{4})$", page)}
+    root, error, quantile, low, high = map(float, re.search(
+        r"√(\.\d+) = (\.\d+), the\s+quantile.* is (\d+\.\d+), and.*\s+.* = (-\d\.\d+) to (\d\.\d+)\.", page).groups())
+    share, factor = map(float, re.search(r"1 \+ 2 · (\.\d+) / \.75 = (\d\.\d+)", page).groups())
+
+    table = cells[:, :2] / 10                                                 # [seeds, patients]
+    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    assert cells[:, 2] == pytest.approx(table.mean(axis=1))
+    assert means == pytest.approx([*table.mean(axis=0), table.mean()])
+    assert [terms[f"V_{name}"] for name in ("repetition", "patient", "both")] == pytest.approx(
+        [table.mean(axis=1).var(ddof=1) / 2, table.mean(axis=0).var(ddof=1) / 2, np.square(rest).sum() / 4])
+    assert root == terms["variance"] == pytest.approx(terms["V_repetition"] + terms["V_patient"] - terms["V_both"])
+
+    corrected = np.arange(10) < cells[:, :2, None]                            # of ten images each
+    blocks = Blocks.balanced(np.zeros(20), np.repeat([0, 1], 10))
+    found = interval(corrected.reshape(2, 20), blocks)
+    assert found.estimate == pytest.approx(means[2]) and found.standard_error ** 2 == pytest.approx(terms["variance"])
+    assert found.degrees_of_freedom == pytest.approx(1) and error == round(found.standard_error, 3)
+    assert [quantile, low, high] == [round(value, 2) for value in (stats.t.ppf(.975, 1), found.low, found.high)]
+    assert factor == round(1 + 2 * share / (1 - share), 2)
+    assert interval(corrected.reshape(2, 20), blocks, share).standard_error ** 2 == pytest.approx(
+        terms["variance"] + 2 * share / (1 - share) * terms["V_repetition"])
 
 
 def test_without_patient_variance_it_is_the_t_interval_of_the_seed_means():

@@ -90,7 +90,13 @@ def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
     assert generator.data.metrics[f"held_out_loss_{BUDGET}_r0"] == 2 / 512
     assert generator.data.metrics["training_image_passes"] == 512
     assert runs[f"audit@{NAME}"].data.metrics[f"label_fidelity_{BUDGET}_0"] == 0.5
-    assert "low" in runs[f"evaluate@{NAME}"].data.metrics and runs[f"evaluate@{NAME}"].data.tags["verdict"]
+    evaluated = runs[f"evaluate@{NAME}"].data
+    verdict = records.read_json(paths(tracked[0]).metrics / "verdict.json")
+    assert "low" in evaluated.metrics and evaluated.tags["verdict"] == verdict["overall"]["verdict"]
+    for name in ("paper_order", "joint"):
+        assert evaluated.tags[f"verdict_{name}"] == verdict["hypotheses"][name]["verdict"]
+    assert evaluated.metrics["hypotheses.joint.against.duplicate_joint.low"] == verdict[
+        "hypotheses"]["joint"]["against"]["duplicate_joint"]["low"]
     report = runs[f"report@{NAME}"].info.run_id
     assert f"metrics/{NAME}/report.md" in [file.path for file in client.list_artifacts(report, f"metrics/{NAME}")]
     assert len(client.list_artifacts(report, f"artifacts/report/{NAME}")) == 1
@@ -99,13 +105,14 @@ def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
 def test_a_run_names_its_generator_and_the_digests_of_its_outputs(tracked, runs):
     at = paths(tracked[0])
     generator = md5(at.artifact("generator"))
-    for arm, rests in (("real", False), ("oracle_then_real", False), ("synthetic_then_real", True), ("joint", True)):
+    for arm, rests in (("real", False), ("oracle_then_real", False), ("synthetic_then_real", True), ("joint", True),
+                       ("duplicate_joint", False), ("oracle_joint", False)):
         assert runs[run_name(arm, 1)].data.tags.get("generator") == (generator if rests else None)
     assert "generator" not in runs[f"baseline@{NAME}"].data.tags
     assert runs[f"finetune@{NAME}"].data.tags["generator"] == generator
     opened = store.Store(tracked[0])
     matches = opened.client.search_runs([opened.experiment], f"tags.dvc_outputs LIKE '%{md5(at.artifact('joint'))}%'")
-    assert {run.info.run_name.split()[0] for run in matches} == {f"joint@{NAME}", "joint"}
+    assert {run.info.run_name.split()[0] for run in matches} == {f"joint@{NAME}", "joint", "oracle_joint"}
     version = opened.client.get_model_version_by_alias(f"{NAME}-{BUDGET}-generator", "current")
     assert version.tags["generator"] == generator and generator in version.tags["dvc_outputs"] and version.description
 
@@ -293,11 +300,11 @@ def test_what_comes_or_goes_replaces_the_same_runs(tracked, monkeypatch):
     content = history.read_bytes()
     history.unlink()
     poorer = store.track()
-    assert poorer.runs == {"new": 0, "updated": 3, "same": first.runs["new"] - 3}  # its stage and two classifiers
+    assert poorer.runs == {"new": 0, "updated": 5, "same": first.runs["new"] - 5}  # its stage and four classifiers
     assert any("joint" in sentence for sentence in poorer.left_out)
     assert "left out" in poorer.summary(list_left_out=True)
     history.write_bytes(content)
-    assert store.track().runs["updated"] == 3
+    assert store.track().runs["updated"] == 5
     after = store.Store(root).known.values()
     assert len(after) == first.runs["new"] and {run.data.tags[store.IN_LOCK] for run in after} == {"yes"}
 

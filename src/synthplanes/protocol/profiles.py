@@ -65,6 +65,8 @@ class Profile(config.Section):
         for option, roles in optional.items():
             unknown = sorted(set(roles) - set(self.archs))
             yield unknown, f"recipe.optional_arms.{option} names {unknown}, which archs does not have"
+        yield self.replication.disjoint_patients and self.folds, (
+            "replication.disjoint_patients: in cross-validation replicates share the patients that they do not test")
         yield self.replication.disjoint_patients and self.replication.generators * max(self.budgets.values()) > 1, (
             f"replication.disjoint_patients: {self.replication.generators} generators have no patients of their own at "
             "the largest of budgets")
@@ -165,12 +167,15 @@ def subset(profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def from_subset(values: Mapping[str, Any], model: type[config.Section] = Profile) -> Any:
-    """Build a profile that holds only what `subset` gave: reading any other parameter raises `AttributeError`."""
+    """Build a profile that holds only what `subset` gave: reading any other parameter raises `AttributeError`.
+
+    A section of which all fields are given is checked like that of a whole profile.
+    """
     fields = {}
     for name, value in values.items():
         kind: Any = model.model_fields[name].annotation
-        is_section = isinstance(kind, type) and issubclass(kind, config.Section)
-        fields[name] = from_subset(value, kind) if is_section else TypeAdapter(kind).validate_python(value)
+        is_part = isinstance(kind, type) and issubclass(kind, config.Section) and set(value) < set(kind.model_fields)
+        fields[name] = from_subset(value, kind) if is_part else TypeAdapter(kind).validate_python(value)
     return model.model_construct(_fields_set=set(fields), **fields)
 
 

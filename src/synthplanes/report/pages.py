@@ -14,6 +14,7 @@ import pandas as pd
 from synthplanes import records
 from synthplanes.protocol import words
 from synthplanes.protocol.arms import ARMS
+from synthplanes.protocol.contrasts import HYPOTHESES
 from synthplanes.report import tables
 from synthplanes.report.markdown import FILTERS, aligned, table
 from synthplanes.report.results import MEAN, Results
@@ -39,7 +40,7 @@ def grid(rows: pd.DataFrame, columns: Mapping[str, str], place_at: int = 1) -> s
 
 
 _TEMPLATES.filters.update(FILTERS)
-_TEMPLATES.globals.update(grid=grid, tables=tables, words=words, ARMS=ARMS)
+_TEMPLATES.globals.update(grid=grid, tables=tables, words=words, ARMS=ARMS, HYPOTHESES=HYPOTHESES)
 
 
 def render(template: str, **content: Any) -> str:

@@ -23,11 +23,16 @@ COMPARED = (REFERENCES[0], CONFIRMATORY_ARM)  # arms whose confusion and reliabi
 
 
 def draw_contrasts(path: Path, r: Results, budget: str) -> None:
-    """Draw every comparison of a budget: of synthetic images with real ones above, all others below."""
+    """Draw every comparison of a budget: of synthetic images with real ones above, all others below.
+
+    A comparison that may be part of a hypothesis, but is none of the verdict's, is secondary.
+    """
     rows = r.contrasts.query("budget == @budget").dropna(subset="estimate")
+    decides_nothing = (rows["role"] == "confirmatory") & ~rows["confirmatory"]
     rows = rows.assign(label=_labels(rows, rows["arm"] + " against " + rows["reference"]),
-                       refused=rows["word"].isin(REFUSALS))
-    above = rows["arm"].map(uses_synthetic).astype(bool) & (rows["role"] != "control")
+                       role=rows["role"].mask(decides_nothing, "secondary"), refused=rows["word"].isin(REFUSALS))
+    synthetic = {side: rows[side].map(uses_synthetic).astype(bool) for side in ("arm", "reference")}
+    above = synthetic["arm"] & ~synthetic["reference"] & (rows["role"] != "control")
     panels = {("real", "synthetic"): rows[above], ("the second arm", "the first arm"): rows[~above]}
     intervals.forest(path, {sides: panel for sides, panel in panels.items() if len(panel)},
                      r.verdict["overall"]["margin"])

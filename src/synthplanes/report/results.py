@@ -9,7 +9,7 @@ import pandas as pd
 
 from synthplanes import records
 from synthplanes.protocol.arms import ARMS
-from synthplanes.protocol.contrasts import CONTRASTS, ROLES
+from synthplanes.protocol.contrasts import CONTRASTS, HYPOTHESES, ROLES
 from synthplanes.protocol.words import PRIMARY_METRIC
 
 TABLES = {schema.name.removesuffix(".csv"): schema for schema in (
@@ -68,10 +68,18 @@ class Results:
         return table[~is_widest(table, "budget", "contrast") & table["role"].isin(("naive", "confirmatory"))]
 
     @property
-    def fair_and_naive(self) -> pd.DataFrame:
-        """Return the confirmatory contrasts at the verdict's budget, and after them the naive one."""
+    def deciding_and_naive(self) -> pd.DataFrame:
+        """Return the contrasts of the verdict's hypotheses at its budget, and the naive one; `question` names each."""
         table = self.contrasts[self.contrasts["budget"] == self.budget]
-        return pd.concat([table[table["role"] == role] for role in ("confirmatory", "naive")])
+        titles = {each.arm: each.title for each in HYPOTHESES if each.name in self.verdict["hypotheses"]}
+        deciding = table[(table["role"] == "confirmatory") & table["arm"].isin(titles)]
+        naive = table[table["role"] == "naive"].assign(question="naive")
+        return pd.concat([deciding.assign(question=deciding["arm"].map(titles)), naive])
+
+    def converged(self, *references: str) -> bool:
+        """Return whether all of these references are shown to have converged; without any, those of the verdict."""
+        of_verdict = {name for each in self.verdict["hypotheses"].values() for name in each["against"]}
+        return all(self.verdict["converged"].get(name, False) for name in references or of_verdict)
 
     @property
     def audit(self) -> pd.DataFrame:

@@ -3,12 +3,14 @@
 import re
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 
 from synthplanes import records
+from synthplanes.protocol.contrasts import HYPOTHESES
 from synthplanes.protocol.profiles import PARAMS, read_names
 from synthplanes.protocol.words import GAINS, REFUSALS
 from synthplanes.report.markdown import code, counted
@@ -18,10 +20,11 @@ from synthplanes.report.results import Results, read_results
 PAGE, README = Path("metrics/README.md"), Path("README.md")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 UNCOMMITTED, NO_GIT = "not committed yet", "no version control"
+# Word -> what one verdict and what several say; "it" is what the arm of a hypothesis is called in a sentence.
 CLAIMS = {word: (f"says that {claim}", f"say that {claim}") for word, claim in {
-    "worthwhile gain": "the images bring a worthwhile gain", "gain, size open": "they bring a gain of unknown size",
-    "gain, below the margin": "they bring a gain below the margin", "harm": "they do harm",
-    "equivalent": "they make next to no difference", "no worthwhile gain": "they bring no worthwhile gain",
+    "worthwhile gain": "it brings a worthwhile gain", "gain, size open": "it brings a gain of unknown size",
+    "gain, below the margin": "it brings a gain below the margin", "harm": "it does harm",
+    "equivalent": "it makes next to no difference", "no worthwhile gain": "it brings no worthwhile gain",
     "inconclusive": "the data cannot tell"}.items()} | {"refused": ("is refused", "are refused")}
 
 
@@ -52,7 +55,9 @@ def check_pages(root: Path) -> list[str]:
 def generated(root: Path) -> dict[Path, str]:
     """Return path -> content of metrics/README.md and, where README.md has the two markers, of README.md."""
     profiles = read_profiles(root)
-    content = {"profiles": profiles, "answer": answer([r.verdict["overall"]["word"] for r in profiles])}
+    words = {each.title: [r.verdict["hypotheses"][each.name]["word"] for r in profiles
+                          if each.name in r.verdict["hypotheses"]] for each in HYPOTHESES}
+    content = {"profiles": profiles, "answer": " ".join(answer(title, said) for title, said in words.items() if said)}
     pages = {PAGE: render("results.md.j2", **content, commits={r.profile: _commit(root, r) for r in profiles},
                           evidence=_evidence(root / PAGE.parent))}
     before, begin, rest = _text(root / README).partition(BEGIN)
@@ -70,17 +75,17 @@ def read_profiles(root: Path) -> list[Results]:
         folders, key=lambda folder: names.index(folder.name) if folder.name in names else len(names))]
 
 
-def answer(verdicts: list[str]) -> str:
-    """Return the words of all verdicts in one sentence; '' without verdicts."""
+def answer(title: str, verdicts: Sequence[str]) -> str:
+    """Return in one sentence the words of all verdicts, of which there is one at least, on a hypothesis."""
     counts = Counter("refused" if word in REFUSALS else word for word in verdicts)
-    if set(counts) <= {"refused"}:
-        return "So far every verdict is refused." if counts else ""
+    if set(counts) == {"refused"}:
+        return f"So far every verdict on {title} is refused."
     gains = sum(counts[word] for word in GAINS)
     gain = (f"{gains} of {counted(len(verdicts), 'profile')} {'shows' if gains == 1 else 'show'} a gain"
             if gains else "no profile shows a gain")
     *first, last = [f"{counts[word]} {said[counts[word] > 1]}" for word, said in CLAIMS.items() if counts[word]]
-    return (f"So far {gain} from pretraining on synthetic images at equal updates: of "
-            f"{counted(len(verdicts), 'verdict')} {', '.join(first)}{' and ' if first else ''}{last}.")
+    return (f"So far {gain} from {title} at equal updates: of {counted(len(verdicts), 'verdict')} "
+            f"{', '.join(first)}{' and ' if first else ''}{last}.")
 
 
 def _evidence(metrics: Path) -> dict[str, str]:

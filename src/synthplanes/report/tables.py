@@ -112,13 +112,15 @@ def label_fidelity(r: Results) -> str:
 
 
 def components(r: Results) -> str:
-    """Show standard deviations of the effects that make up the fair differences and their arms' scores."""
-    fair = r.contrasts.query("role == 'confirmatory' and budget == @r.budget")
-    names = {row.contrast: md.comparison(row.arm, row.reference) for row in fair.itertuples()} | {
-        arm: md.code(arm) for arm in (REFERENCES[0], CONFIRMATORY_ARM)}
-    rows = r.tables["components"].query("budget == @r.budget and arch in @fair.arch")
-    cells = {(shown, row.component): _component(row) for name, shown in names.items() for row in rows.itertuples()
-             if row.contrast + row.arm == name}
+    """Show standard deviations of the effects that make up the differences that decide and their arms' scores."""
+    deciding = r.deciding_and_naive.query("role == 'confirmatory'")
+    arms = {REFERENCES[0]: next(iter(deciding["arch"]), MEAN)} | dict(zip(deciding["arm"], deciding["arch"], strict=True))
+    names = {(row.contrast, "", row.arch): md.comparison(row.arm, row.reference) for row in deciding.itertuples()} | {
+        ("", arm, arch): md.code(arm) for arm, arch in arms.items()}
+    rows = r.tables["components"].query("budget == @r.budget")
+    cells = {(shown + ("" if name[-1] == MEAN else f" ({md.escaped(name[-1])})"), row.component): _component(row)
+             for name, shown in names.items() for row in rows.itertuples()
+             if (row.contrast, row.arm, row.arch) == name}
     return crossed("difference or arm", cells, {name: name.replace("_", " ") for name in COMPONENTS
                                                 if name in set(rows["component"])})
 

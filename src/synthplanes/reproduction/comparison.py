@@ -1,12 +1,13 @@
 """Compare two checkouts of one profile: every stage's outputs by their md5, and the metrics by their numbers.
 
 There are four outcomes, from the strongest: every output has its bytes (*bit-exact*); the bytes differ, but no number
-under metrics/ by more than TOLERANCE (*within tolerance*); the numbers differ, but the verdict's word does not
+under metrics/ by more than TOLERANCE (*within tolerance*); the numbers differ, but no hypothesis has another word
 (*same conclusion*); none of these (*different*).
 """
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, insid
 TOLERANCE = 0.005  # of a fraction: half a point; other platforms' floats move a balanced accuracy by less
 RESTORED, ABSENT = "restored", "absent"  # outcomes where nothing is run
 EXIT = {RESTORED: 0, "bit-exact": 0, "within tolerance": 3, "same conclusion": 4, "different": 5, ABSENT: 6}
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _DESCRIPTIONS = {"analysis_plan", "platform"}  # keys of verdict.json about how it was made, not about the result
 
 
@@ -51,7 +53,7 @@ class Verification:
     profile: str
     outcome: str                        # a key of EXIT
     stages: tuple[ComparedStage, ...]   # in the order of the pipeline
-    word_before: str | None = None      # of the verdict, where there is one
+    word_before: str | None = None      # of the verdict, where there is one; of several hypotheses one after the other
     word_after: str | None = None
     platform: tuple[str, ...] = ()      # differences between the platforms of the two runs, such as `instructions`
     revision: str = ""
@@ -100,7 +102,7 @@ def compare(before: Checkout, after: Checkout, stages: list[LockedStage],
     profile, compared = stages[0].profile, tuple(_compare_stage(before, after, stage, changes) for stage in stages)
     verdicts = [records.read_json(path) if path.is_file() else {} for path in (
         Paths(profile, checkout.root).metrics / "verdict.json" for checkout in (before, after))]
-    word_before, word_after = (verdict.get("overall", {}).get("word") for verdict in verdicts)
+    word_before, word_after = map(_words, verdicts)
     first, second = (verdict.get("platform", {}) for verdict in verdicts)
     platform = tuple(f"{name} {first.get(name)}, here {second.get(name)}" for name in _differing(first, second))
     differences = [stage.largest_difference for stage in compared if stage.largest_difference is not None]
@@ -111,6 +113,12 @@ def compare(before: Checkout, after: Checkout, stages: list[LockedStage],
     else:
         outcome = "same conclusion" if differences and word_before and word_before == word_after else "different"
     return Verification(profile, outcome, compared, word_before, word_after, platform)
+
+
+def _words(verdict: Mapping[str, Any]) -> str | None:
+    """Return the words on all hypotheses; a verdict without hypotheses has one word, an absent verdict None."""
+    judged = verdict.get("hypotheses") or {"overall": verdict.get("overall", {})}
+    return "; ".join(each["word"] for each in judged.values() if "word" in each) or None
 
 
 def _compare_stage(before: Checkout, after: Checkout, stage: LockedStage, changes: Mapping[str, tuple[str, ...]]
@@ -148,8 +156,8 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
 def distance(one: Path, other: Path) -> float:
     """Return the largest absolute difference between the numbers of two JSON or CSV files.
 
-    Infinite where anything else than a number differs. Sentences and other files (the report's text) repeat those
-    numbers and count as equal.
+    Infinite where anything else than a number differs. Sentences that differ in numbers only, and other files (the
+    report's text), repeat those numbers and count as equal.
     """
     if one.suffix not in (".json", ".csv"):
         return 0.0
@@ -167,5 +175,6 @@ def _between(one: Any, other: Any) -> float:
         return max((_between(*pair) for pair in zip(one, other, strict=True)), default=0.0)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other)):
         return float(abs(one - other))
-    sentences = isinstance(one, str) and isinstance(other, str) and " " in one
-    return 0.0 if one == other or sentences else math.inf
+    if isinstance(one, str) and isinstance(other, str) and " " in one:
+        one, other = (_NUMBER.sub("0", text) for text in (one, other))
+    return 0.0 if one == other else math.inf

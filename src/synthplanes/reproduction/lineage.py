@@ -134,12 +134,18 @@ def classifier_key(trained: LockedStage, evaluate: LockedStage, run: Run) -> str
 
 
 def numbers(root: Path, profile: str) -> dict[str, Number]:
-    """Return every number of the profile's scores.csv and contrasts.csv, and its verdict, by name."""
+    """Return every number of the profile's scores.csv and contrasts.csv, and its verdict, by name.
+
+    The verdict, `overall`, rests on the arms of all hypotheses that were judged.
+    """
     paths, folder = Paths(profile, root), Paths(profile).metrics.as_posix()
-    overall = records.read_json(paths.metrics / "verdict.json")["overall"]
-    archs = tuple(overall["archs"])
-    listed = [Number("overall", f"{folder}/verdict.json", overall["verdict"],
-                     (overall["arm"], *overall["reference_arms"]), archs, overall["budget"])]
+    verdict = records.read_json(paths.metrics / "verdict.json")
+    overall, judged = verdict["overall"], verdict["hypotheses"]
+    archs = tuple(overall["archs"])  # all that the profile has
+    listed = [Number("overall", f"{folder}/verdict.json",
+                     "; ".join(f"{name}: {each['verdict']}" for name, each in judged.items()),
+                     tuple(sorted({arm for each in judged.values() for arm in (each["arm"], *each["against"])})),
+                     archs, overall["budget"])]
     scores = records.read_table(paths.metrics / "scores.csv", records.SCORES)
     for arm, arch, budget, replicate, seed, metric, value in scores.itertuples(index=False):
         listed.append(Number(f"{arm}/{arch}/{budget}/r{replicate}/s{seed}/{metric}", f"{folder}/scores.csv", value,

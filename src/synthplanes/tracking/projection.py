@@ -85,7 +85,8 @@ def _stage_run(checkout: Checkout, stage: LockedStage, origin: dict[str, str]) -
             run.metrics |= {metric_name(name): float(value) for name, value in flat(content).items()
                             if isinstance(value, int | float) and not isinstance(value, bool)}
             if path.name == "verdict.json":
-                run.tags["verdict"] = content["overall"]["verdict"]
+                run.tags |= {"verdict": content["overall"]["verdict"]} | {
+                    f"verdict_{name}": judged["verdict"] for name, judged in content["hypotheses"].items()}
         elif path.name == "audit.csv":
             audit = records.read_table(path, records.AUDIT)
             for row in audit[audit["label"] == "all"].itertuples():

@@ -17,6 +17,7 @@ from synthplanes.data.selection import read_classes
 from synthplanes.errors import UserError
 from synthplanes.protocol.arms import ARMS
 from synthplanes.protocol.cells import Paths
+from synthplanes.protocol.contrasts import LONGER
 from synthplanes.protocol.profiles import Profile, from_subset
 from synthplanes.reproduction.checkout import Checkout, LockedStage, md5
 from synthplanes.statistics.predictions import Predictions, read_predictions
@@ -81,7 +82,7 @@ def _best_classifier(name: str, checkout: Checkout, paths: Paths, profile: Profi
         held_out = splits[(splits["budget"] == budget) & (splits["role"] == "validation")]
         for position, (arm, _, _, replicate, seed) in enumerate(predictions.identities):
             # Classifiers of controls and of the convergence check are not meant for use.
-            if ARMS[arm].kind != "control" and arm != "real_long":
+            if ARMS[arm].kind != "control" and arm not in LONGER.values():
                 # Budgets have different validation images: the larger set decides, then the score, then the name.
                 score = validation_score(predictions, position, held_out)
                 ranked.append((-held_out["image_id"].nunique(), -score, arm, replicate, seed, budget))

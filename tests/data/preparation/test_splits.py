@@ -5,6 +5,8 @@ from pydantic import ValidationError
 from synthplanes import records
 from synthplanes.data.preparation.splits import budget_splits
 from synthplanes.errors import UserError
+from synthplanes.protocol.cells import STAGES
+from synthplanes.protocol.profiles import from_subset, read_profile, subset
 
 
 def index_of(rows):
@@ -15,9 +17,9 @@ def index_of(rows):
 
 @pytest.fixture
 def draw(make_profile):
-    """Draw the splits of an index: its budgets, validation fraction, replicates and root seed."""
-    def run(index, budgets, validation_fraction, replicates, root_seed):
-        return budget_splits(index, make_profile(budgets, replicates, root_seed,
+    """Draw the splits of an index: its budgets, validation fraction, replicates, root seed, and whether these share."""
+    def run(index, budgets, validation_fraction, replicates, root_seed, disjoint=False):
+        return budget_splits(index, make_profile(budgets, replicates, root_seed, disjoint,
                                                  validation_fraction=validation_fraction))
     return run
 
@@ -108,6 +110,48 @@ def test_interlocked_patients_still_keep_every_class_in_training(draw):
         train = cut["image_id"][(cut["replicate"] == replicate) & (cut["role"] == "train")]
         assert set(label_of[train]) == {"x", "y", "z"}
         assert len(members(table, cut, "full", replicate, "validation")) == 1
+
+
+def test_replicates_can_have_patients_of_their_own(population, draw):
+    """No patient, of training or validation, is in two replicates, and every budget has the size that it always has."""
+    common = population[population["label"] != "rare"]
+    budgets = dict(scarce=0.1, quarter=0.25)
+    for seed in range(5):
+        table = draw(common, budgets, 0.2, 4, seed, disjoint=True)
+        shared = draw(common, budgets, 0.2, 4, seed)
+        everybody = []
+        for replicate in range(4):
+            scarce, quarter = (members(common, table, name, replicate) for name in budgets)
+            assert scarce < quarter and (len(scarce), len(quarter)) == (10, 25)
+            everybody += sorted(quarter)
+            for budget in budgets:
+                sizes = [len(members(common, drawn, budget, replicate, "validation")) for drawn in (table, shared)]
+                assert sizes[0] == sizes[1]
+                sides = [members(common, table, budget, replicate, role) for role in ("train", "validation")]
+                assert all(sides) and not set.intersection(*sides)
+        assert sorted(everybody) == sorted(set(common["patient_id"]))  # each once
+    drawn = [members(common, draw(common, budgets, 0.2, 4, seed, disjoint=True), "quarter", 0) for seed in range(3)]
+    assert drawn[0] != drawn[1] != drawn[2]
+    assert table.equals(draw(common, budgets, 0.2, 4, seed, disjoint=True))
+
+
+def test_a_class_too_rare_for_every_replicate_ends_in_a_sentence(population, draw):
+    with pytest.raises(UserError) as caught:  # 4 patients have it, and 4 replicates need two each
+        draw(population, dict(scarce=0.25), 0.2, 4, 0, disjoint=True)
+    assert str(caught.value).startswith("class 'rare' has images of ") and "\n" not in str(caught.value)
+    assert "of replicate " in str(caught.value) and "add patients or leave the class out" in str(caught.value)
+    one = population.assign(label=population["label"].mask(population["patient_id"].isin(["p0", "p1"]), "one"))
+    with pytest.raises(UserError, match="class 'one' has images of no patient in the development set of replicate"):
+        draw(one[one["label"] != "rare"], dict(scarce=0.1), 0.2, 10, 0, disjoint=True)
+
+
+def test_the_stage_reads_all_that_decides_a_draw(population, repository):
+    """Splits are drawn alike from a whole profile and from the parameters that `prepare` declares."""
+    whole = read_profile("phantom_64", repository / "params.yaml")
+    assert whole.replication.disjoint_patients
+    declared = from_subset(subset(whole, STAGES["prepare"].reads))
+    index = population.assign(label="common")
+    assert budget_splits(index, whole).equals(budget_splits(index, declared))
 
 
 def test_what_cannot_be_split_is_refused(population, draw):

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from synthplanes import phantom, records
+from synthplanes import records
 from synthplanes.data.preparation.scanning import scan
 from synthplanes.data.sources.opening import OPENERS, open_source
 from synthplanes.data.sources.published import PUBLICATIONS
 from synthplanes.errors import UserError
+from synthplanes.phantom.official_layout import write_official_layout
+from synthplanes.phantom.population import CLASSES
 from synthplanes.protocol.config import Prepare, Simulate
 
 
@@ -27,7 +29,7 @@ def test_simulated_frames_are_a_source(tmp_path, make_table, opened):
     frames = np.arange(2 * 16, dtype=np.uint8).reshape(2, 4, 4)
     write_simulated(tmp_path / "s", frames, make_table([("1", "Other", "train"), ("2", "Fetal brain", "fresh")]))
     source = opened("phantom")
-    assert source.classes == phantom.CLASSES == PUBLICATIONS["fetal_planes_db"].classes
+    assert source.classes == CLASSES == PUBLICATIONS["fetal_planes_db"].classes
     np.testing.assert_array_equal(source.decode(1), frames[1])
     assert len(source.missing()) == 0 and source.table["role"].tolist() == ["train", "fresh"]
 
@@ -68,7 +70,7 @@ def test_the_phantom_in_the_official_layout_is_read_like_the_official_set(tmp_pa
     """Names, separators, trailing spaces, mixed sizes and RGBA files go through the loader and the guards."""
     settings = Simulate(difficulty="default", frame_size=16, train_patients=12, test_patients=12, fresh_images=0,
                         preset_specificity=0.25)
-    count = phantom.write_official_layout(tmp_path / "raw", settings, root_seed=0)
+    count = write_official_layout(tmp_path / "raw", settings, root_seed=0)
     source = opened("fetal_planes_db", official=False)
     assert len(source.table) == count and len(source.missing()) == 0
     assert set(source.table["role"]) == {"train", "test"}

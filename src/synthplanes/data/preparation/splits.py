@@ -102,11 +102,11 @@ def budget_splits(index: pd.DataFrame, profile: Profile, tested: Sequence[np.nda
 
 
 def check_two_patients(counts: pd.DataFrame, where: str) -> None:
-    """Raise `UserError` for a class with a single patient, who cannot be on both sides of a split."""
+    """Raise `UserError` for a class with fewer than two patients, which cannot be on both sides of a split."""
     for label, patients in (counts > 0).sum().items():
         if patients < 2:
-            raise UserError(f"class '{label}' has images of a single patient in {where}: add patients or "
-                            "leave the class out.")
+            raise UserError(f"class '{label}' has images of {'a single patient' if patients else 'no patient'} in "
+                            f"{where}: add patients or leave the class out.")
 
 
 def cut(counts: pd.DataFrame, members: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
