@@ -28,7 +28,7 @@ ONLY_IN = {"mlflow": {"tracking"}, "matplotlib": {"report"}, "jinja2": {"report"
 TORCH_FREE = ("errors", "seeds", "progress", "instructions", "records", "protocol", "phantom", "data", "statistics",
               "report", "reproduction", "command")
 MOST_LOOSE_MODULES = 8
-MOST_LINES = {"module": 300, "script": 60, "dvc.lock": 5000, "verdict.json": 120}
+MOST_LINES = {"module": 300, "script": 60, "dvc.lock": 5000, "verdict.json": 100}
 
 
 def modules():
