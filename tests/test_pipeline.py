@@ -64,7 +64,7 @@ def test_summary_verdict_and_report_say_the_same(smoke):
     assert verdict["phantom"]["version"] and verdict["platform"]["instructions"] == "avx2"
     assert list(verdict["hypotheses"]) == ["joint", "paper_order"]
     assert all(judged["sentence"] in verdict["overall"]["sentence"] for judged in verdict["hypotheses"].values())
-    assert len((folder / "verdict.json").read_text(encoding="utf-8").splitlines()) <= 120
+    assert len((folder / "verdict.json").read_text(encoding="utf-8").splitlines()) <= 100
     report = (folder / "report.md").read_text(encoding="utf-8")
     for judged in verdict["hypotheses"].values():
         assert f"**{judged['sentence']}**" in html.unescape(report)

@@ -23,6 +23,6 @@ def test_the_mean_gain_over_populations_has_a_t_interval(controls):
 
 
 def test_every_word_of_a_control_is_counted(controls):
-    rows = [dict(control=name, word=word) for name, word in (
-        ("oracle", "worthwhile gain"), ("oracle", "worthwhile gain"), ("oracle", "inconclusive"), ("resampled", "harm"))]
+    words = {"oracle": ("worthwhile gain", "worthwhile gain", "inconclusive"), "resampled": ("harm",)}
+    rows = [dict(control=name, word=word) for name, said in words.items() for word in said]
     assert controls.said(rows) == {"oracle": {"inconclusive": 1, "worthwhile gain": 2}, "resampled": {"harm": 1}}

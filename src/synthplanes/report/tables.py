@@ -114,9 +114,9 @@ def label_fidelity(r: Results) -> str:
 def components(r: Results) -> str:
     """Show standard deviations of the effects that make up the differences that decide and their arms' scores."""
     deciding = r.deciding_and_naive.query("role == 'confirmatory'")
-    arms = {REFERENCES[0]: next(iter(deciding["arch"]), MEAN)} | dict(zip(deciding["arm"], deciding["arch"], strict=True))
     names = {(row.contrast, "", row.arch): md.comparison(row.arm, row.reference) for row in deciding.itertuples()} | {
-        ("", arm, arch): md.code(arm) for arm, arch in arms.items()}
+        ("", arm, arch): md.code(arm) for arm, arch in (
+            (REFERENCES[0], next(iter(deciding["arch"]), MEAN)), *zip(deciding["arm"], deciding["arch"], strict=True))}
     rows = r.tables["components"].query("budget == @r.budget")
     cells = {(shown + ("" if name[-1] == MEAN else f" ({md.escaped(name[-1])})"), row.component): _component(row)
              for name, shown in names.items() for row in rows.itertuples()

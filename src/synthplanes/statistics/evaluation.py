@@ -98,8 +98,8 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     overall = {
         **{name: paper[name] for name in ("word", "verdict", "reason", "arm", "archs")},
         "subject": design.subject, "n_generators": design.n_generators, "n_seeds": design.n_seeds,
-        "sentence": " ".join(row["sentence"] for row in judged.values()), "reference_arms": list(PAPER.references),
-        "source": settings.source, "budget": settings.scarce_budget, "metric": PRIMARY_METRIC,
+        "sentence": " ".join(row["sentence"] for row in judged.values()), "source": settings.source,
+        "budget": settings.scarce_budget, "metric": PRIMARY_METRIC,
         "margin": settings.margin, "n_images": len(scarce.test), "n_patients": scarce.blocks[PRIMARY_METRIC].n_patients}
     verdict = {**(identification or {}), "overall": overall, "hypotheses": judged, "converged": {
         reference: scarce.convergence.met(reference) for reference, scope in scarce.convergence.gains
@@ -177,8 +177,9 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
     """Return the verdict in values and names short enough for a line of `dvc metrics show`.
 
     `word`, `points`, `low`, `high` (in points) and `p` (one-sided) are those of the paper's hypothesis against the
-    reference that it names, `joint` is the word on joint training; `n` counts test patients; `conv` says whether all
-    references have converged; `label` is the label fidelity and `copy` the share of possible copies, in per cent.
+    reference that it names, `joint` is the word on joint training, or `refused`; `n` counts test patients; `conv` says
+    whether all references have converged; `label` is the label fidelity and `copy` the share of possible copies, in per
+    cent.
     """
     def per_cent(*fractions: float | None) -> float | None:
         known = [fraction for fraction in fractions if fraction is not None]
@@ -194,7 +195,8 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
     return {
         "word": paper["word"], **{name: per_cent(bound.get(key)) for name, key in (
             ("points", "estimate"), ("low", "low"), ("high", "high"))},
-        "p": round(paper["p_value"], 3), "joint": joint["word"] if joint else "-",
+        "p": round(paper["p_value"], 3),
+        "joint": "-" if not joint else "refused" if joint["word"] in REFUSALS else joint["word"],
         "n": verdict["overall"]["n_patients"],
         "conv": "yes" if converged else "no",
         "label": per_cent(*(replicate["label_fidelity"]["mean_over_classes"] for replicate in replicates)),

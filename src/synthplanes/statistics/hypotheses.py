@@ -15,7 +15,7 @@ import numpy as np
 from synthplanes.protocol.contrasts import Hypothesis
 from synthplanes.protocol.words import HYPOTHESES_LEVEL, OTHERWISE
 from synthplanes.statistics.clustered import Interval, limits, p_above
-from synthplanes.statistics.verdict import Evidence, Judgement, finding, points, refusal
+from synthplanes.statistics.verdict import Evidence, Judgement, finding, on_simulated, points, refusal
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,10 @@ class Design:
 def sentences(hypothesis: Hypothesis, judgement: Judgement, against: Mapping[str, Interval | None], design: Design
               ) -> str:
     """Return the verdict on a hypothesis in English, with every contrast's own numbers."""
-    place = " on simulated images" if design.simulated else ""
     if judgement.refused:
-        return f"No verdict on {hypothesis.title}{place} ({judgement.word}): {judgement.reason}."
+        word = on_simulated(judgement.word, design.simulated)
+        return f"No verdict on {hypothesis.title} ({word}): {judgement.reason}."
+    place = " on simulated images" if design.simulated else ""
     said = {
         "worthwhile gain":        "brings a worthwhile gain",
         "gain, size open":        "brings a gain, whose size remains open,",
