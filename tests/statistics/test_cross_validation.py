@@ -11,7 +11,7 @@ from synthplanes.protocol.analysis_plan import Settings
 from synthplanes.protocol.contrasts import PAPER
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS
 from synthplanes.statistics.convergence import check_convergence
-from synthplanes.statistics.cross_validation import all_pooled, is_crossed, pooled, pooled_runs
+from synthplanes.statistics.cross_validation import all_pooled, is_crossed, pooled
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import Predictions
 from tests.statistics.selecting import find, keep_runs, with_columns
@@ -46,7 +46,7 @@ def test_every_image_is_judged_by_the_fold_that_tests_it(crossed):
     predictions, splits = crossed
     one, held_out = pooled(predictions, splits)
     assert is_crossed(splits) and not is_crossed(held_out) and not is_crossed(None)
-    assert set(one.identities) == pooled_runs(frozenset(predictions.identities))
+    assert set(one.identities) == {(*whose, 0, seed) for *whose, _, seed in predictions.identities}
     assert len(one.identities) == len(ARMS) * SEEDS
     test = one.rows("test")
     assert sorted(one.column("image_id")[test]) == sorted(predictions.images["image_id"])

@@ -2,7 +2,7 @@ import pytest
 
 from synthplanes.errors import UserError
 from synthplanes.records import INDEX, SPLITS
-from synthplanes.statistics.training_sets import check_index, training_sets
+from synthplanes.statistics.metadata_rules import check_index, training_sets
 
 DEVELOPMENT = INDEX.frame({**dict.fromkeys(INDEX.columns, ""), "image_id": name, "scanner": name.upper()}
                           for name in "abcd")

@@ -19,13 +19,13 @@ from synthplanes.protocol.contrasts import (
     Hypothesis,
 )
 from synthplanes.protocol.words import GAINS, PRIMARY_METRIC
-from synthplanes.statistics import scores
 from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, level
 from synthplanes.statistics.convergence import check_convergence
 from synthplanes.statistics.hypotheses import Case, Design, decide, sentences
 from synthplanes.statistics.pairing import Pairing, archs_with, pair, pairs_of, units
 from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.scores import check_classes
 from synthplanes.statistics.verdict import Evidence, judge, on_simulated
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ class BudgetVerdict:
         self.convergence = check_convergence(predictions, settings.margin, splits)
         self.test = np.flatnonzero(predictions.rows("test"))
         labels = predictions.labels[self.test]
-        scores.check_classes(labels, len(predictions.classes), predictions.classes, "test")
+        check_classes(labels, predictions.classes)
         patients = predictions.column("patient_id")[self.test]
         self.blocks = {metric: frame_of(labels, patients) for metric, frame_of in FRAMES.items()}
         self.all_archs = sorted(set(predictions.runs["arch"]))

@@ -23,13 +23,11 @@ from synthplanes.statistics import scores
 from synthplanes.statistics.budget import BudgetVerdict, Row
 from synthplanes.statistics.clustered import Interval
 from synthplanes.statistics.cross_validation import all_pooled, is_crossed
-from synthplanes.statistics.fold_means import fold_rows
 from synthplanes.statistics.hypotheses import holm
-from synthplanes.statistics.metadata_rules import rule_rows
+from synthplanes.statistics.metadata_rules import TrainingSets, check_index, rule_rows, training_sets
 from synthplanes.statistics.predictions import Predictions, check_runs
 from synthplanes.statistics.slices import slice_rows
-from synthplanes.statistics.training_sets import TrainingSets, check_index, folds_of, training_sets
-from synthplanes.statistics.uncertainty import component_rows, resampling
+from synthplanes.statistics.uncertainty import component_rows, fold_rows, resampling
 from synthplanes.statistics.verdict import Evidence, judge
 
 DECIMALS = 6  # so that the files under version control are stable
@@ -146,9 +144,11 @@ def _training(predictions: Predictions, splits: pd.DataFrame | None, development
               crossed: bool) -> TrainingSets:
     if splits is None:
         raise UserError("The development index was given without splits.csv: give both to evaluate.")
-    test_images = predictions.column("image_id")[predictions.rows("test")]
-    return TrainingSets(training_sets(splits, development, predictions.budget),
-                        folds_of(test_images, splits, predictions.budget) if crossed else None)
+    images, fold = training_sets(splits, development, predictions.budget), None
+    if crossed:
+        own = splits[(splits["budget"] == predictions.budget) & (splits["role"] == "test")]
+        fold = own.set_index("image_id")["replicate"].loc[predictions.images["image_id"][predictions.rows("test")]]
+    return TrainingSets(images, None if fold is None else fold.to_numpy())
 
 
 def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
@@ -156,7 +156,7 @@ def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
         test = predictions.rows("test")
         labels = predictions.labels[test]
         for number, run in enumerate(predictions.identities):
-            values = scores.all_scores(predictions.probabilities[number][test], labels, predictions.classes, "test")
+            values = scores.all_scores(predictions.probabilities[number][test], labels, predictions.classes)
             identity = dict(zip(records.RUNS.columns, run, strict=True))
             yield from ({**identity, "metric": metric, "value": value} for metric, value in values.items())
 
@@ -167,7 +167,8 @@ def _confusion_rows(predictions: Predictions) -> Iterator[Row]:
     for arm in ("real", CONFIRMATORY_ARM):
         runs = (predictions.runs["arm"] == arm).to_numpy()
         if runs.any():
-            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test])
+            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test],
+                                           predictions.classes)
             yield from ({"budget": predictions.budget, "arm": arm, "actual": actual, "predicted": predicted,
                          "share": float(shares[row, column])} for row, actual in enumerate(predictions.classes)
                         for column, predicted in enumerate(predictions.classes))
