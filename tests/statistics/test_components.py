@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from synthplanes.errors import UserError
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import interval
 from synthplanes.statistics.components import NAMES, components
@@ -207,11 +206,3 @@ def test_names_and_order_say_nothing_and_variances_scale(root, scale):
     for before, after in zip(one.itertuples(), other.itertuples()):
         assert after.variance == pytest.approx(scale ** 2 * before.variance, rel=1e-6, abs=1e-9 * scale ** 2)
         assert (after.factor, after.n) == (pytest.approx(before.factor), before.n)
-
-
-def test_faults_are_one_sentence():
-    patients = np.arange(4)
-    with pytest.raises(UserError, match="at least two runs and have 1"):
-        components(np.ones((1, 4)), np.zeros(1), Blocks.uniform(patients, patients))
-    with pytest.raises(UserError, match=r"\[2, 1\] runs.*the same number"):
-        components(np.ones((3, 4)), np.array([0, 0, 1]), Blocks.uniform(patients, patients))

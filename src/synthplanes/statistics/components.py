@@ -33,7 +33,6 @@ are of the sum of the estimates that count, so the expected share of a small com
 import numpy as np
 import pandas as pd
 
-from synthplanes.errors import UserError
 from synthplanes.statistics.blocks import Blocks, sum_by
 
 NAMES = ("generator", "seed", "patient", "patient_x_generator", "patient_x_seed",
@@ -52,10 +51,9 @@ def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> pd
 
     NaN marks what the table does not identify: everything of generators where there is one (its part is in the estimate
     and not in V); seeds where each generator has one (the generator's then hold both); images where no patient has two
-    (the patients' then hold both); and everything where no class has two patients. Raises `UserError` for a single run,
-    or for generators with different numbers of runs.
+    (the patients' then hold both); and everything where no class has two patients.
     """
-    table = _by_generator(np.asarray(values, dtype=np.float64), generators)       # [generators, seeds, images]
+    table = np.stack([values[generators == name] for name in np.unique(generators)]).astype(np.float64)
     n_generators, n_seeds, n_images = table.shape
     n_runs = n_generators * n_seeds
     moments = _Moments(blocks)
@@ -138,14 +136,3 @@ class _Moments:
         around = np.square(rows - patient_means[:, blocks.patient][:, blocks.of_image]).sum()
         slopes = sums - sum_by(blocks.stratum, blocks.size * patient_means[:, blocks.patient], blocks.n_strata)
         return float(around - ((slopes @ self.within_inverse) * slopes).sum())
-
-
-def _by_generator(values: np.ndarray, generators: np.ndarray) -> np.ndarray:
-    """Arrange `values` [runs, images] as [generators, seeds, images]."""
-    names, counts = np.unique(generators, return_counts=True)
-    if len(values) < 2:
-        raise UserError(f"Variance components need at least two runs and have {len(values)}: train more seeds.")
-    if len(set(counts.tolist())) > 1:
-        raise UserError(f"The generators have {counts.tolist()} runs, and variance components need the same number of "
-                        "each: train the missing seeds.")
-    return np.stack([values[generators == name] for name in names])

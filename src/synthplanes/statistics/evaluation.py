@@ -8,16 +8,16 @@ of `naive`, `longer`, `joint_exposure`, `synthetic_only` and `oracle_only` do no
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
-from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, HYPOTHESES, LONGER, PAPER
+from synthplanes.protocol.contrasts import HYPOTHESES, LONGER, PAPER
 from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL, PRIMARY_METRIC, REFUSALS
 from synthplanes.statistics import scores
 from synthplanes.statistics.budget import BudgetVerdict, Row
@@ -115,21 +115,15 @@ def write_results(folder: Path, results: Results) -> None:
 
 
 def _contrast_rows(verdicts: list[BudgetVerdict], settings: Settings) -> list[Row]:
-    """Return the rows of contrasts.csv, with Holm's adjustment and the resampling columns."""
-    rows = [row for verdict in verdicts for row in verdict.contrasts()]
-    _adjust(rows, settings)
-    resampled = resampling(verdicts)
-    return [row | resampled[row["budget"], row["arch"], row["metric"], row["contrast"]] for row in rows]
+    """Return the rows of contrasts.csv, with the resampling columns and Holm's adjustment.
 
-
-def _adjust(rows: list[Row], settings: Settings) -> None:
-    """Add `p_value_holm`: over all contrasts that are part of no hypothesis; those keep their own p.
-
-    A refused row stays in the family with p = 1. A word that claims a difference needs the adjusted p as well; without
-    it the first of the other rules that holds gives the word.
+    The family are all contrasts that are part of no hypothesis; those keep their own p. A refused row stays in the
+    family with p = 1. A word that claims a difference needs the adjusted p as well; without it the first of the other
+    rules that holds gives the word.
     """
-    for row in rows:
-        row["p_value_holm"] = row["p_value"]
+    resampled = resampling(verdicts)
+    rows = [row | resampled[row["budget"], row["arch"], row["metric"], row["contrast"]]
+            | {"p_value_holm": row["p_value"]} for verdict in verdicts for row in verdict.contrasts()]
     family = [row for row in rows if not row["confirmatory"]]
     p_values = [1.0 if row["word"] in REFUSALS else row["p_value"] for row in family]
     for row, adjusted in zip(family, holm(p_values), strict=True):
@@ -138,6 +132,7 @@ def _adjust(rows: list[Row], settings: Settings) -> None:
         if adjusted > FAMILY_LEVEL and row["word"] in DIFFERENCES:
             interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
             row["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
+    return rows
 
 
 def _training(predictions: Predictions, splits: pd.DataFrame | None, development: pd.DataFrame,
@@ -163,15 +158,14 @@ def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
 
 def _confusion_rows(predictions: Predictions) -> Iterator[Row]:
     """Yield the mean confusion matrix of `real` and of the paper's arm over their runs and architectures."""
-    test = predictions.rows("test")
-    for arm in ("real", CONFIRMATORY_ARM):
+    test, classes = predictions.rows("test"), predictions.classes
+    for arm in ("real", PAPER.arm):
         runs = (predictions.runs["arm"] == arm).to_numpy()
         if runs.any():
-            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test],
-                                           predictions.classes)
-            yield from ({"budget": predictions.budget, "arm": arm, "actual": actual, "predicted": predicted,
-                         "share": float(shares[row, column])} for row, actual in enumerate(predictions.classes)
-                        for column, predicted in enumerate(predictions.classes))
+            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test], classes)
+            for (actual, predicted), share in zip(product(classes, repeat=2), shares.ravel().tolist(), strict=True):
+                yield {"budget": predictions.budget, "arm": arm, "actual": actual, "predicted": predicted,
+                       "share": share}
 
 
 def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -207,10 +201,10 @@ def _check_test_rows(budgets: Sequence[Predictions]) -> None:
     names = [predictions.budget for predictions in budgets]
     if len(set(names)) < len(names):
         raise UserError(f"A budget was given twice ({', '.join(names)}): give the folders of one budget together.")
-    tests = [predictions.images[["image_id", "patient_id", "label"]][predictions.rows("test")].to_numpy()
+    tests = [predictions.images[["image_id", "patient_id", "label"]][predictions.rows("test")].reset_index(drop=True)
              for predictions in budgets]
     for name, images in zip(names, tests, strict=True):
-        if not np.array_equal(tests[0], images):
+        if not images.equals(tests[0]):
             raise UserError(f"The budgets {names[0]} and {name} were predicted on different test images: "
                             "run predict again for both.")
 

@@ -97,15 +97,11 @@ def family_wise_p(family: Sequence[Mapping[Any, float]]) -> list[float | None]:
     size = np.sqrt(np.square(table).sum(axis=0))
     statistics = np.abs(sign_patterns(len(units)) @ (table / np.where(size > 0, size, 1)))  # [patterns, contrasts]
     largest = statistics.max(axis=1)
-    # The first pattern flips nothing.
-    return [float(np.mean(largest >= own * (1 - TIES))) for own in statistics[0]]
+    return [float(np.mean(largest >= own * (1 - TIES))) for own in statistics[0]]           # the first flips nothing
 
 
 def sign_patterns(n_units: int) -> np.ndarray:
-    """Return one of each pair of opposite patterns of 1 and -1, which give the same absolute mean, the first all 1.
-
-    float64 [2^(units - 1), units].
-    """
+    """Return one of each pair of opposite patterns of 1 and -1, the first all 1: float64 [2^(units - 1), units]."""
     bits = np.arange(2 ** (n_units - 1))[:, None] >> np.arange(n_units)
     return 1.0 - 2.0 * (bits & 1)
 

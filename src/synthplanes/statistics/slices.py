@@ -6,8 +6,8 @@ score has the statistic of the whole (clustered.py):
 - `class` and `sub_plane` hold images of one class: the score is that class's recall, so the levels of the classes
   average to balanced accuracy.
 - `scanner`, `scanner_in_training` and `operator` hold several classes: the score is balanced accuracy over ALL classes
-  of the profile. A slice that lacks a class has no number, because a mean over its other classes
-  would compare slices of different difficulty under one name.
+  of the profile. A slice that lacks a class has no number: a mean over the others would compare slices of different
+  difficulty under one name.
 - `scanner_in_training` pools the scanners in the training images, the others and, where generators were trained
   on different patients, those in the training images of some. Validation images do not count.
 
