@@ -5,12 +5,10 @@ patients, a generator and classifiers of its own. Run s of an arm then joins the
 all folds, each on its own test images. An image may be a validation image in several folds, so validation rows are
 named with their fold.
 
-A limit of this: patients of one fold share a generator and training images, and folds share training images with each
-other, so the interval, whose clusters are patients, takes the generators as given (Bengio & Grandvalet 2004: no
-estimator of that variance is unbiased). The verdict therefore applies to this collection of synthetic sets.
+Patients of one fold share a generator and training images, and folds share training images, so the interval, whose
+clusters are patients, takes the generators as given (no estimator of that variance is unbiased: Bengio & Grandvalet
+2004). The verdict therefore applies to this collection of synthetic sets.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,9 +58,3 @@ def pooled(predictions: Predictions, splits: pd.DataFrame) -> tuple[Predictions,
     return (Predictions(RUNS.frame(dict(zip(RUNS.columns, run, strict=True)) for run in identities), images,
                         predictions.probabilities[runs[:, fold], rows], predictions.classes),
             held[~is_test].reset_index(drop=True).assign(replicate=0)[list(SPLITS.columns)])
-
-
-def all_pooled(budgets: Sequence[Predictions], splits: pd.DataFrame) -> tuple[list[Predictions], pd.DataFrame]:
-    """Return `pooled` of every budget, with the validation rows of all in one table."""
-    both = [pooled(predictions, splits) for predictions in budgets]
-    return [predictions for predictions, _ in both], pd.concat([rows for _, rows in both], ignore_index=True)

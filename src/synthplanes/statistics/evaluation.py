@@ -22,9 +22,9 @@ from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL, PRIMARY_METRIC
 from synthplanes.statistics import scores
 from synthplanes.statistics.budget import BudgetVerdict, Row
 from synthplanes.statistics.clustered import Interval
-from synthplanes.statistics.cross_validation import all_pooled, is_crossed
+from synthplanes.statistics.cross_validation import is_crossed, pooled
 from synthplanes.statistics.hypotheses import holm
-from synthplanes.statistics.metadata_rules import TrainingSets, check_index, rule_rows, training_sets
+from synthplanes.statistics.metadata_rules import check_index, rule_rows, training_sets
 from synthplanes.statistics.predictions import Predictions, check_runs
 from synthplanes.statistics.slices import slice_rows
 from synthplanes.statistics.uncertainty import component_rows, fold_rows, resampling
@@ -61,13 +61,17 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     check_runs([run for predictions in budgets for run in predictions.identities], settings.expected)
     for predictions in budgets if development is not None else ():
         check_index(predictions, development)
-    every_fold, crossed = splits, is_crossed(splits)
-    if crossed:
-        budgets, splits = all_pooled(budgets, splits)
+    if development is not None and splits is None:
+        raise UserError("The development index was given without splits.csv: give both to evaluate.")
+    every_fold = splits
+    if splits is not None and is_crossed(splits):
+        both = [pooled(predictions, splits) for predictions in budgets]
+        budgets = [predictions for predictions, _ in both]
+        splits = pd.concat([rows for _, rows in both], ignore_index=True)
     _check_test_rows(budgets)
     verdicts = [BudgetVerdict(predictions, settings, splits) for predictions in budgets]
-    training = {} if development is None else {
-        each.budget: _training(each, every_fold, development, crossed) for each in budgets}
+    training = {} if development is None or every_fold is None else {
+        each.budget: training_sets(each, every_fold, development) for each in budgets}
     scarce = next((verdict for verdict in verdicts if verdict.budget == settings.scarce_budget), None)
     for hypothesis in settings.hypotheses:
         if scarce is None or not scarce.archs_of(hypothesis) or (
@@ -133,17 +137,6 @@ def _contrast_rows(verdicts: list[BudgetVerdict], settings: Settings) -> list[Ro
             interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
             row["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
     return rows
-
-
-def _training(predictions: Predictions, splits: pd.DataFrame | None, development: pd.DataFrame,
-              crossed: bool) -> TrainingSets:
-    if splits is None:
-        raise UserError("The development index was given without splits.csv: give both to evaluate.")
-    images, fold = training_sets(splits, development, predictions.budget), None
-    if crossed:
-        own = splits[(splits["budget"] == predictions.budget) & (splits["role"] == "test")]
-        fold = own.set_index("image_id")["replicate"].loc[predictions.images["image_id"][predictions.rows("test")]]
-    return TrainingSets(images, None if fold is None else fold.to_numpy())
 
 
 def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:

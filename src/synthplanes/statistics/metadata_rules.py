@@ -59,20 +59,26 @@ def check_index(predictions: Predictions, development: pd.DataFrame) -> None:
                             "predict again.")
 
 
-def training_sets(splits: pd.DataFrame, development: pd.DataFrame, budget: str) -> dict[int, pd.DataFrame]:
-    """Map each replicate to the rows of `development` (records.INDEX) that it trains on, validation images excepted.
+def training_sets(predictions: Predictions, splits: pd.DataFrame, development: pd.DataFrame) -> TrainingSets:
+    """Find the rows of `development` (records.INDEX) that each replicate trains on, validation images excepted.
 
-    `splits` is records.SPLITS. Raises `UserError` where an image of the splits is not in the index, or where the
-    budget trains on nothing.
+    `splits` is records.SPLITS; `predictions` name the budget and, in cross-validation, the test images. Raises
+    `UserError` where an image of the splits is not in the index, or where the budget trains on nothing.
     """
-    own = splits[(splits["budget"] == budget) & (splits["role"] == "train")]
-    if own.empty:
+    budget = predictions.budget
+    of_role = dict(list(splits[splits["budget"] == budget].groupby("role")))
+    if "train" not in of_role:
         raise UserError(f"splits.csv names no training image of the budget '{budget}': run prepare again.")
+    own = of_role["train"]
     if unknown := set(own["image_id"]) - set(development["image_id"]):
         raise UserError(f"splits.csv of the budget '{budget}' names the image '{min(unknown)}', which the development "
                         "index.csv lacks: run prepare again.")
-    return {int(replicate): development[development["image_id"].isin(rows["image_id"])].reset_index(drop=True)
-            for replicate, rows in own.groupby("replicate")}
+    fold = None
+    if "test" in of_role:
+        tested = predictions.images["image_id"][predictions.rows("test")]
+        fold = of_role["test"].set_index("image_id")["replicate"].loc[tested].to_numpy()
+    return TrainingSets({int(replicate): development[development["image_id"].isin(rows["image_id"])]
+                         for replicate, rows in own.groupby("replicate")}, fold)
 
 
 def rule_rows(predictions: Predictions, training: TrainingSets) -> Iterator[dict[str, Any]]:
