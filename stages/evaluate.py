@@ -2,8 +2,7 @@
 
 from synthplanes.command import run, stage_cell
 from synthplanes.statistics.evaluation import write_results
-from synthplanes.statistics.profile_evaluation import evaluate_profile, prediction_files
-from synthplanes.statistics.test_access_log import record
+from synthplanes.statistics.profile_evaluation import evaluate_profile, log_access, prediction_files
 
 
 def main() -> None:
@@ -11,8 +10,8 @@ def main() -> None:
     results = evaluate_profile(cell)
     write_results(cell.paths.metrics, results)
     # The log is written last; no result depends on it.
-    record(cell.paths.metrics / "test_access_log.csv", results.verdict["analysis_plan"]["sha256"],
-           prediction_files(cell))
+    log_access(cell.paths.metrics / "test_access_log.csv", results.verdict["analysis_plan"]["sha256"],
+               prediction_files(cell))
 
 
 if __name__ == "__main__":

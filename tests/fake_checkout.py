@@ -17,7 +17,7 @@ from synthplanes.protocol.contrasts import LONGER
 from synthplanes.protocol.profiles import Profile
 from synthplanes.statistics.evaluation import evaluate, write_results
 from synthplanes.statistics.predictions import read_predictions
-from synthplanes.statistics.test_access_log import file_sha256, record
+from synthplanes.statistics.profile_evaluation import file_sha256, log_access
 from tests.small_profile import PARAMS, small_profile_parameters
 
 NAME, BUDGET, ARCH = "tiny", "scarce", "residual"
@@ -184,7 +184,7 @@ def _write_metrics(at: Paths, profile: Profile) -> None:
         records.read_json(at.artifact("audit") / BUDGET / "audit.json"),
         {"phantom": records.read_json(at.artifact("simulated") / "phantom.json"),
          "analysis_plan": {"sha256": plan, "code": 64 * "c"}, "platform": PLATFORM}))
-    record(at.metrics / "test_access_log.csv", plan, [folder / "probabilities.npy"])
+    log_access(at.metrics / "test_access_log.csv", plan, [folder / "probabilities.npy"])
     both = {name: {"images": 30, "patients": 15} for name in CLASSES}
     records.write_json(at.metrics / "data.json", {
         "source": "phantom", "classes": list(CLASSES), "size_px": SIZE,

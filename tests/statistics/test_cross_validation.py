@@ -11,7 +11,7 @@ from synthplanes.protocol.analysis_plan import Settings
 from synthplanes.protocol.contrasts import PAPER
 from synthplanes.records import INDEX, PREDICTED, RUNS, SPLITS
 from synthplanes.statistics.convergence import check_convergence
-from synthplanes.statistics.cross_validation import all_pooled, is_crossed, pooled, pooled_runs
+from synthplanes.statistics.cross_validation import is_crossed, pooled
 from synthplanes.statistics.evaluation import evaluate
 from synthplanes.statistics.predictions import Predictions
 from tests.statistics.selecting import find, keep_runs, with_columns
@@ -46,7 +46,7 @@ def test_every_image_is_judged_by_the_fold_that_tests_it(crossed):
     predictions, splits = crossed
     one, held_out = pooled(predictions, splits)
     assert is_crossed(splits) and not is_crossed(held_out) and not is_crossed(None)
-    assert set(one.identities) == pooled_runs(frozenset(predictions.identities))
+    assert set(one.identities) == {(*whose, 0, seed) for *whose, _, seed in predictions.identities}
     assert len(one.identities) == len(ARMS) * SEEDS
     test = one.rows("test")
     assert sorted(one.column("image_id")[test]) == sorted(predictions.images["image_id"])
@@ -85,13 +85,13 @@ def test_the_verdict_speaks_of_the_collection(crossed):
     assert (results.tables["contrasts"]["n_patients"] == PATIENTS).all()
     assert (results.tables["contrasts"]["n_seeds"] == SEEDS).all()
     assert set(scores["replicate"].tolist()) == {0}
-    one, _ = all_pooled([predictions], splits)
-    test = one[0].rows("test")
-    for run, (arm, _, _, _, seed) in enumerate(one[0].identities):
+    one, _ = pooled(predictions, splits)
+    test = one.rows("test")
+    for run, (arm, _, _, _, seed) in enumerate(one.identities):
         mine = ((scores["arm"] == arm) & (scores["seed"] == seed) & (scores["metric"] == "balanced_accuracy"))
-        guess = np.array(CLASSES)[one[0].probabilities[run, test].argmax(axis=1)]
+        guess = np.array(CLASSES)[one.probabilities[run, test].argmax(axis=1)]
         assert scores["value"][mine].iloc[0] == pytest.approx(
-            balanced_accuracy_score(one[0].column("label")[test], guess), abs=1e-6)
+            balanced_accuracy_score(one.column("label")[test], guess), abs=1e-6)
 
 
 def test_what_the_metadata_tell_is_learned_in_the_fold_that_tests(crossed):

@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score
 from synthplanes.protocol.analysis_plan import Settings
 from synthplanes.protocol.contrasts import PAPER
 from synthplanes.statistics.budget import BudgetVerdict
-from synthplanes.statistics.fold_means import fold_rows
+from synthplanes.statistics.uncertainty import fold_rows
 from tests.statistics.selecting import find, with_columns
 
 

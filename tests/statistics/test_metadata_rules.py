@@ -10,9 +10,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.naive_bayes import CategoricalNB
 
 from synthplanes.records import INDEX, PREDICTED, RUNS
-from synthplanes.statistics.metadata_rules import class_of_each, majority_class, rule_rows
+from synthplanes.statistics.metadata_rules import TrainingSets, class_of_each, majority_class, rule_rows
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.training_sets import TrainingSets
 
 CLASSES = ("Other", "abdomen", "brain")
 

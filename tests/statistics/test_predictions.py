@@ -5,7 +5,8 @@ import pytest
 
 from synthplanes.errors import UserError
 from synthplanes.records import PREDICTED, RUNS, read_table, write_array, write_json, write_table
-from synthplanes.statistics.predictions import check_runs, read_origin, read_predictions
+from synthplanes.statistics.predictions import check_runs, read_predictions
+from synthplanes.statistics.profile_evaluation import read_origin
 
 
 @pytest.fixture

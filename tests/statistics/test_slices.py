@@ -11,10 +11,10 @@ from sklearn.metrics import balanced_accuracy_score, recall_score
 from synthplanes.records import INDEX, PREDICTED, RUNS, SLICES
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast
+from synthplanes.statistics.metadata_rules import TrainingSets
 from synthplanes.statistics.pairing import pair
 from synthplanes.statistics.predictions import Predictions
 from synthplanes.statistics.slices import PARTLY, SEEN, UNSEEN, slice_rows, slices
-from synthplanes.statistics.training_sets import TrainingSets
 from tests.statistics.selecting import find, keep_runs, only, with_columns
 
 CLASSES = ("abdomen", "brain")

@@ -1,6 +1,6 @@
 """Define the analysis plan: the question and the rules that answer it, written before any test image is predicted.
 
-It depends on the profile and the rules alone. The log of test access (statistics/test_access_log.py) records under
+It depends on the profile and the rules alone. The log of test access (statistics/profile_evaluation.py) records under
 which plan test rows are scored.
 """
 

@@ -2,8 +2,7 @@
 
 The metrics of this package are means over strata of the mean over a stratum's images: balanced accuracy has the classes
 as strata, accuracy has one. A block is the set of images of one patient in one stratum. Intervals and the bootstrap
-need sums over blocks and the blocks' sizes only, never single images. One frame serves every table over its images, and
-keeps what an interval needs of the frame alone.
+need sums over blocks and the blocks' sizes only, never single images. One frame serves every table over its images.
 """
 
 from dataclasses import dataclass
@@ -41,13 +40,8 @@ class Blocks:
         """Build the frame from the stratum of each image, int from 0 without a gap, and its patient."""
         patient = np.unique(patients, return_inverse=True)[1]
         n_strata = int(strata.max()) + 1
-        place = patient * n_strata + strata
-        images = np.bincount(place)
-        block = np.flatnonzero(images)
-        number = np.zeros(len(images), dtype=np.int64)
-        number[block] = np.arange(len(block))
-        return cls(number[place], block // n_strata, block % n_strata, images[block],
-                   int(patient.max()) + 1, n_strata)
+        block, of_image, size = np.unique(patient * n_strata + strata, return_inverse=True, return_counts=True)
+        return cls(of_image, block // n_strata, block % n_strata, size, int(patient.max()) + 1, n_strata)
 
     @cached_property
     def images_in_stratum(self) -> np.ndarray:

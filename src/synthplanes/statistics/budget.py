@@ -8,24 +8,15 @@ import numpy as np
 import pandas as pd
 
 from synthplanes.protocol.analysis_plan import Settings
-from synthplanes.protocol.contrasts import (
-    CEILINGS,
-    CONTRASTS,
-    CONTROLS,
-    LONGER,
-    PAPER,
-    REFERENCES,
-    Contrast,
-    Hypothesis,
-)
+from synthplanes.protocol.contrasts import CEILINGS, CONTRASTS, CONTROLS, LONGER, PAPER, Contrast, Hypothesis
 from synthplanes.protocol.words import GAINS, PRIMARY_METRIC
-from synthplanes.statistics import scores
 from synthplanes.statistics.blocks import FRAMES
 from synthplanes.statistics.clustered import Interval, contrast, level
 from synthplanes.statistics.convergence import check_convergence
 from synthplanes.statistics.hypotheses import Case, Design, decide, sentences
 from synthplanes.statistics.pairing import Pairing, archs_with, pair, pairs_of, units
 from synthplanes.statistics.predictions import Predictions
+from synthplanes.statistics.scores import check_classes
 from synthplanes.statistics.verdict import Evidence, judge, on_simulated
 
 Row = dict[str, Any]
@@ -40,7 +31,7 @@ class BudgetVerdict:
         self.convergence = check_convergence(predictions, settings.margin, splits)
         self.test = np.flatnonzero(predictions.rows("test"))
         labels = predictions.labels[self.test]
-        scores.check_classes(labels, len(predictions.classes), predictions.classes, "test")
+        check_classes(labels, predictions.classes)
         patients = predictions.column("patient_id")[self.test]
         self.blocks = {metric: frame_of(labels, patients) for metric, frame_of in FRAMES.items()}
         self.all_archs = sorted(set(predictions.runs["arch"]))
@@ -76,17 +67,15 @@ class BudgetVerdict:
         """Yield one row per contrast, scope and metric, without the columns that Holm and `uncertainty` add."""
         for row, scope, archs, pairing in self.pairings():
             for metric, blocks in self.blocks.items():
-                interval = self._interval(pairing, metric)
-                judgement = judge(self._evidence(row.arm, row.reference, scope, pairing, interval,
-                                                 row.needs_convergence))
+                evidence = self._evidence(row.arm, row.reference, scope, pairing, metric, row.needs_convergence)
                 yield {"budget": self.budget, "contrast": row.name, "role": row.role, "arm": row.arm,
                        "reference": row.reference, "arch": scope, "metric": metric,
-                       "confirmatory": self.decides(row, archs, metric), "word": judgement.word,
-                       "reason": judgement.reason, **_numbers(interval), "n_generators": self._generators(pairing),
+                       "confirmatory": self.decides(row, archs, metric), **asdict(judge(evidence)),
+                       **_numbers(evidence.interval), "n_generators": self._generators(pairing),
                        "n_seeds": pairing.n_seeds, "n_images": len(self.test), "n_patients": blocks.n_patients,
                        "n_effective_patients": blocks.n_effective_patients,
                        "n_patients_scarcest": int(blocks.patients_in_stratum.min()),
-                       "n_units": interval.n_units if interval is not None else 0}
+                       "n_units": 0 if evidence.interval is None else evidence.interval.n_units}
 
     def levels(self) -> Iterator[Row]:
         """Yield each arm's own score with its interval (none from a single repetition)."""
@@ -107,18 +96,17 @@ class BudgetVerdict:
             for scope, archs in self.scopes(arm, ceiling, "real"):
                 pairings = [pair(self.predictions, each, "real", archs, self.test) for each in (arm, ceiling)]
                 for metric in self.blocks:
-                    row: Row = {"budget": self.budget, "arm": arm, "oracle": ceiling, "arch": scope, "metric": metric,
-                                "gain": None, "oracle_gain": None, "share": None}
                     gain, best = (self._interval(pairing, metric) for pairing in pairings)
+                    shown: tuple[float | None, ...] = (None, None, None)
                     if gain is not None and best is not None:
-                        row |= {"gain": gain.estimate, "oracle_gain": best.estimate,
-                                "share": gain.estimate / best.estimate if best.low > 0 else None}
-                    yield row
+                        shown = (gain.estimate, best.estimate, gain.estimate / best.estimate if best.low > 0 else None)
+                    yield {"budget": self.budget, "arm": arm, "oracle": ceiling, "arch": scope, "metric": metric,
+                           **dict(zip(("gain", "oracle_gain", "share"), shown, strict=True))}
 
     def controls(self) -> Iterator[Row]:
         """Yield the arms with a known answer, and whether the word of each agrees with it."""
         for arm, must_gain in CONTROLS.items():
-            for scope, archs in self.scopes(arm, *REFERENCES):
+            for scope, archs in self.scopes(arm, *PAPER.references):
                 judgement = decide([self._case(replace(PAPER, arm=arm), archs, scope)])[0].judgement
                 as_expected = "yes" if (judgement.word in GAINS) == must_gain else "no"
                 yield {"budget": self.budget, "control": arm, "arch": scope, "must_gain": must_gain,
@@ -127,18 +115,17 @@ class BudgetVerdict:
 
     def hypotheses(self) -> Iterator[Row]:
         """Yield the verdict on each hypothesis of the profile, judged together."""
-        asked = self.settings.hypotheses
-        cases = [self._case(each, self.archs_of(each)) for each in asked]
-        for hypothesis, case, decision in zip(asked, cases, decide(cases), strict=True):
-            judgement, design = decision.judgement, self.design
+        cases = [self._case(each, self.archs_of(each)) for each in self.settings.hypotheses]
+        for case, decision in zip(cases, decide(cases), strict=True):
+            hypothesis, judgement = case.hypothesis, decision.judgement
             against = {name: case.evidence[name].interval for name in hypothesis.references}
             yield {"name": hypothesis.name, "arm": hypothesis.arm, "bound_reference": hypothesis.bound_reference,
-                   "archs": self.archs_of(hypothesis), "word": judgement.word,
-                   "verdict": on_simulated(judgement.word, design.simulated),
-                   "reason": judgement.reason, "p_value": decision.p_value, "p_value_holm": decision.p_value_holm,
+                   "archs": self.archs_of(hypothesis), **asdict(judgement),
+                   "verdict": on_simulated(judgement.word, self.settings.simulated),
+                   "p_value": decision.p_value, "p_value_holm": decision.p_value_holm,
                    "against": {name: each and {limit: _numbers(each)[limit] for limit in ("estimate", "low", "high")}
                                for name, each in against.items()},
-                   "sentence": sentences(hypothesis, judgement, against, design)}
+                   "sentence": sentences(hypothesis, judgement, against, self.design)}
 
     @property
     def design(self) -> Design:
@@ -150,12 +137,11 @@ class BudgetVerdict:
     def _case(self, hypothesis: Hypothesis, archs: list[str], scope: str = "") -> Case:
         """Collect the evidence on a hypothesis; without a `scope` it is that of its architectures."""
         scope = scope or ("mean" if archs == self.all_archs or len(archs) > 1 else archs[0])
-        evidence = {}
-        for name in (*hypothesis.references, *hypothesis.harm_also):
-            pairing = pair(self.predictions, hypothesis.arm, name, archs, self.test)
-            evidence[name] = self._evidence(hypothesis.arm, name, scope, pairing,
-                                            self._interval(pairing, PRIMARY_METRIC), name in hypothesis.references)
-        return Case(hypothesis, evidence)
+        return Case(hypothesis, {
+            name: self._evidence(hypothesis.arm, name, scope,
+                                 pair(self.predictions, hypothesis.arm, name, archs, self.test), PRIMARY_METRIC,
+                                 name in hypothesis.references)
+            for name in (*hypothesis.references, *hypothesis.harm_also)})
 
     def _generators(self, pairing: Pairing) -> int:
         return self.settings.folds or pairing.n_generators
@@ -165,14 +151,15 @@ class BudgetVerdict:
             return None
         return contrast(pairing.arm, pairing.reference, self.blocks[metric], self.shared)
 
-    def _evidence(self, arm: str, reference: str, scope: str, pairing: Pairing, interval: Interval | None,
+    def _evidence(self, arm: str, reference: str, scope: str, pairing: Pairing, metric: str,
                   needs_convergence: bool) -> Evidence:
         checked = reference if reference in LONGER else "real"
         why_undertrained = self.convergence.why_undertrained(checked, scope) if needs_convergence else ""
         pretrained = {arm, reference} & self.settings.pretrained
         why_other = (f"the generator behind `{min(pretrained)}` had learned from other images before"
                      if len(pretrained) == 1 else "")
-        return Evidence(interval, self.settings.margin, why_other, why_undertrained, pairing.why_unpaired)
+        return Evidence(self._interval(pairing, metric), self.settings.margin, why_other, why_undertrained,
+                        pairing.why_unpaired)
 
 
 def _numbers(interval: Interval | None) -> Row:

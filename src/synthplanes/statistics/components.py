@@ -30,88 +30,57 @@ An estimate of moments may be negative where a component is small. It then count
 are of the sum of the estimates that count, so the expected share of a small component exceeds its true share.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 
-from synthplanes.errors import UserError
 from synthplanes.statistics.blocks import Blocks, sum_by
 
-IMAGE_LEVELS = (None, "patient", "image")
 NAMES = ("generator", "seed", "patient", "patient_x_generator", "patient_x_seed",
          "image", "image_x_generator", "image_x_seed")
 ROUNDING = 1e-12  # variances nearer to 0 than this are 0
 
 
-@dataclass(frozen=True)
-class Component:
-    """One source of variance; all but the name and the count are None where the table does not identify it."""
+def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> pd.DataFrame:
+    """Return the components of the weighted mean of `values` [runs, images] in `blocks`, one row for each of NAMES.
 
-    component: str           # one of NAMES
-    variance: float | None   # of one effect, a squared fraction, as estimated: it may be negative
-    factor: float            # its factor in the variance of the estimate, f x g
-    n: int                   # effects in the table
+    `generators`, int [runs], names each run's generator; all must have as many runs. The columns are `component`,
+    `variance` (of one effect, a squared fraction, as estimated: it may be negative), `clipped` (whether it is),
+    `standard_deviation` (of one effect), `factor` (of the variance in that of the estimate, f x g), `standard_error`
+    (of the estimate if nothing else varied), `share` (of the estimate's variance, in 0..1, summing to 1; NaN where
+    nothing varies) and `n` (effects in the table).
 
-    @property
-    def clipped(self) -> bool | None:
-        """Return whether the estimate is negative and counts as 0."""
-        return None if self.variance is None else self.variance < 0
-
-    @property
-    def standard_deviation(self) -> float | None:
-        """Return the standard deviation of one effect, a fraction."""
-        return None if self.variance is None else float(np.sqrt(max(self.variance, 0.0)))
-
-    @property
-    def standard_error(self) -> float | None:
-        """Return the standard error of the estimate if nothing else varied, a fraction."""
-        return None if self.variance is None else float(self.standard_deviation * np.sqrt(self.factor))
-
-
-def shares(components: Sequence[Component]) -> list[float | None]:
-    """Return each component's share of the estimate's variance, in 0..1, summing to 1.
-
-    None for unknown components, and where nothing varies.
+    NaN marks what the table does not identify: everything of generators where there is one (its part is in the estimate
+    and not in V); seeds where each generator has one (the generator's then hold both); images where no patient has two
+    (the patients' then hold both); and everything where no class has two patients.
     """
-    parts = [None if part.standard_error is None else part.standard_error ** 2 for part in components]
-    total = sum(part for part in parts if part is not None)
-    return [None if part is None or total == 0 else part / total for part in parts]
-
-
-def components(values: np.ndarray, generators: np.ndarray, blocks: Blocks) -> list[Component]:
-    """Return the components of the weighted mean of `values` [runs, images] in `blocks`, in the order of NAMES.
-
-    `generators`, int [runs], names each run's generator; all must have as many runs. None marks what the table does not
-    identify: everything of generators where there is one (its part is in the estimate and not in V); seeds where each
-    generator has one (the generator's then hold both); images where no patient has two (the patients' then hold both);
-    and everything where no class has two patients. Raises `UserError` for a single run, or for generators with
-    different numbers of runs.
-    """
-    table = _by_generator(np.asarray(values, dtype=np.float64), generators)       # [generators, seeds, images]
+    table = np.stack([values[generators == name] for name in np.unique(generators)]).astype(np.float64)
     n_generators, n_seeds, n_images = table.shape
+    n_runs = n_generators * n_seeds
     moments = _Moments(blocks)
     means = table.mean(axis=1)
     grand = means.mean(axis=0, keepdims=True)
-    n_runs = n_generators * n_seeds
-    of_seeds = of_generators = None                                # without a degree of freedom
+    variances = {run: np.full(3, np.nan) for run in ("generator", "seed")}         # without a degree of freedom
+    within = below = np.zeros(3)
     if n_seeds > 1:
-        of_seeds = moments.solve((table - means[:, None]).reshape(n_runs, n_images), n_runs - n_generators)
+        variances["seed"] = within = below = moments.solve(
+            (table - means[:, None]).reshape(n_runs, n_images), n_runs - n_generators)
     if n_generators > 1:
-        of_generators = moments.solve(np.sqrt(n_seeds) * (means - grand), n_generators - 1)
-    of_mean = moments.solve(np.sqrt(n_runs) * grand, 1)
-    within = np.zeros(3) if of_seeds is None else of_seeds
-    below = within if of_generators is None else of_generators
-    variances = {None: (of_mean - below) / n_runs, "seed": of_seeds,
-                 "generator": None if of_generators is None else (of_generators - within) / n_seeds}
-    by_name = {}
-    for run, n_levels in ((None, 1), ("generator", n_generators), ("seed", n_runs)):
-        of_run = np.full(3, np.nan) if variances[run] is None else variances[run]
-        for image, variance, factor, n in zip(IMAGE_LEVELS, of_run, moments.factors, moments.counts):
-            name = "_x_".join(filter(None, (image, run)))
-            known = None if np.isnan(variance) else float(variance) if abs(variance) > ROUNDING else 0.0
-            by_name[name] = Component(name, known, factor / n_levels, n * n_levels)
-    return [by_name[name] for name in NAMES]
+        below = moments.solve(np.sqrt(n_seeds) * (means - grand), n_generators - 1)
+        variances["generator"] = (below - within) / n_seeds
+    variances[""] = (moments.solve(np.sqrt(n_runs) * grand, 1) - below) / n_runs
+    found = pd.DataFrame(
+        [("_x_".join(filter(None, (image, run))), variance, factor / n_levels, n * n_levels)
+         for run, n_levels in (("", 1), ("generator", n_generators), ("seed", n_runs))
+         for image, variance, factor, n in zip(("", "patient", "image"), variances[run], moments.factors,
+                                               moments.counts, strict=True)],
+        columns=["component", "variance", "factor", "n"]).set_index("component").loc[list(NAMES)].reset_index()
+    found["variance"] = found["variance"].mask(found["variance"].abs() <= ROUNDING, 0.0)
+    found["clipped"] = found["variance"] < 0
+    found["standard_deviation"] = np.sqrt(found["variance"].clip(lower=0.0))
+    found["standard_error"] = found["standard_deviation"] * np.sqrt(found["factor"])
+    parts = np.square(found["standard_error"])
+    total = sum(parts.dropna())
+    return found.assign(share=parts / total if total > 0 else np.nan)
 
 
 class _Moments:
@@ -167,14 +136,3 @@ class _Moments:
         around = np.square(rows - patient_means[:, blocks.patient][:, blocks.of_image]).sum()
         slopes = sums - sum_by(blocks.stratum, blocks.size * patient_means[:, blocks.patient], blocks.n_strata)
         return float(around - ((slopes @ self.within_inverse) * slopes).sum())
-
-
-def _by_generator(values: np.ndarray, generators: np.ndarray) -> np.ndarray:
-    """Arrange `values` [runs, images] as [generators, seeds, images]."""
-    names, counts = np.unique(generators, return_counts=True)
-    if len(values) < 2:
-        raise UserError(f"Variance components need at least two runs and have {len(values)}: train more seeds.")
-    if len(set(counts.tolist())) > 1:
-        raise UserError(f"The generators have {counts.tolist()} runs, and variance components need the same number of "
-                        "each: train the missing seeds.")
-    return np.stack([values[generators == name] for name in names])

@@ -8,28 +8,26 @@ of `naive`, `longer`, `joint_exposure`, `synthetic_only` and `oracle_only` do no
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
-from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, HYPOTHESES, LONGER, PAPER
+from synthplanes.protocol.contrasts import HYPOTHESES, LONGER, PAPER
 from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL, PRIMARY_METRIC, REFUSALS
 from synthplanes.statistics import scores
 from synthplanes.statistics.budget import BudgetVerdict, Row
 from synthplanes.statistics.clustered import Interval
-from synthplanes.statistics.cross_validation import all_pooled, is_crossed
-from synthplanes.statistics.fold_means import fold_rows
+from synthplanes.statistics.cross_validation import is_crossed, pooled
 from synthplanes.statistics.hypotheses import holm
-from synthplanes.statistics.metadata_rules import rule_rows
+from synthplanes.statistics.metadata_rules import check_index, rule_rows, training_sets
 from synthplanes.statistics.predictions import Predictions, check_runs
 from synthplanes.statistics.slices import slice_rows
-from synthplanes.statistics.training_sets import TrainingSets, check_index, folds_of, training_sets
-from synthplanes.statistics.uncertainty import component_rows, resampling
+from synthplanes.statistics.uncertainty import component_rows, fold_rows, resampling
 from synthplanes.statistics.verdict import Evidence, judge
 
 DECIMALS = 6  # so that the files under version control are stable
@@ -63,13 +61,17 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
     check_runs([run for predictions in budgets for run in predictions.identities], settings.expected)
     for predictions in budgets if development is not None else ():
         check_index(predictions, development)
-    every_fold, crossed = splits, is_crossed(splits)
-    if crossed:
-        budgets, splits = all_pooled(budgets, splits)
+    if development is not None and splits is None:
+        raise UserError("The development index was given without splits.csv: give both to evaluate.")
+    every_fold = splits
+    if splits is not None and is_crossed(splits):
+        both = [pooled(predictions, splits) for predictions in budgets]
+        budgets = [predictions for predictions, _ in both]
+        splits = pd.concat([rows for _, rows in both], ignore_index=True)
     _check_test_rows(budgets)
     verdicts = [BudgetVerdict(predictions, settings, splits) for predictions in budgets]
-    training = {} if development is None else {
-        each.budget: _training(each, every_fold, development, crossed) for each in budgets}
+    training = {} if development is None or every_fold is None else {
+        each.budget: training_sets(each, every_fold, development) for each in budgets}
     scarce = next((verdict for verdict in verdicts if verdict.budget == settings.scarce_budget), None)
     for hypothesis in settings.hypotheses:
         if scarce is None or not scarce.archs_of(hypothesis) or (
@@ -117,21 +119,15 @@ def write_results(folder: Path, results: Results) -> None:
 
 
 def _contrast_rows(verdicts: list[BudgetVerdict], settings: Settings) -> list[Row]:
-    """Return the rows of contrasts.csv, with Holm's adjustment and the resampling columns."""
-    rows = [row for verdict in verdicts for row in verdict.contrasts()]
-    _adjust(rows, settings)
-    resampled = resampling(verdicts)
-    return [row | resampled[row["budget"], row["arch"], row["metric"], row["contrast"]] for row in rows]
+    """Return the rows of contrasts.csv, with the resampling columns and Holm's adjustment.
 
-
-def _adjust(rows: list[Row], settings: Settings) -> None:
-    """Add `p_value_holm`: over all contrasts that are part of no hypothesis; those keep their own p.
-
-    A refused row stays in the family with p = 1. A word that claims a difference needs the adjusted p as well; without
-    it the first of the other rules that holds gives the word.
+    The family are all contrasts that are part of no hypothesis; those keep their own p. A refused row stays in the
+    family with p = 1. A word that claims a difference needs the adjusted p as well; without it the first of the other
+    rules that holds gives the word.
     """
-    for row in rows:
-        row["p_value_holm"] = row["p_value"]
+    resampled = resampling(verdicts)
+    rows = [row | resampled[row["budget"], row["arch"], row["metric"], row["contrast"]]
+            | {"p_value_holm": row["p_value"]} for verdict in verdicts for row in verdict.contrasts()]
     family = [row for row in rows if not row["confirmatory"]]
     p_values = [1.0 if row["word"] in REFUSALS else row["p_value"] for row in family]
     for row, adjusted in zip(family, holm(p_values), strict=True):
@@ -140,15 +136,7 @@ def _adjust(rows: list[Row], settings: Settings) -> None:
         if adjusted > FAMILY_LEVEL and row["word"] in DIFFERENCES:
             interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
             row["word"] = judge(Evidence(interval, settings.margin), may_differ=False).word
-
-
-def _training(predictions: Predictions, splits: pd.DataFrame | None, development: pd.DataFrame,
-              crossed: bool) -> TrainingSets:
-    if splits is None:
-        raise UserError("The development index was given without splits.csv: give both to evaluate.")
-    test_images = predictions.column("image_id")[predictions.rows("test")]
-    return TrainingSets(training_sets(splits, development, predictions.budget),
-                        folds_of(test_images, splits, predictions.budget) if crossed else None)
+    return rows
 
 
 def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
@@ -156,21 +144,21 @@ def _score_rows(budgets: Sequence[Predictions]) -> Iterator[Row]:
         test = predictions.rows("test")
         labels = predictions.labels[test]
         for number, run in enumerate(predictions.identities):
-            values = scores.all_scores(predictions.probabilities[number][test], labels, predictions.classes, "test")
+            values = scores.all_scores(predictions.probabilities[number][test], labels, predictions.classes)
             identity = dict(zip(records.RUNS.columns, run, strict=True))
             yield from ({**identity, "metric": metric, "value": value} for metric, value in values.items())
 
 
 def _confusion_rows(predictions: Predictions) -> Iterator[Row]:
     """Yield the mean confusion matrix of `real` and of the paper's arm over their runs and architectures."""
-    test = predictions.rows("test")
-    for arm in ("real", CONFIRMATORY_ARM):
+    test, classes = predictions.rows("test"), predictions.classes
+    for arm in ("real", PAPER.arm):
         runs = (predictions.runs["arm"] == arm).to_numpy()
         if runs.any():
-            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test])
-            yield from ({"budget": predictions.budget, "arm": arm, "actual": actual, "predicted": predicted,
-                         "share": float(shares[row, column])} for row, actual in enumerate(predictions.classes)
-                        for column, predicted in enumerate(predictions.classes))
+            shares = scores.mean_confusion(predictions.probabilities[runs][:, test], predictions.labels[test], classes)
+            for (actual, predicted), share in zip(product(classes, repeat=2), shares.ravel().tolist(), strict=True):
+                yield {"budget": predictions.budget, "arm": arm, "actual": actual, "predicted": predicted,
+                       "share": share}
 
 
 def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -208,10 +196,10 @@ def _check_test_rows(budgets: Sequence[Predictions]) -> None:
     names = [predictions.budget for predictions in budgets]
     if len(set(names)) < len(names):
         raise UserError(f"A budget was given twice ({', '.join(names)}): give the folders of one budget together.")
-    tests = [predictions.images[["image_id", "patient_id", "label"]][predictions.rows("test")].to_numpy()
+    tests = [predictions.images[["image_id", "patient_id", "label"]][predictions.rows("test")].reset_index(drop=True)
              for predictions in budgets]
     for name, images in zip(names, tests, strict=True):
-        if not np.array_equal(tests[0], images):
+        if not images.equals(tests[0]):
             raise UserError(f"The budgets {names[0]} and {name} were predicted on different test images: "
                             "run predict again for both.")
 

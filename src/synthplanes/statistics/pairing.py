@@ -1,4 +1,7 @@
-"""Pair the runs of two arms by replicate and seed, and average them within the unit of repetition."""
+"""Pair the runs of two arms by replicate and seed, and average them within the unit of repetition.
+
+The unit is the replicate, its seeds averaged; with a single replicate (one generator) it is the seed.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,10 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthplanes.errors import UserError
-from synthplanes.statistics.predictions import Predictions
-
-Pair = tuple[int, int]
-"""(replicate, seed): what the runs of one contrast share."""
+from synthplanes.statistics.predictions import Pair, Predictions
 
 _EMPTY = np.empty((0, 0, 0))
 
@@ -27,59 +27,39 @@ class Pairing:
     pairs: tuple[Pair, ...] = ()  # sorted; empty where unpaired
 
 
-def runs_of(predictions: Predictions, arm: str, arch: str) -> dict[Pair, int]:
-    """Map (replicate, seed) of an arm's runs on one architecture to their positions in `predictions.runs`."""
-    return {(replicate, seed): row for row, (*whose, _, replicate, seed) in enumerate(predictions.identities)
-            if whose == [arm, arch]}
-
-
 def archs_with(predictions: Predictions, *arms: str) -> list[str]:
     """Return the architecture roles that ran all of `arms`, sorted."""
-    roles = [{arch for its_arm, arch, *_ in predictions.identities if its_arm == arm} for arm in arms]
-    return sorted(set.intersection(*roles))
+    archs = {arch for _, arch in predictions.runs_of}
+    return sorted(arch for arch in archs if all((arm, arch) in predictions.runs_of for arm in arms))
 
 
-def run_rows(predictions: Predictions, arm: str, archs: Sequence[str], pairs: Sequence[Pair]) -> np.ndarray:
-    """Return the positions of an arm's runs in `predictions.runs`: int [architectures, pairs]."""
-    return np.array([[row_of[pair] for pair in pairs]
-                     for row_of in (runs_of(predictions, arm, arch) for arch in archs)])
-
-
-def unit_of(pairs: Sequence[Pair]) -> tuple[list[tuple[int, ...]], np.ndarray]:
-    """Return the units of repetition, sorted, and the number of each pair's unit, int [pairs].
-
-    The unit is the replicate, its seeds averaged; with a single replicate (one generator) it is the seed.
-    """
+def unit_names(pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
+    """Return the units of repetition, sorted: (replicate,) where there are several, else (replicate, seed)."""
     several = len({replicate for replicate, _ in pairs}) > 1
-    names: list[tuple[int, ...]] = [pair[:1] if several else pair for pair in pairs]
-    distinct = sorted(set(names))
-    return distinct, np.array([distinct.index(name) for name in names])
+    return sorted({pair[:1] if several else pair for pair in pairs})
 
 
-def by_unit(values: np.ndarray, pairs: Sequence[Pair], axis: int) -> np.ndarray:
-    """Average the axis of pairs of `values` within each unit: float64."""
-    names, unit = unit_of(pairs)
-    return np.stack([np.compress(unit == number, values, axis).mean(axis, dtype=np.float64)
-                     for number in range(len(names))], axis)
+def runs(predictions: Predictions, arm: str, archs: Sequence[str], pairs: Sequence[Pair]) -> np.ndarray:
+    """Return the positions of an arm's runs in `predictions.runs`: int [architectures, pairs]."""
+    return np.array([[predictions.runs_of[arm, arch][pair] for pair in pairs] for arch in archs])
 
 
 def units(predictions: Predictions, arm: str, archs: Sequence[str], pairs: Sequence[Pair],
           images: np.ndarray) -> np.ndarray:
-    """Return the share of each unit's seeds that are right: float64 [architectures, units, images]."""
-    return by_unit(runs(predictions, arm, archs, pairs, images), pairs, 1)
+    """Return the share of each unit's seeds that are right: float64 [architectures, units, images].
 
-
-def runs(predictions: Predictions, arm: str, archs: Sequence[str], pairs: Sequence[Pair],
-         images: np.ndarray) -> np.ndarray:
-    """Return whether each run is right: bool [architectures, pairs, images]."""
-    return predictions.correct[run_rows(predictions, arm, archs, pairs)[:, :, None], images]
+    `pairs` are sorted, with as many seeds of every replicate.
+    """
+    correct = predictions.correct[runs(predictions, arm, archs, pairs)[:, :, None], images]
+    return correct.reshape(len(archs), len(unit_names(pairs)), -1, len(images)).mean(axis=2)
 
 
 def unit_gains(scores: np.ndarray, predictions: Predictions, arm: str, reference: str, archs: Sequence[str],
                pairs: Sequence[Pair]) -> np.ndarray:
     """Return the gain of `arm` over `reference`, mean over architectures, from `scores` [..., runs]: [..., units]."""
-    of_arm, of_reference = (scores[..., run_rows(predictions, name, archs, pairs)] for name in (arm, reference))
-    return by_unit((of_arm - of_reference).mean(axis=-2), pairs, -1)
+    of_arm, of_reference = (scores[..., runs(predictions, name, archs, pairs)] for name in (arm, reference))
+    gains = (of_arm - of_reference).mean(axis=-2)                                  # [..., pairs]
+    return gains.reshape(*gains.shape[:-1], len(unit_names(pairs)), -1).mean(axis=-1)
 
 
 def pairs_of(predictions: Predictions, arm: str, archs: Sequence[str]) -> list[Pair]:
@@ -88,7 +68,7 @@ def pairs_of(predictions: Predictions, arm: str, archs: Sequence[str]) -> list[P
     Raises `UserError` where architectures ran other seeds, or generators different numbers of them: a mean over the
     runs that exist would hide those that are missing.
     """
-    owned = [set(runs_of(predictions, arm, arch)) for arch in archs]
+    owned = [set(predictions.runs_of[arm, arch]) for arch in archs]
     if why := _why_uneven(arm, owned):
         raise UserError(f"At budget {predictions.budget} {why}: run the stages that train and predict them.")
     return sorted(owned[0])
@@ -100,14 +80,15 @@ def pair(predictions: Predictions, arm: str, reference: str, archs: Sequence[str
     A control may have fewer seeds than its reference; a run without partner, or architectures or generators with
     different seeds, leave the contrast unpaired.
     """
-    owned = [set(runs_of(predictions, arm, arch)) for arch in archs]
-    offered = set.intersection(*(set(runs_of(predictions, reference, arch)) for arch in archs))
+    owned = [set(predictions.runs_of.get((arm, arch), {})) for arch in archs]
+    offered = [predictions.runs_of.get((reference, arch), {}) for arch in archs]
+    lacking = [each for each in owned[0] if any(each not in runs for runs in offered)]
     pairs = sorted(owned[0])
     n_generators = len({replicate for replicate, _ in pairs})
     n_seeds = len(pairs) // n_generators
     if not (why := _why_uneven(arm, owned)):
-        if owned[0] - offered:
-            why = f"`{reference}` lacks {len(owned[0] - offered)} of the {len(pairs)} seeds of `{arm}`"
+        if lacking:
+            why = f"`{reference}` lacks {len(lacking)} of the {len(pairs)} seeds of `{arm}`"
         elif len(pairs) < 2:
             why = "there is a single seed, and an interval needs two"
     if why:

@@ -56,8 +56,7 @@ def resampled_scores(correct: np.ndarray, blocks: Blocks, root_seed: int, n_draw
     return scores
 
 
-def bootstrap_interval(gains: np.ndarray, root_seed: int, confidence: float = CONFIDENCE
-                       ) -> tuple[float | None, float | None, int]:
+def bootstrap_interval(gains: np.ndarray, root_seed: int) -> tuple[float | None, float | None, int]:
     """Return the percentile interval of the mean over units (low, high), and how many draws it rests on.
 
     `gains` [draws, units] are the units' effects on resampled patients; the units are resampled here, with as many
@@ -69,16 +68,14 @@ def bootstrap_interval(gains: np.ndarray, root_seed: int, confidence: float = CO
     means = means[~np.isnan(means)]
     if not len(means):
         return None, None, 0
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high), len(means)
 
 
 def sign_flip_p(effects: Sequence[float] | np.ndarray) -> float | None:
-    """Return the two-sided p-value of the mean of `effects` [units].
+    """Return the two-sided p-value of the mean of `effects` [units]; None beyond MAX_UNITS units.
 
     It is the share of all sign patterns whose mean is as far from 0.
-
-    None beyond MAX_UNITS units.
     """
     return family_wise_p([dict(enumerate(effects))])[0]
 
@@ -100,15 +97,11 @@ def family_wise_p(family: Sequence[Mapping[Any, float]]) -> list[float | None]:
     size = np.sqrt(np.square(table).sum(axis=0))
     statistics = np.abs(sign_patterns(len(units)) @ (table / np.where(size > 0, size, 1)))  # [patterns, contrasts]
     largest = statistics.max(axis=1)
-    # The first pattern flips nothing.
-    return [float(np.mean(largest >= own * (1 - TIES))) for own in statistics[0]]
+    return [float(np.mean(largest >= own * (1 - TIES))) for own in statistics[0]]           # the first flips nothing
 
 
 def sign_patterns(n_units: int) -> np.ndarray:
-    """Return one of each pair of opposite patterns of 1 and -1, which give the same absolute mean, the first all 1.
-
-    float64 [2^(units - 1), units].
-    """
+    """Return one of each pair of opposite patterns of 1 and -1, the first all 1: float64 [2^(units - 1), units]."""
     bits = np.arange(2 ** (n_units - 1))[:, None] >> np.arange(n_units)
     return 1.0 - 2.0 * (bits & 1)
 

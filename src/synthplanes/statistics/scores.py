@@ -14,15 +14,13 @@ from synthplanes.errors import UserError
 CALIBRATION_BINS = 15  # Guo et al. 2017, "On calibration of modern neural networks"
 
 
-def all_scores(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str],
-               where: str = "") -> dict[str, float]:
+def all_scores(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
     """Return every score of one classifier by its name, with `recall/<class>` once per class.
 
     The prediction is the most probable class, the first of equals. AUROC is one class versus the rest, averaged over
-    classes. Raises `UserError` for fewer than two classes, and for a class without an image; `where` names the images
-    in its message.
+    classes. Raises `UserError` for fewer than two classes, and for a class without an image.
     """
-    check_classes(labels, len(classes), classes, where)
+    check_classes(labels, classes)
     if len(classes) < 2:
         raise UserError("The area under the ROC curve needs at least two classes: name more classes.")
     predicted = probabilities.argmax(axis=1)
@@ -46,15 +44,14 @@ def balanced_accuracy_of(correct: np.ndarray, labels: np.ndarray) -> float:
     return float((np.bincount(labels, weights=correct)[counts > 0] / counts[counts > 0]).mean())
 
 
-def mean_confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def mean_confusion(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Return the mean over classifiers, [runs, n, k], of the share of each class that is predicted as each.
 
     float64 [k, k]: rows are labels and sum to 1, columns predictions; the mean of the diagonal is the mean balanced
     accuracy.
     """
-    k = probabilities.shape[2]
-    check_classes(labels, k)
-    return np.mean([metrics.confusion_matrix(labels, run.argmax(axis=1), labels=range(k), normalize="true")
+    check_classes(labels, classes)
+    return np.mean([metrics.confusion_matrix(labels, run.argmax(axis=1), labels=range(len(classes)), normalize="true")
                     for run in probabilities], axis=0)
 
 
@@ -86,12 +83,9 @@ def _top_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
     return confidence, probabilities.argmax(axis=1) == labels, bins
 
 
-def check_classes(labels: np.ndarray, k: int, classes: Sequence[str] | None = None, where: str = "") -> None:
-    """Raise `UserError` with the name (or number) of a class that has no image; `where` names the images."""
-    counts = np.bincount(labels, minlength=k)
+def check_classes(labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise `UserError` with the name of a class that has no image."""
+    counts = np.bincount(labels, minlength=len(classes))
     if not counts.all():
-        absent = int(np.argmin(counts > 0))
-        name = f"'{classes[absent]}'" if classes else f"number {absent}"
-        kind = f"{where} images" if where else "images"
-        raise UserError(f"The class {name} has no image among the {len(labels)} {kind}: "
-                        "take a larger or another split, or leave the class out.")
+        raise UserError(f"The class '{classes[int(counts.argmin())]}' has no image among the {len(labels)} test "
+                        "images: take a larger or another split, or leave the class out.")

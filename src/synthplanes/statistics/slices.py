@@ -6,8 +6,8 @@ score has the statistic of the whole (clustered.py):
 - `class` and `sub_plane` hold images of one class: the score is that class's recall, so the levels of the classes
   average to balanced accuracy.
 - `scanner`, `scanner_in_training` and `operator` hold several classes: the score is balanced accuracy over ALL classes
-  of the profile. A slice that lacks a class has no number, because a mean over its other classes
-  would compare slices of different difficulty under one name.
+  of the profile. A slice that lacks a class has no number: a mean over the others would compare slices of different
+  difficulty under one name.
 - `scanner_in_training` pools the scanners in the training images, the others and, where generators were trained
   on different patients, those in the training images of some. Validation images do not count.
 
@@ -26,10 +26,10 @@ import numpy as np
 from synthplanes.protocol.contrasts import CONTRASTS
 from synthplanes.protocol.words import PRIMARY_METRIC
 from synthplanes.statistics.blocks import Blocks
-from synthplanes.statistics.clustered import contrast, level
+from synthplanes.statistics.clustered import interval
+from synthplanes.statistics.metadata_rules import TrainingSets
 from synthplanes.statistics.pairing import archs_with, pair, pairs_of, units
 from synthplanes.statistics.predictions import Predictions
-from synthplanes.statistics.training_sets import TrainingSets
 from synthplanes.statistics.verdict import described
 
 SEEN, UNSEEN, PARTLY = "seen", "unseen", "seen by some generators"
@@ -42,19 +42,12 @@ class Slice:
     kind: str                # class | scanner | scanner_in_training | operator | sub_plane
     value: str               # the class, scanner or operator; `<class>: <sub-plane>`; SEEN, UNSEEN or PARTLY
     rows: np.ndarray         # bool [test images]
-    metric: str              # recall | balanced_accuracy
     in_training: str         # of a scanner: SEEN, UNSEEN or PARTLY; '' otherwise
-    why_no_number: str       # a reason, empty where the score is defined
 
-
-@dataclass(frozen=True)
-class _Measured:
-    """The test images of one arm, or of one arm and its reference, from which every slice is taken."""
-
-    identity: dict[str, str]      # arm, reference ('' for a level), arch
-    arm: np.ndarray               # float64 [architectures, units, test images], empty where unpaired
-    reference: np.ndarray | None  # of the same shape; None for a level
-    why_no_number: str
+    @property
+    def metric(self) -> str:
+        """Return `recall` or `balanced_accuracy`."""
+        return "recall" if self.kind in ("class", "sub_plane") else PRIMARY_METRIC
 
 
 def slice_rows(predictions: Predictions, training: TrainingSets | None = None) -> Iterator[dict[str, Any]]:
@@ -64,15 +57,19 @@ def slice_rows(predictions: Predictions, training: TrainingSets | None = None) -
     architectures, or by architecture where some did not run it.
     """
     test = np.flatnonzero(predictions.rows("test"))
-    labels = predictions.labels[test]
-    patients = np.unique(predictions.column("patient_id")[test], return_inverse=True)[1]
+    labels, patients = predictions.labels[test], predictions.column("patient_id")[test]
     measured = list(_measured(predictions, test))
     for part in slices(predictions, training):
         blocks = Blocks.balanced(labels[part.rows], patients[part.rows])
-        yield from ({"budget": predictions.budget, "slice": part.kind, "value": part.value,
-                     "in_training": part.in_training, "metric": part.metric, "n_images": int(part.rows.sum()),
-                     "n_patients": blocks.n_patients, **each.identity, **_numbers(part, each, blocks)}
-                    for each in measured)
+        missing = [name for number, name in enumerate(predictions.classes) if number not in labels[part.rows]]
+        lacks = (f"no test image of {', '.join(missing)}, and balanced accuracy is over all classes"
+                 if missing and part.metric == PRIMARY_METRIC else "")
+        for identity, values, unpaired in measured:
+            why = lacks or unpaired
+            yield {"budget": predictions.budget, "slice": part.kind, "value": part.value,
+                   "in_training": part.in_training, "metric": part.metric, "n_images": int(part.rows.sum()),
+                   "n_patients": blocks.n_patients, **identity,
+                   **described(None if why else interval(values[:, part.rows], blocks), why)}
 
 
 def slices(predictions: Predictions, training: TrainingSets | None = None) -> list[Slice]:
@@ -80,23 +77,17 @@ def slices(predictions: Predictions, training: TrainingSets | None = None) -> li
     test = predictions.rows("test")
     label, scanner, operator, sub_plane = (
         predictions.column(name)[test] for name in ("label", "scanner", "operator", "sub_plane"))
-    parts = [Slice("class", name, label == name, "recall", "", "") for name in predictions.classes]
     standing = _standing(scanner, training)
-    parts += [_several(predictions, label, "scanner", name, scanner == name, standing.get(name, ""))
-              for name in _values(scanner)]
-    parts += [_several(predictions, label, "scanner_in_training", state,
-                       np.isin(scanner, [name for name, its in standing.items() if its == state]))
-              for state in (SEEN, UNSEEN, PARTLY) if state in standing.values()]
-    parts += [_several(predictions, label, "operator", name, operator == name) for name in _values(operator)]
-    for name in predictions.classes:
-        planes = np.where(label == name, sub_plane, "")
-        parts += [Slice("sub_plane", f"{name}: {plane}", planes == plane, "recall", "", "")
-                  for plane in _values(planes)]
-    return parts
-
-
-def _values(column: np.ndarray) -> list[str]:
-    return [value for value in sorted(set(column.tolist())) if value]
+    planes = [(name, plane) for name in predictions.classes for plane in np.unique(sub_plane[label == name]) if plane]
+    return [Slice(kind, value, rows, standing.get(value, "") if kind == "scanner" else "")
+            for kind, value, rows in (
+                *(("class", name, label == name) for name in predictions.classes),
+                *(("scanner", name, scanner == name) for name in np.unique(scanner)),
+                *(("scanner_in_training", state, np.isin(scanner, [s for s in standing if standing[s] == state]))
+                  for state in (SEEN, UNSEEN, PARTLY)),
+                *(("operator", name, operator == name) for name in np.unique(operator)),
+                *(("sub_plane", f"{name}: {plane}", (label == name) & (sub_plane == plane)) for name, plane in planes),
+            ) if value and rows.any()]
 
 
 def _standing(scanners: np.ndarray, training: TrainingSets | None) -> dict[str, str]:
@@ -104,30 +95,26 @@ def _standing(scanners: np.ndarray, training: TrainingSets | None) -> dict[str, 
     if training is None:
         return {}
     by_image = training.answers(lambda images: np.isin(scanners, images["scanner"].tolist()))
-    seen = {name: by_image[:, scanners == name] for name in _values(scanners)}
+    seen = {name: by_image[:, scanners == name] for name in np.unique(scanners) if name}
     return {name: SEEN if by.all() else PARTLY if by.any() else UNSEEN for name, by in seen.items()}
 
 
-def _several(predictions: Predictions, label: np.ndarray, kind: str, value: str, rows: np.ndarray,
-             in_training: str = "") -> Slice:
-    """Return a slice with images of several classes."""
-    missing = [name for name in predictions.classes if name not in label[rows]]
-    why = f"no test image of {', '.join(missing)}, and balanced accuracy is over all classes" if missing else ""
-    return Slice(kind, value, rows, PRIMARY_METRIC, in_training, why)
+def _measured(predictions: Predictions, test: np.ndarray) -> Iterator[tuple[dict[str, str], np.ndarray, str]]:
+    """Yield (arm, reference and architecture; float64 [units, test images]; why there is no number) of every row.
 
-
-def _measured(predictions: Predictions, test: np.ndarray) -> Iterator[_Measured]:
+    The values are the gain over the reference, or the arm's own score where the reference is ''.
+    """
     for row in CONTRASTS:
         if row.role == "confirmatory":
             for scope, archs in _widest_scopes(predictions, row.arm, row.reference):
                 pairing = pair(predictions, row.arm, row.reference, archs, test)
-                yield _Measured(dict(arm=row.arm, reference=row.reference, arch=scope), pairing.arm,
-                                pairing.reference, pairing.why_unpaired)
+                values = (pairing.arm - pairing.reference).mean(axis=0) if pairing.pairs else pairing.arm
+                yield dict(arm=row.arm, reference=row.reference, arch=scope), values, pairing.why_unpaired
     for arm in sorted(set(predictions.runs["arm"])):
         for scope, archs in _widest_scopes(predictions, arm):
-            correct = units(predictions, arm, archs, pairs_of(predictions, arm, archs), test)
-            why = "" if correct.shape[1] > 1 else "there is a single repetition, and an interval needs two"
-            yield _Measured(dict(arm=arm, reference="", arch=scope), correct, None, why)
+            values = units(predictions, arm, archs, pairs_of(predictions, arm, archs), test).mean(axis=0)
+            why = "" if len(values) > 1 else "there is a single repetition, and an interval needs two"
+            yield dict(arm=arm, reference="", arch=scope), values, why
 
 
 def _widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list[str]]]:
@@ -136,11 +123,3 @@ def _widest_scopes(predictions: Predictions, *arms: str) -> list[tuple[str, list
     if set(archs) == set(predictions.runs["arch"]):
         return [("mean", archs)]
     return [(arch, [arch]) for arch in archs]
-
-
-def _numbers(part: Slice, each: _Measured, blocks: Blocks) -> dict[str, Any]:
-    if why := part.why_no_number or each.why_no_number:
-        return described(None, why)
-    if each.reference is None:
-        return described(level(each.arm[..., part.rows], blocks))
-    return described(contrast(each.arm[..., part.rows], each.reference[..., part.rows], blocks))

@@ -1,14 +1,22 @@
-"""Describe the uncertainty of one budget by variance components and resampling; no verdict depends on them."""
+"""Describe the uncertainty of one budget by variance components, resampling and folds; no verdict depends on them.
+
+In cross-validation the interval of the verdict clusters by patient and takes the folds' generators and training sets as
+given. In folds.csv the fold is the unit: its test patients, generator and classifiers vary together, and t has as many
+degrees of freedom as there are folds less one. Folds share training images, so their differences depend on each other
+by an amount that nothing estimates without bias (Bengio & Grandvalet 2004).
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from synthplanes.protocol.words import PRIMARY_METRIC
+from synthplanes.protocol.words import CONFIDENCE, PRIMARY_METRIC
+from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.budget import BudgetVerdict
-from synthplanes.statistics.components import components, shares
-from synthplanes.statistics.pairing import Pair, pairs_of, runs, unit_gains, unit_of
+from synthplanes.statistics.components import components
+from synthplanes.statistics.pairing import Pair, pairs_of, runs, unit_gains, unit_names
 from synthplanes.statistics.resampling import bootstrap_interval, family_wise_p, resampled_scores, sign_flip_p
 
 Place = tuple[str, str, str, str]
@@ -18,35 +26,32 @@ Place = tuple[str, str, str, str]
 def component_rows(verdict: BudgetVerdict) -> Iterator[dict[str, Any]]:
     """Yield the rows of components.csv: per component of every contrast that is paired and every arm with two runs.
 
-    A component that the table of runs and images does not identify has None. With a single generator, only the
+    A component that the table of runs and images does not identify has NaN. With a single generator, only the
     component `generator` itself is listed of those that involve it.
     """
-    for identity, scope, values, pairs in _tables(verdict):
-        generators = np.array([replicate for replicate, _ in pairs])
-        parts = components(values, generators, verdict.blocks[PRIMARY_METRIC])
-        for part, share in zip(parts, shares(parts), strict=True):
-            if part.component.endswith("_x_generator") and len(np.unique(generators)) == 1:
-                continue
-            yield {"budget": verdict.budget, **identity, "arch": scope, "metric": PRIMARY_METRIC,
-                   "component": part.component, "standard_deviation": part.standard_deviation,
-                   "standard_error": part.standard_error, "share": share, "clipped": bool(part.clipped), "n": part.n}
+    correct = verdict.predictions.correct[:, verdict.test]
 
-
-def _tables(verdict: BudgetVerdict) -> Iterator[tuple[dict[str, str], str, np.ndarray, list[Pair]]]:
-    """Yield (contrast or arm, scope, float64 [runs, images], the runs' pairs)."""
     def mean(arm: str, archs: list[str], pairs: list[Pair]) -> np.ndarray:
-        return runs(verdict.predictions, arm, archs, pairs, verdict.test).mean(axis=0)
+        return correct[runs(verdict.predictions, arm, archs, pairs)].mean(axis=0)      # [pairs, images]
 
+    tables = []
     for row, scope, archs, pairing in verdict.pairings():
-        if not pairing.why_unpaired:
-            pairs = list(pairing.pairs)
+        pairs = list(pairing.pairs)
+        if pairs:
             gains = mean(row.arm, archs, pairs) - mean(row.reference, archs, pairs)
-            yield {"contrast": row.name, "arm": ""}, scope, gains, pairs
+            tables.append(({"contrast": row.name, "arm": "", "arch": scope}, gains, pairs))
     for arm in verdict.arms:
         for scope, archs in verdict.scopes(arm):
             pairs = pairs_of(verdict.predictions, arm, archs)
             if len(pairs) > 1:
-                yield {"contrast": "", "arm": arm}, scope, mean(arm, archs, pairs), pairs
+                tables.append(({"contrast": "", "arm": arm, "arch": scope}, mean(arm, archs, pairs), pairs))
+    for identity, values, pairs in tables:
+        generators = np.array([replicate for replicate, _ in pairs])
+        found = components(values, generators, verdict.blocks[PRIMARY_METRIC])
+        if len(set(generators)) == 1:
+            found = found[~found["component"].str.endswith("_x_generator")]
+        yield from ({"budget": verdict.budget, **identity, "metric": PRIMARY_METRIC, **part}
+                    for part in found.to_dict("records"))
 
 
 def resampling(verdicts: list[BudgetVerdict]) -> dict[Place, dict[str, Any]]:
@@ -58,34 +63,53 @@ def resampling(verdicts: list[BudgetVerdict]) -> dict[Place, dict[str, Any]]:
     columns: dict[Place, dict[str, Any]] = {}
     family: dict[Place, dict[tuple[int, ...], float]] = {}
     for verdict in verdicts:
-        for decides, place, effects, resampled in _resampled(verdict):
-            columns[place] = resampled
-            if decides:
-                resampled["sign_flip_p_family"] = resampled["sign_flip_p"]
-            elif effects:
-                family[place] = effects
+        root_seed, correct = verdict.settings.root_seed, verdict.predictions.correct[:, verdict.test]
+        scores = {metric: (blocks.mean(correct), resampled_scores(correct, blocks, root_seed))
+                  for metric, blocks in verdict.blocks.items()}
+        for row, scope, archs, pairing in verdict.pairings():
+            for metric, both in scores.items():
+                place = (verdict.budget, scope, metric, row.name)
+                columns[place] = {"bootstrap_low": None, "bootstrap_high": None, "n_bootstrap": 0,
+                                  "sign_flip_p": None, "sign_flip_p_family": None}
+                if pairing.why_unpaired:
+                    continue
+                gains, drawn = (unit_gains(each, verdict.predictions, row.arm, row.reference, archs, pairing.pairs)
+                                for each in both)
+                low, high, n = bootstrap_interval(drawn, root_seed)
+                own_p = sign_flip_p(gains)
+                columns[place] = {"bootstrap_low": low, "bootstrap_high": high, "n_bootstrap": n,
+                                  "sign_flip_p": own_p, "sign_flip_p_family": own_p}
+                if not verdict.decides(row, archs, metric):
+                    family[place] = dict(zip(unit_names(pairing.pairs), gains.tolist(), strict=True))
     for place, p_value in zip(family, family_wise_p(list(family.values())), strict=True):
         columns[place]["sign_flip_p_family"] = p_value
     return columns
 
 
-def _resampled(verdict: BudgetVerdict
-               ) -> Iterator[tuple[bool, Place, dict[tuple[int, ...], float], dict[str, Any]]]:
-    """Yield (whether it is part of a hypothesis, place, unit -> its gain, columns); no gains where unpaired."""
-    predictions, root_seed = verdict.predictions, verdict.settings.root_seed
-    correct = predictions.correct[:, verdict.test]
-    observed = {metric: blocks.mean(correct) for metric, blocks in verdict.blocks.items()}
-    drawn = {metric: resampled_scores(correct, blocks, root_seed) for metric, blocks in verdict.blocks.items()}
-    for row, scope, archs, pairing in verdict.pairings():
-        for metric in verdict.blocks:
-            place, decides = (verdict.budget, scope, metric, row.name), verdict.decides(row, archs, metric)
-            if pairing.why_unpaired:
-                yield decides, place, {}, {"bootstrap_low": None, "bootstrap_high": None, "n_bootstrap": 0,
-                                       "sign_flip_p": None, "sign_flip_p_family": None}
-                continue
-            gains, gains_drawn = (unit_gains(scores[metric], predictions, row.arm, row.reference, archs, pairing.pairs)
-                                  for scores in (observed, drawn))
-            low, high, n = bootstrap_interval(gains_drawn, root_seed)
-            yield (decides, place, dict(zip(unit_of(pairing.pairs)[0], gains.tolist(), strict=True)),
-                   {"bootstrap_low": low, "bootstrap_high": high, "n_bootstrap": n,
-                    "sign_flip_p": sign_flip_p(gains), "sign_flip_p_family": None})
+def fold_rows(verdict: BudgetVerdict, fold: np.ndarray | None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of folds.csv: of each naive or confirmatory contrast, one per fold and their mean.
+
+    `fold`, int [test images], is the fold that tests each; without folds there are no rows. Contrasts are in the mean
+    over architectures. A fold's estimate is over the `n_classes` classes that it tests.
+    """
+    if fold is None:
+        return
+    label, patient, scanner = (
+        verdict.predictions.column(name)[verdict.test] for name in ("label", "patient_id", "scanner"))
+    parts = {str(number): fold == number for number in np.unique(fold)}
+    for row, scope, _, pairing in verdict.pairings():
+        if row.role not in ("naive", "confirmatory") or scope != "mean" or pairing.why_unpaired:
+            continue
+        gains = (pairing.arm - pairing.reference).mean(axis=(0, 1))                    # [test images]
+        numbers: dict[str, dict[str, Any]] = {name: {
+            "estimate": float(Blocks.balanced(label[own], patient[own]).mean(gains[None, own])[0]),
+            "low": None, "high": None, "p_value": None} for name, own in parts.items()}
+        estimates = [each["estimate"] for each in numbers.values()]
+        test = stats.ttest_1samp(estimates, 0)
+        interval = test.confidence_interval(CONFIDENCE)
+        numbers["mean"] = {"estimate": float(np.mean(estimates)), "low": float(interval.low),
+                           "high": float(interval.high), "p_value": float(test.pvalue)}
+        for name, own in {**parts, "mean": np.ones(len(fold), bool)}.items():
+            yield {"budget": verdict.budget, "contrast": row.name, "arm": row.arm, "reference": row.reference,
+                   "fold": name, "scanners": "; ".join(sorted(set(scanner[own]))), "n_images": int(own.sum()),
+                   "n_patients": len(set(patient[own])), "n_classes": len(set(label[own])), **numbers[name]}
