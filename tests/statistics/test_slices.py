@@ -254,3 +254,12 @@ def test_nothing_depends_on_the_order_of_images(world):
                                 probabilities=predictions.probabilities[:, order])
     for row, again in zip(sliced(predictions), sliced(other), strict=True):
         assert all(row[name] == pytest.approx(again[name]) for name in row)
+
+
+def test_slices_know_that_generators_share_patients(world):
+    """The interval of a slice has the factor of the shared pool, as the whole has."""
+    predictions = world(replicates=range(3), seeds=range(2))
+    own = dict(slice="class", arm="synthetic_then_real", reference="real")
+    alone, shared = (find(slice_rows(predictions, shared=share), **own) for share in (0., .5))
+    assert len(alone) == 3
+    assert all(wide["high"] - wide["low"] > row["high"] - row["low"] for row, wide in zip(alone, shared, strict=True))

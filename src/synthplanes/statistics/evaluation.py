@@ -83,13 +83,15 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
         "scores": sorted(_score_rows(budgets), key=lambda row: tuple(row.values())),
         "contrasts": _contrast_rows(verdicts, settings),
         "levels": [row for verdict in verdicts for row in verdict.levels()],
-        "slices": [row for each in budgets for row in slice_rows(each, training.get(each.budget))],
+        "slices": [row for each in budgets for row in slice_rows(
+            each, training.get(each.budget), settings.shared.get(each.budget, 0.0))],
         "components": [row for verdict in verdicts for row in component_rows(verdict)],
         "convergence": [row for verdict in verdicts for row in verdict.convergence.rows(verdict.budget)],
         "controls": [row for verdict in verdicts for row in verdict.controls()],
         "oracle_shares": [row for verdict in verdicts for row in verdict.oracle_shares()],
         "metadata_rules": [row for each in budgets if each.budget in training
-                           for row in rule_rows(each, training[each.budget])],
+                           for row in rule_rows(
+                               each, training[each.budget], settings.shared.get(each.budget, 0.0))],
         "folds": [row for verdict in verdicts if verdict.budget in training
                   for row in fold_rows(verdict, training[verdict.budget].fold)],
         "confusion": [row for each in budgets for row in _confusion_rows(each)],

@@ -81,7 +81,7 @@ def training_sets(predictions: Predictions, splits: pd.DataFrame, development: p
                          for replicate, rows in own.groupby("replicate")}, fold)
 
 
-def rule_rows(predictions: Predictions, training: TrainingSets) -> Iterator[dict[str, Any]]:
+def rule_rows(predictions: Predictions, training: TrainingSets, shared: float = 0.0) -> Iterator[dict[str, Any]]:
     """Yield the rows of metadata_rules.csv, one per rule.
 
     `share_unseen` is the share of test images (mean over replicates) whose value does not occur in training.
@@ -102,7 +102,7 @@ def rule_rows(predictions: Predictions, training: TrainingSets) -> Iterator[dict
         units = right if len(right) > 1 else np.repeat(right, 2, axis=0)
         yield {"budget": predictions.budget, "rule": rule, "metric": PRIMARY_METRIC, "n_images": len(label),
                "n_patients": blocks.n_patients, "share_unseen": None if why else share_unseen,
-               **described(None if why else interval(units, blocks), why)}
+               **described(None if why else interval(units, blocks, shared), why)}
 
 
 def _known(rule: str, values: np.ndarray, training: pd.DataFrame) -> np.ndarray:

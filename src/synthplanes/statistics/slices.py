@@ -50,10 +50,11 @@ class Slice:
         return "recall" if self.kind in ("class", "sub_plane") else PRIMARY_METRIC
 
 
-def slice_rows(predictions: Predictions, training: TrainingSets | None = None) -> Iterator[dict[str, Any]]:
+def slice_rows(predictions: Predictions, training: TrainingSets | None = None, shared: float = 0.0
+               ) -> Iterator[dict[str, Any]]:
     """Yield the rows of slices.csv: one per slice and contrast, and per slice and arm, in a fixed order.
 
-    Without `training` the rows do not state which scanners occur in training. An arm appears as the mean over
+    `shared` is the share of one pool of patients that each generator drew. Without `training` the rows do not state which scanners occur in training. An arm appears as the mean over
     architectures, or by architecture where some did not run it.
     """
     test = np.flatnonzero(predictions.rows("test"))
@@ -69,7 +70,7 @@ def slice_rows(predictions: Predictions, training: TrainingSets | None = None) -
             yield {"budget": predictions.budget, "slice": part.kind, "value": part.value,
                    "in_training": part.in_training, "metric": part.metric, "n_images": int(part.rows.sum()),
                    "n_patients": blocks.n_patients, **identity,
-                   **described(None if why else interval(values[:, part.rows], blocks), why)}
+                   **described(None if why else interval(values[:, part.rows], blocks, shared), why)}
 
 
 def slices(predictions: Predictions, training: TrainingSets | None = None) -> list[Slice]:
