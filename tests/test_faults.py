@@ -102,7 +102,7 @@ def test_tracking_on_a_full_disk_is_one_sentence_and_goes_on_with_room(tmp_path)
     said = result.stderr.strip().splitlines()
     assert "status 1\n" in result.stdout and "Traceback" not in result.stderr, result.stderr[-2000:]
     assert [line for line in said if line.startswith("synthplanes: ") and "disk is full" in line]
-    assert result.returncode == 0 and "5 new" in result.stdout, result.stderr[-2000:]
+    assert result.returncode == 0 and "7 new" in result.stdout, result.stderr[-2000:]
 
 
 # ---- damaged, deleted, touched --------------------------------------------------------------------------------

@@ -54,8 +54,9 @@ def slice_rows(predictions: Predictions, training: TrainingSets | None = None, s
                ) -> Iterator[dict[str, Any]]:
     """Yield the rows of slices.csv: one per slice and contrast, and per slice and arm, in a fixed order.
 
-    `shared` is the share of one pool of patients that each generator drew. Without `training` the rows do not state which scanners occur in training. An arm appears as the mean over
-    architectures, or by architecture where some did not run it.
+    `shared` is the share of one pool of patients that each generator drew. Without `training` the rows do not state
+    which scanners occur in training. An arm appears as the mean over architectures, or by architecture where some did
+    not run it.
     """
     test = np.flatnonzero(predictions.rows("test"))
     labels, patients = predictions.labels[test], predictions.column("patient_id")[test]
