@@ -6,6 +6,7 @@ file behind.
 """
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,8 +111,11 @@ TEST_ACCESS = Schema("test_access_log.csv", dict(access=int, analysis_plan=str, 
 def read_table(path: Path, schema: Schema) -> pd.DataFrame:
     """Read a table of a schema; a missing file, wrong columns or ill-typed values raise `UserError`."""
     with _reading(path, f"not a readable {schema.name}"):
+        whole = Path(path).read_bytes().decode("utf-8")
         # Only the Python engine distinguishes an absent field (NaN) from an empty one.
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", engine="python")
+        text = pd.read_csv(io.StringIO(whole), dtype=str, keep_default_na=False, engine="python")
+    if not whole.endswith("\n"):
+        raise UserError(f"{path} ends within a row: make it anew.")
     if list(text.columns) != list(schema.columns):
         raise UserError(f"{path} has the columns {list(text.columns)}, a {schema.name} has {list(schema.columns)}: "
                         "make it anew.")

@@ -65,15 +65,15 @@ ARMS = {arm.name: arm for arm in (
         "synthetic images with permuted labels", "control"),
     Arm("synthetic_then_real",       "finetune", "synthetic",       "real",  "P+T",    "", "the paper's method"),
     Arm("oracle_then_real",          "finetune", "fresh",           "real",  "P+T",    "oracle",
-        "must help: the ceiling", "control"),
+        "must gain: the ceiling", "control"),
     Arm("resampled_then_real",       "finetune", "resampled",       "real",  "P+T",    "resampled",
-        "must not help", "control"),
+        "must not gain", "control"),
     Arm("permuted_labels_then_real", "finetune", "permuted_labels", "real",  "P+T",    "permuted_labels",
-        "must not help", "control"),
+        "must not gain", "control"),
     Arm("joint",                     "joint",    "joint",           None,    "P+T",    "joint",
         "real and synthetic images in every batch"),
     Arm("oracle_joint",              "joint",    "joint_fresh",     None,    "P+T",    "oracle_joint",
-        "must help: the ceiling of `joint`", "control"),
+        "must gain: the ceiling of `joint`", "control"),
 )}
 OPTIONS = tuple(dict.fromkeys(arm.option for arm in ARMS.values() if arm.option))
 

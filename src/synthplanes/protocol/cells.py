@@ -29,7 +29,7 @@ _TRAINED = ("replication", "budgets", "archs", "recipe", "compute.instructions")
 STAGES = {  # in the order of the pipeline
     "simulate":        Stage("simulate", "simulated", ("replication.root_seed", "compute.instructions", "simulate")),
     "prepare":         Stage("prepare", "prepared", (*_REPLICATES, "replication.disjoint_patients",
-                                               "compute.instructions", "prepare")),
+                                                     "compute.instructions", "prepare")),
     "train_diffusion": Stage("train_diffusion", "generator", (*_REPLICATES, *_TORCH, "prepare.source",
                                                               "train_diffusion")),
     "train_guide":     Stage("train_guide", "guide", (*_REPLICATES, *_TORCH, "train_diffusion", "train_guide")),
