@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from synthplanes import records
-from synthplanes.protocol.words import FINDINGS, OTHERWISE, REFUSALS
+from synthplanes.protocol.words import FAMILY_LEVEL, FINDINGS, OTHERWISE, REFUSALS
+from synthplanes.statistics.clustered import Interval
 from synthplanes.statistics.evaluation import SCHEMAS, evaluate
+from synthplanes.statistics.verdict import Evidence, judge
 from tests.statistics.selecting import only
 from tests.statistics.test_evaluation import settings_for
 
@@ -32,28 +34,42 @@ def test_the_form_is_that_of_the_code(results, world):
     folder, tables, verdict, summary = results
     made = evaluate([world()], settings_for(world()))
     assert set(tables) >= set(SCHEMAS) - {"confusion"}
-    assert set(verdict) == {"overall", "convergence", "phantom", "analysis_plan", "platform"}
+    assert set(verdict) == {"overall", "hypotheses", "converged", "phantom", "analysis_plan", "platform"}
     assert set(verdict["overall"]) == set(made.verdict["overall"]) and set(summary) == set(made.summary)
-    assert all(set(check) == {"gain", "standard_error", "limit", "met"} for check in verdict["convergence"].values())
+    for hypothesis in verdict["hypotheses"].values():
+        assert set(hypothesis) == set(made.verdict["hypotheses"]["paper_order"])
     assert len((folder / "verdict.json").read_text().splitlines()) <= 100
 
 
 def test_the_files_agree(results):
     folder, tables, verdict, summary = results
-    overall = verdict["overall"]
-    assert {*tables["contrasts"]["word"], overall["word"]} <= {*REFUSALS, *FINDINGS, OTHERWISE[0]}
-    assert summary["word"] == overall["word"] and summary["n"] == overall["n_patients"]
-    assert summary["points"] == pytest.approx(100 * overall["estimate"], abs=.051)
-    assert summary["conv"] == ("yes" if verdict["convergence"][overall["budget"]]["met"] else "no")
-    for budget, check in verdict["convergence"].items():
-        row = only(tables["convergence"], budget=budget, arch="mean")
-        assert (row["gain"], row["met"]) == (check["gain"], check["met"])
-    pair = tables["contrasts"][tables["contrasts"]["confirmatory"]]
-    assert pair["reference"].tolist() == overall["reference_arms"] and (pair["arm"] == overall["arm"]).all()
-    assert pair["estimate"].min() == overall["estimate"]
+    overall, hypotheses = verdict["overall"], verdict["hypotheses"]
+    paper = hypotheses["paper_order"]
+    assert {*tables["contrasts"]["word"], *(each["word"] for each in hypotheses.values())} <= {
+        *REFUSALS, *FINDINGS, OTHERWISE[0]}
+    assert summary["word"] == overall["word"] == paper["word"] and summary["n"] == overall["n_patients"]
+    assert summary["points"] == pytest.approx(100 * paper["against"]["real_two_stage"]["estimate"], abs=.051)
+    for reference, met in verdict["converged"].items():
+        assert only(tables["convergence"], budget=overall["budget"], reference=reference, arch="mean")["met"] == met
+    own = tables["contrasts"][tables["contrasts"]["confirmatory"]]
+    against = {(each["arm"], reference): limits for each in hypotheses.values()
+               for reference, limits in each["against"].items()}
+    assert set(zip(own["arm"], own["reference"], strict=True)) == set(against)
+    for row in own.to_dict("records"):
+        assert {name: row[name] for name in ("estimate", "low", "high")} == against[row["arm"], row["reference"]]
     means = tables["scores"].groupby(["budget", "arm", "arch", "metric"])["value"].mean()
     level = only(tables["levels"], budget=overall["budget"], arm="real", metric="balanced_accuracy", arch="mean")
     assert level["estimate"] == pytest.approx(
         means[overall["budget"], "real"].xs("balanced_accuracy", level="metric").mean(), abs=2e-6)
     log = records.read_table(folder / "test_access_log.csv", records.TEST_ACCESS)
     assert verdict["analysis_plan"]["sha256"] in log["analysis_plan"].tolist()
+
+
+def test_the_words_are_those_of_the_rules(results):
+    """Every word follows from the numbers in its own row, for rows that no other evidence refuses."""
+    _, tables, verdict, _ = results
+    for row in tables["contrasts"].to_dict("records"):
+        if row["word"] in FINDINGS or row["word"] == OTHERWISE[0]:
+            interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
+            may_differ = row["confirmatory"] or row["p_value_holm"] <= FAMILY_LEVEL
+            assert row["word"] == judge(Evidence(interval, verdict["overall"]["margin"]), may_differ).word, row
