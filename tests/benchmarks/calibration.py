@@ -30,7 +30,6 @@ import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +97,19 @@ class Contrasts:
     def __init__(self, world: World, pool_share: float):
         self._world, self._pool_share = world, pool_share
         self._blocks = Blocks.balanced(world.labels, world.patients)
+        self._right: dict[tuple[str, float], np.ndarray] = {}
+        self._evidence: dict[tuple[str, float, str, float], Evidence] = {}
 
-    @cache  # noqa: B019  # of a world, which is soon forgotten
     def of(self, arm: str, effect: float, reference: str, below: float) -> Evidence:
         """Return the evidence on an arm with `effect` over `real`; `reference` lies `below` that."""
-        correct = (self._right(arm, effect), self._right(reference, -below if reference != "real" else 0.0))
-        return Evidence(contrast(*correct, self._blocks, self._pool_share), MARGIN)
-
-    @cache  # noqa: B019
-    def _right(self, arm: str, effect: float) -> np.ndarray:
-        return self._world.correct(arm, effect)[None]
+        key = arm, effect, reference, below if reference != "real" else 0.0
+        if key not in self._evidence:
+            for name, gain in (key[:2], (reference, -key[3])):
+                if (name, gain) not in self._right:
+                    self._right[name, gain] = self._world.correct(name, gain)[None]
+            interval = contrast(self._right[key[:2]], self._right[reference, -key[3]], self._blocks, self._pool_share)
+            self._evidence[key] = Evidence(interval, MARGIN)
+        return self._evidence[key]
 
     def words(self, effects: tuple[float, float], below: float) -> list[str]:
         """Return the words on both hypotheses, judged together."""
