@@ -1,5 +1,8 @@
 """The quick form of tests/benchmarks/calibration.py: a few designs, few worlds, the same targets."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -154,3 +157,15 @@ def test_more_worlds_at_no_effect_leave_the_others_alone(monkeypatch):
         assert own[:n] == list(rows(design, null, (0.0,))) and [row["worlds"] for row in own] == [6] * n + [3] * 2 * n
         assert own[n:] == list(rows(design, first))[n:]
         assert list(calibration.all_rows(design, without)) == list(rows(design, first))
+
+
+def test_processes_share_the_worlds_and_change_nothing(repository, tmp_path):
+    """The script as its stage runs it: its functions travel to other processes."""
+    tables = []
+    for processes in ("1", "2"):
+        out = tmp_path / f"{processes}.csv"
+        subprocess.run([sys.executable, "tests/benchmarks/calibration.py", "--worlds", "1", "--worlds-at-no-effect",
+                        "1", "--processes", processes, "--out", str(out)], cwd=repository, check=True,
+                       capture_output=True)
+        tables.append(out.read_bytes())
+    assert tables[0] == tables[1] and len(tables[0].splitlines()) == 1 + 35 * len(EFFECTS) * len(JUDGED)
