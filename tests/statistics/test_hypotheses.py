@@ -127,8 +127,8 @@ def test_the_sentences():
     assert sentences(PAPER, Judgement("worthwhile gain", ""), against, DESIGN) == (
         "Pretraining on synthetic images brings a worthwhile gain on simulated images: at equal updates, balanced "
         "accuracy changes by +3.0 points (+2.0 to +4.0) against `real` and +4.0 points (+3.0 to +5.0) against "
-        "`real_two_stage` (95 % intervals). 2.0 points would be worthwhile, and 1.4 points could be seen. This holds "
-        "for this synthetic set (1 generator, 6 seeds each, 90 test patients).")
+        "`real_two_stage` (95 % intervals). 2.0 points would be worthwhile, and 1.4 points could be seen "
+        "against `real_two_stage`. This holds for this synthetic set (1 generator, 6 seeds each, 90 test patients).")
     assert sentences(JOINT, Judgement("undertrained", "it still gains"), {}, dataclasses.replace(
         DESIGN, simulated=False)) == "No verdict on joint training (undertrained): it still gains."
 

@@ -147,9 +147,10 @@ def sentences(hypothesis: Hypothesis, judgement: Judgement, against: Mapping[str
     assert bound is not None  # otherwise it is refused as unpaired
     return (f"{hypothesis.title[0].upper()}{hypothesis.title[1:]} {said}{place}: at equal updates, "
             f"{design.metric.replace('_', ' ')} changes by {listed} (95 % intervals). {points(design.margin)} points "
-            f"would be worthwhile, and {points(bound.smallest_visible_effect)} points could be seen. This holds for "
-            f"{design.subject} ({_count(design.n_generators, 'generator')}, "
-            f"{'one for each fold, ' if design.folds else ''}{_count(design.n_seeds, 'seed')} each, "
+            f"would be worthwhile, and {points(bound.smallest_visible_effect)} points could be seen against "
+            f"`{hypothesis.bound_reference}`. This holds for {design.subject} ("
+            f"{_count(design.n_generators, 'generator')}, {'one for each fold, ' if design.folds else ''}"
+            f"{_count(design.n_seeds, 'seed')} each, "
             f"{bound.n_patients} test patients).")
 
 
