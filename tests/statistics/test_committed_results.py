@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from synthplanes import records
+from synthplanes.protocol.contrasts import HYPOTHESES, LONGER
 from synthplanes.protocol.words import FAMILY_LEVEL, FINDINGS, OTHERWISE, REFUSALS
 from synthplanes.statistics.clustered import Interval
 from synthplanes.statistics.evaluation import SCHEMAS, evaluate
+from synthplanes.statistics.hypotheses import Case, decide
 from synthplanes.statistics.verdict import Evidence, judge
 from tests.statistics.selecting import only
 from tests.statistics.test_evaluation import settings_for
@@ -73,3 +75,26 @@ def test_the_words_are_those_of_the_rules(results):
             interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
             may_differ = row["confirmatory"] or row["p_value_holm"] <= FAMILY_LEVEL
             assert row["word"] == judge(Evidence(interval, verdict["overall"]["margin"]), may_differ).word, row
+
+
+def test_the_hypotheses_are_decided_from_the_committed_contrasts(results):
+    """Today's rules, on the numbers of contrasts.csv, give every hypothesis its committed word and p-value."""
+    _, tables, verdict, _ = results
+    overall = verdict["overall"]
+    asked = [each for each in HYPOTHESES if each.name in verdict["hypotheses"]]
+
+    def evidence(arm, reference, archs):
+        scope = archs[0] if len(archs) == 1 and archs != overall["archs"] else "mean"
+        row = only(tables["contrasts"], budget=overall["budget"], metric=overall["metric"], arm=arm,
+                   reference=reference, arch=scope)
+        interval = Interval(**{name: row[name] for name in Interval.__dataclass_fields__})
+        unmet = reference in LONGER and not verdict["converged"].get(reference, False)
+        return Evidence(interval, overall["margin"], why_undertrained="not shown to have converged" if unmet else "")
+
+    cases = [Case(each, {name: evidence(each.arm, name, verdict["hypotheses"][each.name]["archs"])
+                         for name in (*each.references, *each.harm_also)}) for each in asked]
+    for hypothesis, decision in zip(asked, decide(cases), strict=True):
+        committed = verdict["hypotheses"][hypothesis.name]
+        assert committed["word"] == decision.judgement.word
+        assert [committed["p_value"], committed["p_value_holm"]] == pytest.approx(
+            [decision.p_value, decision.p_value_holm], abs=1e-4)
