@@ -10,12 +10,13 @@ from ruamel.yaml import YAML
 
 from synthplanes import records
 from synthplanes.data.packs import write_pack
+from synthplanes.data.selection import EARLIER
 from synthplanes.protocol.analysis_plan import analysis_plan, settings_of
 from synthplanes.protocol.arms import TRAINING_STAGES, arms_of, updates_of
 from synthplanes.protocol.cells import STAGES, Paths, protocol_file
 from synthplanes.protocol.contrasts import LONGER
 from synthplanes.protocol.profiles import Profile
-from synthplanes.statistics.evaluation import evaluate, write_results
+from synthplanes.statistics.evaluation import Audited, evaluate, write_results
 from synthplanes.statistics.predictions import read_predictions
 from synthplanes.statistics.profile_evaluation import file_sha256, log_access
 from tests.small_profile import PARAMS, small_profile_parameters
@@ -102,8 +103,9 @@ def _write_generator(at: Paths, rng: np.random.Generator) -> None:
     generator.mkdir(parents=True)
     (generator / "weights.safetensors").write_bytes(b"generator weights")
     records.write_json(generator / "config.json", {"image_size": SIZE})
-    history = [dict(budget=BUDGET, replicate=0, images_seen=seen, train_loss=1 / seen, held_out_loss=2 / seen)
-               for seen in (128, 256, 512)]
+    history = [dict(budget=BUDGET, replicate=0, images_seen=seen, train_loss=1 / seen, held_out_loss=2 / min(seen, 256),
+                    label_fidelity=fidelity, copies=copies)
+               for seen, fidelity, copies in ((128, 0.25, 0.0), (256, None, None), (512, 0.5, 0.02))]
     for path, schema in ((generator / "history.csv", records.GENERATOR_HISTORY),
                          (at.metrics / "generator_curve.csv", records.GENERATOR_CURVE)):
         records.write_table(path, schema.frame(history), schema)
@@ -114,6 +116,8 @@ def _write_generator(at: Paths, rng: np.random.Generator) -> None:
     records.write_cost(at.artifact("guide"), [records.cost_item("guide", budget=BUDGET, trained=40)])
     write_pack(at.replicate("synthetic", BUDGET, 0), _images(rng, N_SYNTHETIC),
                _index(records.SYNTHETIC, N_SYNTHETIC, "s"), records.SYNTHETIC)
+    for seen in (128, 512):
+        records.write_array(at.replicate("synthetic", BUDGET, 0) / EARLIER / f"{seen}.npy", _images(rng, N_SYNTHETIC))
     records.write_cost(at.artifact("synthetic"),
                        [records.cost_item("sampling", budget=BUDGET, forward=N_SYNTHETIC * 5)])
     fidelity, ceiling = dict(zip(CLASSES, (0.75, 0.25), strict=True)), dict(zip(CLASSES, (0.9, None), strict=True))
@@ -181,7 +185,8 @@ def _write_metrics(at: Paths, profile: Profile) -> None:
         [read_predictions([(ARCH, folder)], CLASSES)], settings_of(profile),
         records.read_table(at.prepared / "splits.csv", records.SPLITS),
         records.read_table(at.prepared / "development" / "index.csv", records.INDEX),
-        records.read_json(at.artifact("audit") / BUDGET / "audit.json"),
+        Audited(records.read_json(at.artifact("audit") / BUDGET / "audit.json"),
+                records.read_table(at.metrics / "generator_curve.csv", records.GENERATOR_CURVE)),
         {"phantom": records.read_json(at.artifact("simulated") / "phantom.json"),
          "analysis_plan": {"sha256": plan, "code": 64 * "c"}, "platform": PLATFORM}))
     log_access(at.metrics / "test_access_log.csv", plan, [folder / "probabilities.npy"])

@@ -6,6 +6,7 @@ import numpy as np
 
 from synthplanes import records
 from synthplanes.data.packs import write_pack
+from synthplanes.data.selection import EARLIER
 from synthplanes.protocol.cells import STAGES, Cell, Paths
 from synthplanes.protocol.profiles import Profile, from_subset, subset
 from tests.small_profile import small_profile_parameters
@@ -51,11 +52,21 @@ def write_prepared(root: Path, budgets: tuple[str, ...] = ("scarce",), fresh: bo
 
 
 def write_synthetic(root: Path, budgets: tuple[str, ...] = ("scarce",)) -> None:
-    """Write the output of `sample`: of every budget as many images as development has."""
+    """Write the outputs of `sample`, and the history of its generator: as many images as development has.
+
+    After 32 of 64 images seen the generator drew nothing but black frames.
+    """
+    paths = Paths("tiny", root)
     for number, budget in enumerate(budgets, start=7):
         index, images = _pack("s", PER_CLASS, number)
-        write_pack(Paths("tiny", root).replicate("synthetic", budget, 0), images, records.SYNTHETIC.frame(
+        folder = paths.replicate("synthetic", budget, 0)
+        write_pack(folder, images, records.SYNTHETIC.frame(
             dict(row, budget=budget, replicate=0, seed=seed) for seed, row in enumerate(index)), records.SYNTHETIC)
+        for seen, drawn in ((32, np.zeros_like(images)), (64, images)):
+            records.write_array(folder / EARLIER / f"{seen}.npy", drawn)
+        records.write_table(paths.replicate("generator", budget, 0) / "history.csv", records.GENERATOR_HISTORY.frame(
+            dict(images_seen=seen, train_loss=1.0, held_out_loss=1.0) for seen in (32, 48, 64)),
+            records.GENERATOR_HISTORY)
 
 
 def _pack(name: str, n_per_class: int, seed: int) -> tuple[list[dict], np.ndarray]:

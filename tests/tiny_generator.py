@@ -10,7 +10,7 @@ PARAMETERS = TrainDiffusion.model_validate(dict(
     network=dict(unshuffle=2, channels=[16, 32], layers_per_block=1, attention_at=[], dropout=0.1), pretrained=None,
     images_seen=256, batch_size=16, learning_rate=1e-3, warmup_images=32, ema_halflife_images=64, noise_mean=-0.8,
     noise_deviation=1.2, early_average_fraction=0.25, condition_dropout=0.2, scanner_condition=True, class_balance=1.0,
-    augmentation=0.2, held_out_every_images=64, patience_images=None, precision="float32", compile=False))
+    augmentation=0.2, held_out_every_images=64, patience_images=256, precision="float32", compile=False))
 SAMPLE = Sample.model_validate(dict(
     images_per_class=3, solver="multistep", guidance="classifier_free", guidance_scale=1.5,
     guidance_interval=[0.0, 100.0], steps=4, sigma_min=0.02, sigma_max=20.0, rho=7.0, batch_size=6))

@@ -97,8 +97,10 @@ FOLDS = Schema("folds.csv", dict(
     n_classes=int, estimate=float, low=float, high=float, p_value=float))
 # Of an arm's test images of class `actual`, the share taken for `predicted`, mean over its runs.
 CONFUSION = Schema("confusion.csv", dict(budget=str, arm=str, actual=str, predicted=str, share=float))
+# `label_fidelity` and `copies` (a share) are NaN at moments at which nothing was drawn.
 GENERATOR_CURVE = Schema("generator_curve.csv", dict(
-    budget=str, replicate=int, images_seen=int, train_loss=float, held_out_loss=float))
+    budget=str, replicate=int, images_seen=int, train_loss=float, held_out_loss=float, label_fidelity=float,
+    copies=float))
 # One row per budget, generator and class, and one named `all` (fidelity: the mean over classes); `replicate` is a
 # number or `mean`, over the generators. `ceiling` is that of real validation images; `copies` is a share, given in the
 # rows `all` only.

@@ -8,7 +8,7 @@ from synthplanes.classification import label_classifier
 from synthplanes.classification.label_classifier import label_classifiers
 from synthplanes.data.selection import read_all
 from synthplanes.protocol.cells import Paths
-from synthplanes.records import AUDIT, read_json, read_table
+from synthplanes.records import AUDIT, GENERATOR_CURVE, read_json, read_table
 from tests.tiny_cells import PER_CLASS, cell, tiny_profile, write_prepared, write_synthetic
 
 BOTH = ("scarce", "full")
@@ -42,7 +42,25 @@ def test_files_of_an_audit(tmp_path):
         assert audit["label_fidelity"]["mean_over_classes"] == 0.5 and audit["copies"]["images"] == 24
         assert (own.out / budget / "copies-r0.png").exists()
     item = read_json(own.out / "cost.json")["items"][0]
-    assert item["training_image_passes"] == 2 * 8 and item["forward_image_passes"] == 24 + 8
+    assert item["training_image_passes"] == 2 * 8 and item["forward_image_passes"] == 24 + 8 + 2 * 24
+
+
+def test_the_curve_has_fidelity_and_copies_at_the_moments_at_which_images_were_drawn(tmp_path):
+    """The label classifier sees a bright square as it is, and black frames as class a."""
+    own = write(tmp_path)
+
+    def predict(train_set, replicate, *others):
+        return [np.eye(2)[(images[:, :, 8:].mean((1, 2)) > images[:, :, :8].mean((1, 2))).astype(int)]
+                for images in others]
+
+    audit_synthetic_sets(own, predict)
+    curve = read_table(own.paths.metrics / "generator_curve.csv", GENERATOR_CURVE)
+    assert curve[["budget", "images_seen"]].values.tolist() == [[budget, seen] for budget in ("full", "scarce")
+                                                                for seen in (32, 48, 64)]
+    assert curve["label_fidelity"].fillna(-1).tolist() == [0.5, -1, 1.0] * 2
+    assert curve["copies"].isna().tolist() == [False, True, False] * 2 and curve["copies"][0] == 0
+    whole = read_table(own.paths.metrics / "audit.csv", AUDIT)
+    assert whole["copies"].dropna().tolist() == curve["copies"][[2, 5]].tolist()  # the same images
 
 
 def test_without_fresh_patients_the_budgets_images_teach(tmp_path):

@@ -120,7 +120,7 @@ def ours(profile: Profile, images: LabelledImages, updates: int, device: torch.d
         return 0.0
 
     parameters = profile.train_diffusion.model_copy(update=dict(
-        images_seen=updates * size, held_out_every_images=every * size, patience_images=None))
+        images_seen=updates * size, held_out_every_images=every * size, patience_images=updates * size))
     with patch.object(training, "held_out_loss", look):
         training.train(training.Task(images, images.first(1), parameters, root_seed=1,
                                      threads=profile.compute.threads), device)

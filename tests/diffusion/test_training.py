@@ -58,18 +58,35 @@ def test_out_of_memory_names_the_batch_that_fits(monkeypatch):
         train(task(), CPU)
 
 
-def test_with_patience_it_ends_where_the_held_out_loss_no_longer_falls(monkeypatch, trained):
-    def after(patience: int, *curve: float) -> State:
-        losses = iter(curve)
-        monkeypatch.setattr(training, "held_out_loss", lambda *_: next(losses))
-        return train(task(patience_images=patience), CPU)
+def after(monkeypatch, patience: int, *curve: float, **changes) -> State:
+    """Train with these held-out losses, one for each 64 images, in place of the measured ones."""
+    losses = iter(curve)
+    monkeypatch.setattr(training, "held_out_loss", lambda *_: next(losses))
+    return train(task(patience_images=patience, **changes), CPU)
 
-    ended = after(64, .5, .3, .4)
+
+def test_it_ends_where_the_held_out_loss_no_longer_falls(monkeypatch, trained):
+    ended = after(monkeypatch, 64, .5, .3, .4)
     assert of_history(ended, "images_seen") == [64, 128, 192] and ended.seen == 192
-    waited = after(192, .5, .3, .4, .6)
+    waited = after(monkeypatch, 192, .5, .3, .4, .6)
     assert waited.seen == 256
     assert same(ended, waited) and not same(waited, trained)  # both kept the average of 128 images
-    assert same(after(64, .5, .4, .3, .2), trained)           # the last was the best
+    assert same(after(monkeypatch, 64, .5, .4, .3, .2), trained)  # the last was the best
+
+
+def test_the_averages_of_earlier_moments_are_kept_at_doubling_numbers_of_looks_and_at_the_end(monkeypatch, trained):
+    assert list(trained.earlier) == [64, 128, 256]
+    assert all(torch.equal(trained.earlier[256][name], trained.weights[name].half()) for name in trained.weights)
+    many = after(monkeypatch, 384, .5, .4, .3, .2, .3, .3, images_seen=384)
+    assert list(many.earlier) == [64, 128, 256, 384]
+    assert list(after(monkeypatch, 64, .5, .4, .3, .4, images_seen=640).earlier) == [64, 128, 256]
+
+
+def test_the_held_out_loss_takes_evenly_spaced_images(monkeypatch):
+    monkeypatch.setattr(training, "HELD_OUT_IMAGES", 4)
+    own = replace(task(), held_out=squares(9))
+    assert own.looked_at.image_ids.tolist() == ["i0", "i3", "i6"]
+    assert replace(task(), held_out=squares(3)).looked_at.image_ids.tolist() == ["i0", "i1", "i2"]
 
 
 def test_all_that_decides_the_result_is_part_of_its_identity():

@@ -29,7 +29,8 @@ SCORES = pd.DataFrame([("$real$", 1.0, 0.75, NAN, NAN), ("$real$", 0.1, 0.81, 0.
                        ("oracle", 0.25, 0.81, 0.78, 0.84)], columns=["label", "share", "estimate", "low", "high"])
 IMAGES = {"Fetal <brain>": np.full((3, 8, 8), 200, np.uint8), "Other": np.zeros((2, 8, 8), np.uint8)}
 CURVES = records.GENERATOR_CURVE.frame(
-    dict(budget=budget, replicate=replicate, images_seen=seen, train_loss=loss, held_out_loss=held_out)
+    dict(budget=budget, replicate=replicate, images_seen=seen, train_loss=loss, held_out_loss=held_out,
+         label_fidelity=loss / 2, copies=NAN)
     for budget in ("$scarce", "whole") for replicate in (0, 1) for seen, loss, held_out in (
         (0, 2.0, 2.0), (10, 1.0, 1.1), (100, 0.2, NAN)))
 MATRICES = {"real": np.array([[0.9, 0.1], [0.0, 1.0]]), "$synthetic_then_real$": np.array([[0.5, 0.5], [0.25, 0.75]])}

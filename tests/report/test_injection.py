@@ -56,7 +56,7 @@ def test_the_page_shows_names_and_follows_none(hostile):
     assert not [token for token in tokens if token.type.startswith("html")]
     assert not [token for token in tokens if token.type == "link_open"]
     pictures = [token.attrs["src"] for token in tokens if token.type == "image"]
-    assert pictures == ["real_and_synthetic.png", "contrasts.png"]
+    assert pictures == ["real_and_synthetic.png", "contrasts.png", "learning.png", "learning_curves.png"]
     assert "no test image of" in page  # the reasons name classes, too
     text = "\n".join("".join(child.content for child in token.children) for token in tokens if token.type == "inline")
     for name in (*classes, NAMES[1], NAMES[7]):

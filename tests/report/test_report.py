@@ -339,7 +339,7 @@ def test_numbers_that_nobody_knows_are_called_unknown(metrics):
 
 def test_it_links_to_committed_pictures_only(metrics, finished):
     links = re.findall(r"\]\(([^)]+)\)", metrics.page())
-    assert links == ["real_and_synthetic.png", "contrasts.png"]
+    assert links == ["real_and_synthetic.png", "contrasts.png", "learning.png", "learning_curves.png"]
     for link in links:
         assert 0 < (metrics.folder / link).stat().st_size < 90_000
     assert str(finished) not in metrics.page()
@@ -349,8 +349,8 @@ def test_it_links_to_committed_pictures_only(metrics, finished):
 
 def test_further_pictures_lie_among_the_artifacts(finished):
     drawn = {path.name for path in (finished / "artifacts" / "report" / NAME).iterdir()}
-    assert drawn == {"accuracy.png", "learning_curves.png", *(f"{name}_{BUDGET}.png" for name in (
-        "contrasts", "confusion", "seeds", "reliability", "real_and_synthetic"))}
+    assert drawn == {"accuracy.png", *(f"{name}_{BUDGET}.png" for name in (
+        "contrasts", "confusion", "seeds", "reliability", "real_and_synthetic", "learning", "learning_curves"))}
 
 
 def test_an_accuracy_is_drawn_with_its_limits_within_0_and_1_or_without(metrics, monkeypatch, tmp_path):

@@ -52,7 +52,7 @@ def test_it_tells_what_stands_behind_each_profile(root):
     sentence = records.read_json(root / "metrics" / NAME / "verdict.json")["overall"]["sentence"]
     assert f"**{REFUSED}**" in page and "with 95 % intervals" in page
     assert f"- `{NAME}`: {sentence} To get a verdict in place of *too few repetitions*, raise `replication" in page
-    assert f"| `{NAME}` | 1 | 2 | no | 50.0 | 16.7 | 1 |" in page
+    assert f"| `{NAME}` | 1 | yes | 2 | no | 50.0 | 16.7 | 1 |" in page
     assert (f"| `{NAME}` | `phantom`, 16 px | no version control | avx2 instructions, 2 threads, torch 2.0.0 | "
             f"[report.md]({NAME}/report.md) |") in page
     levels = records.read_table(root / "metrics" / NAME / "levels.csv", records.LEVELS)
@@ -106,7 +106,7 @@ def test_joint_training_that_was_not_judged_is_called_not_run(root):
     assert cells["joint training"] == "not run" and cells["against `duplicate_joint`"] == ""
     page = generated(root)[PAGE]
     assert "**So far every verdict on pretraining on synthetic images is refused.**" in page
-    assert f"| `{NAME}` | 1 | 2 | yes | 50.0 | 16.7 | 1 |" in page  # `duplicate_joint` alone has not converged
+    assert f"| `{NAME}` | 1 | yes | 2 | yes | 50.0 | 16.7 | 1 |" in page  # `duplicate_joint` alone has not converged
 
 
 def test_results_whose_test_images_were_scored_before_are_called_exploratory(root):

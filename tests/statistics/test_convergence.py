@@ -7,10 +7,10 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from synthplanes.errors import UserError
-from synthplanes.records import CONVERGENCE, SPLITS
+from synthplanes.records import CONVERGENCE, GENERATOR_CURVE, SPLITS
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import contrast
-from synthplanes.statistics.convergence import ConvergenceCheck, Gain, check_convergence
+from synthplanes.statistics.convergence import ConvergenceCheck, Gain, check_convergence, why_unconverged
 from synthplanes.statistics.pairing import pair
 from tests.statistics.conftest import ARMS, JOINT
 from tests.statistics.selecting import keep_runs, with_columns
@@ -162,3 +162,30 @@ def test_rows_are_the_mean_and_each_of_several_architectures(world):
     assert len(CONVERGENCE.frame(rows)) == 3
     one = check_convergence(drop(predictions, predictions.runs["arch"] == "residual"), .02)
     assert [row["arch"] for row in one.rows("b25")] == ["mean", "mean"]            # it alone is the mean
+
+
+def curve(*losses: float, replicate: int = 0, each: int = 10) -> list[dict]:
+    """The rows of a learning curve: a loss after every `each` images."""
+    return [dict(budget="b25", replicate=replicate, images_seen=each * number, train_loss=loss, held_out_loss=loss,
+                 label_fidelity=None, copies=None) for number, loss in enumerate(losses, start=1)]
+
+
+@pytest.mark.parametrize(("losses", "converged"), [
+    ((4, 3, 2, 1, .5, .41, .41, .407), True),     # the last quarter brought .7 %
+    ((4, 3, 2, 1, .5, .41, .41, .405), False),    # 1.2 %
+    ((4, 3, 2, 1, .5, .40, .42, .44), True),      # it rose
+    ((4, 3, 2, 1, .5, .45, .41, .43), False),     # it rose at the very end only
+    ((.4,), False),                               # nothing to compare with
+    ((.4, .4), True),
+])
+def test_a_generator_has_converged_where_the_last_quarter_brought_at_most_one_per_cent(losses, converged):
+    reason = why_unconverged(GENERATOR_CURVE.frame(curve(*losses)))
+    assert (reason == "") == converged
+    assert converged or "1 of 1 generator(s)" in reason and "images_seen" in reason
+
+
+def test_every_generator_of_a_budget_must_have_converged():
+    flat, falling = curve(.4, .4, .4, .4), curve(.5, .45, .41, .3, replicate=1)
+    assert why_unconverged(GENERATOR_CURVE.frame(flat)) == ""
+    assert "1 of 2 generator(s)" in why_unconverged(GENERATOR_CURVE.frame(flat + falling))
+    assert "no learning curve" in why_unconverged(GENERATOR_CURVE.frame([]))

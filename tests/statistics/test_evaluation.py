@@ -12,8 +12,8 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import Settings
 from synthplanes.protocol.contrasts import HYPOTHESES, PAPER
 from synthplanes.protocol.words import DIFFERENCES, GAINS, REFUSALS
-from synthplanes.records import INDEX, SPLITS, read_table
-from synthplanes.statistics.evaluation import SCHEMAS, evaluate, write_results
+from synthplanes.records import GENERATOR_CURVE, INDEX, SPLITS, read_table
+from synthplanes.statistics.evaluation import SCHEMAS, Audited, evaluate, write_results
 from synthplanes.statistics.hypotheses import holm
 from tests.statistics.conftest import ARMS, JOINT
 from tests.statistics.selecting import find, keep_runs, only, with_columns
@@ -61,7 +61,7 @@ def test_results_are_written_and_read_back(world, tmp_path):
                                                           "summary.json"}
     verdict = json.loads((tmp_path / "verdict.json").read_text())
     assert verdict == results.verdict and verdict["phantom"] == {"version": "1"}
-    assert verdict["converged"] == {"real": True, "real_two_stage": True}
+    assert verdict["converged"] == {"generators": True, "real": True, "real_two_stage": True}
     assert len((tmp_path / "verdict.json").read_text().splitlines()) <= 80
     assert json.loads((tmp_path / "summary.json").read_text()) == results.summary
 
@@ -116,15 +116,15 @@ def test_the_confusion_is_the_mean_over_runs_and_architectures(world):
 
 def test_the_summary_is_the_verdict_in_short(world):
     predictions = world({"synthetic_then_real": 2.5}, arms=(*ARMS, *JOINT), seeds=range(5))
-    results = evaluate([predictions], settings_for(predictions), audit=AUDIT)
+    results = evaluate([predictions], settings_for(predictions), audited=Audited(AUDIT))
     paper, summary = results.verdict["hypotheses"]["paper_order"], results.summary
     bound = paper["against"]["real_two_stage"]
     points = {name: round(100 * bound[of], 1) for name, of in (("points", "estimate"), ("low",) * 2, ("high",) * 2)}
     assert summary == {"word": "worthwhile gain", **points, "p": round(paper["p_value"], 3),
-                       "joint": results.verdict["hypotheses"]["joint"]["word"], "n": 60, "conv": "yes", "label": 62.5,
-                       "copy": 2.5}
+                       "joint": results.verdict["hypotheses"]["joint"]["word"], "n": 60, "gen": "yes", "ref": "yes",
+                       "label": 62.5, "copy": 2.5}
     undertrained = judge(world({"real_long": 2.0, "synthetic_then_real": 2.5}, seeds=range(5))).summary
-    assert [undertrained[name] for name in ("conv", "word", "label", "joint")] == ["no", "undertrained", None, "-"]
+    assert [undertrained[name] for name in ("ref", "word", "label", "joint")] == ["no", "undertrained", None, "-"]
 
 
 def test_the_contrasts_of_a_hypothesis_are_confirmatory(world):
@@ -178,7 +178,7 @@ def test_joint_training_must_also_beat_its_twin(world):
 
 def test_an_undertrained_reference_silences_words_in_favour(world):
     results = judge(world({"synthetic_then_real": 2.5, "synthetic": .1, "real_long": 2.0}, seeds=range(5)))
-    assert results.verdict["converged"] == {"real": False, "real_two_stage": True}
+    assert results.verdict["converged"] == {"generators": True, "real": False, "real_two_stage": True}
     assert not only(results.tables["convergence"], arch="mean", reference="real")["met"]
     paper = results.verdict["hypotheses"]["paper_order"]
     assert paper["verdict"] == "undertrained on simulated images" and "undertrained" in paper["sentence"]
@@ -228,6 +228,30 @@ def test_four_seeds_are_too_few_for_a_word_and_keep_their_interval(world):
     paper = paper_of(world({"synthetic_then_real": 2.5}, seeds=range(4)))
     assert paper["word"] == "too few repetitions" and "4 repetitions" in paper["sentence"]
     assert paper["against"]["real"]["low"] > 0
+
+
+def test_an_unconverged_generator_refuses_every_word_on_its_images_and_no_other(world):
+    """The oracle's gain and those among real arms stay; so does the control with permuted labels."""
+    predictions = world({"synthetic_then_real": .2}, seeds=range(5), controls=(
+        "oracle", "oracle_then_real", "permuted_labels_then_real"))
+    rows = [dict(budget="b25", replicate=0, images_seen=seen, train_loss=1., held_out_loss=loss, label_fidelity=None,
+                 copies=None) for seen, loss in ((10, .5), (20, .4), (30, .3), (40, .2))]
+
+    def words(curve):
+        audited = Audited(curve=GENERATOR_CURVE.frame(curve))
+        results = evaluate([predictions], settings_for(predictions), audited=audited)
+        table = results.tables["contrasts"]
+        return results, {row.contrast: row.word for row in table[table["arch"] == "mean"].itertuples()}
+
+    results, refused = words(rows)
+    assert results.verdict["overall"]["word"] == "generator unconverged" and results.summary["gen"] == "no"
+    assert "the held-out loss of 1 of 1 generator(s) fell" in results.verdict["overall"]["sentence"]
+    synthetic = {"naive", "fair", "fair_two_stage", "joint", "joint_two_stage", "orders", "synthetic_only"}
+    assert {name for name, word in refused.items() if word == "generator unconverged"} == synthetic & set(refused)
+    results, said = words(rows[:3] + [rows[2] | dict(images_seen=40)])
+    assert results.verdict["overall"]["word"] == "harm" and results.summary["gen"] == "yes"
+    assert {name: word for name, word in said.items() if name not in synthetic} == {
+        name: word for name, word in refused.items() if name not in synthetic}
 
 
 def test_too_few_patients_are_refused(world):

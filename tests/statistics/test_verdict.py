@@ -66,6 +66,7 @@ def test_equivalence_is_judged_by_the_90_percent_interval():
 REFUSED = {
     "other information": dict(why_other_information="a warm start"),
     "unpaired":         dict(why_unpaired="a seed is missing"),
+    "generator unconverged": dict(why_unconverged="still falling"),
     "too few repetitions": dict(interval=an_interval(.03, .05, n_units=4)),
     "too few patients": dict(interval=an_interval(.03, .05, n_effective_patients=19.9)),
     "undertrained":     dict(why_undertrained="it still gains"),

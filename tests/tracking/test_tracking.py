@@ -87,9 +87,12 @@ def test_a_run_carries_curve_parameters_data_and_the_report(tracked, runs):
     assert {f"artifacts/synthetic/{NAME}", f"artifacts/prepared/{NAME}/development"} <= inputs.keys()
     assert inputs == {path: md5(tracked[0] / path) for path in inputs} and "protocol" not in str(inputs)
     generator = runs[f"train_diffusion@{NAME}"]
-    assert generator.data.metrics[f"held_out_loss_{BUDGET}_r0"] == 2 / 512
     assert generator.data.metrics["training_image_passes"] == 512
-    assert runs[f"audit@{NAME}"].data.metrics[f"label_fidelity_{BUDGET}_0"] == 0.5
+    audit = runs[f"audit@{NAME}"]
+    assert audit.data.metrics[f"label_fidelity_{BUDGET}_0"] == 0.5
+    assert audit.data.metrics[f"held_out_loss_{BUDGET}_r0"] == 2 / 256
+    fidelity = client.get_metric_history(audit.info.run_id, f"label_fidelity_{BUDGET}_r0")
+    assert sorted((point.step, point.value) for point in fidelity) == [(128, 0.25), (512, 0.5)]
     evaluated = runs[f"evaluate@{NAME}"].data
     verdict = records.read_json(paths(tracked[0]).metrics / "verdict.json")
     assert "low" in evaluated.metrics and evaluated.tags["verdict"] == verdict["overall"]["verdict"]
@@ -185,9 +188,9 @@ def test_a_key_follows_what_made_the_stage_and_content_what_is_shown(root):
     after = project(root)
     assert {name for name in before if before[name].key != after[name].key} == {f"audit@{NAME}", f"protocol@{NAME}"}
     (paths(root).metrics / "generator_curve.csv").unlink()
-    name = f"train_diffusion@{NAME}"
+    name = f"audit@{NAME}"
     poorer = project(root)[name]
-    assert poorer.key == before[name].key and poorer.content != before[name].content
+    assert poorer.key == after[name].key and poorer.content != after[name].content
 
 
 def write_lock(root: Path, content: dict) -> None:

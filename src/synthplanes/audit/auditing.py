@@ -1,5 +1,8 @@
 """Audit the synthetic sets of a profile before they are used: label fidelity and possible copies.
 
+Both are also measured on what the generators drew at earlier moments of their training, so that their learning curve
+shows how long a generator must learn, and when it copies.
+
 Copies are sought by Euclidean distances between block-averaged frames with mean 0 and norm 1, which do not depend on
 brightness and contrast: 0 is the same picture, 2 its negative. The reference distances are those of real images of
 *other patients* (the budget's validation patients) to their nearest training image. A synthetic image counts as a
@@ -15,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from synthplanes import records
-from synthplanes.data.selection import read_all, read_budget
+from synthplanes.data.selection import earlier_rows, read_all, read_budget, read_earlier
 from synthplanes.progress import Progress
 from synthplanes.protocol.cells import Cell
 
@@ -30,10 +33,11 @@ Predict = Callable[..., list[np.ndarray]]
 def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
     """Audit every synthetic set with a classifier that has no part in any arm; `predict` trains it and predicts.
 
-    Writes audit.json and pictures of the nearest pairs per budget, metrics/<profile>/audit.csv and cost.json. The
-    classifier trains on fresh patients where a simulator provides them, otherwise on the budget's training images.
+    Writes audit.json and pictures of the nearest pairs per budget, audit.csv and generator_curve.csv in
+    metrics/<profile>/, and cost.json. The classifier trains on fresh patients where a simulator provides them,
+    otherwise on the budget's training images.
     """
-    profile, paths, tables, items = cell.parameters, cell.paths, [], []
+    profile, paths, tables, curves, items = cell.parameters, cell.paths, [], [], []
     generators = profile.replication.generators
     progress = Progress("audit", len(profile.budgets) * generators, "generators")
     progress(0)
@@ -42,9 +46,14 @@ def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
         for replicate in range(generators):
             train = read_budget(paths.prepared, budget, replicate, "train")
             held_out = read_budget(paths.prepared, budget, replicate, "validation")
-            synthetic = read_all(paths.replicate("synthetic", budget, replicate), train.classes, records.SYNTHETIC)
+            folder = paths.replicate("synthetic", budget, replicate)
+            synthetic = read_all(folder, train.classes, records.SYNTHETIC)
+            history = records.read_table(paths.replicate("generator", budget, replicate) / "history.csv",
+                                         records.GENERATOR_HISTORY)
+            earlier = read_earlier(folder, history["images_seen"])
             fresh = read_all(paths.prepared / "fresh", train.classes)
-            drawn, real = predict(fresh if len(fresh) else train, replicate, synthetic.images, held_out.images)
+            drawn, real, *before = predict(fresh if len(fresh) else train, replicate, synthetic.images, held_out.images,
+                                           *earlier.values())
             fidelity = label_fidelity(drawn, synthetic.labels, train.classes)
             ceiling = label_fidelity(real, held_out.labels, train.classes)
             copies = count_copies(synthetic.images, train.images, held_out.images,
@@ -58,11 +67,21 @@ def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
                 ceiling=[*ceiling["per_class"].values(), ceiling["mean_over_classes"]],
                 n_images=[*np.bincount(synthetic.labels, minlength=len(train.classes)), len(synthetic)],
                 copies=[*[None] * len(train.classes), copies["share_nearer_than_threshold"]])))
-            items.append(records.cost_item("audit", budget=budget, forward=len(synthetic) + len(held_out),
+            few = synthetic.labels[earlier_rows(records.read_table(folder / "index.csv", records.SYNTHETIC)).index]
+            measured = {seen: (label_fidelity(probabilities, few, train.classes)["mean_over_classes"],
+                               count_copies(images, train.images, held_out.images)["share_nearer_than_threshold"])
+                        for (seen, images), probabilities in zip(earlier.items(), before, strict=True)}
+            curves.append(history.assign(budget=budget, replicate=replicate, **{
+                name: [measured.get(seen, (None, None))[column] for seen in history["images_seen"]]
+                for column, name in enumerate(("label_fidelity", "copies"))}))
+            items.append(records.cost_item("audit", budget=budget,
+                                           forward=len(synthetic) + len(held_out) + len(few) * len(earlier),
                                            trained=profile.audit.updates * profile.audit.batch_size))
             progress(number * generators + replicate + 1)
         records.write_json(cell.out / budget / "audit.json", {"replicates": audits})
     records.write_table(paths.metrics / "audit.csv", records.AUDIT.typed(pd.concat(tables)), records.AUDIT)
+    records.write_table(paths.metrics / "generator_curve.csv", records.GENERATOR_CURVE.typed(pd.concat(curves)),
+                        records.GENERATOR_CURVE)
     records.write_cost(cell.out, items)
 
 
@@ -104,8 +123,9 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
     return np.sqrt(np.maximum(0, 2 - 2 * np.concatenate(similarity))), np.concatenate(position)
 
 
-def count_copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray, picture: Path) -> dict[str, Any]:
-    """Count possible copies, and write a picture of the SHOWN nearest pairs (synthetic above real).
+def count_copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray, picture: Path | None = None
+                 ) -> dict[str, Any]:
+    """Count possible copies, and write a picture, where asked for, of the SHOWN nearest pairs (synthetic above real).
 
     All images are uint8 [N, H, W].
     """
@@ -113,11 +133,12 @@ def count_copies(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray,
     distance, position = nearest(thumbnails(synthetic), references)
     yardstick, _ = nearest(thumbnails(held_out), references)
     threshold = float(np.quantile(yardstick, QUANTILE))
-    worst = np.argsort(distance, kind="stable")[:SHOWN]
-    pairs = np.concatenate([np.concatenate(list(synthetic[worst]), axis=1),
-                            np.concatenate(list(train[position[worst]]), axis=1)])
-    with records.replacing(picture) as temporary:
-        Image.fromarray(pairs).save(temporary, format="PNG")
+    if picture is not None:
+        worst = np.argsort(distance, kind="stable")[:SHOWN]
+        pairs = np.concatenate([np.concatenate(list(synthetic[worst]), axis=1),
+                                np.concatenate(list(train[position[worst]]), axis=1)])
+        with records.replacing(picture) as temporary:
+            Image.fromarray(pairs).save(temporary, format="PNG")
     return {"median_distance": round(float(np.median(distance)), 4),
             "median_distance_of_held_out_images": round(float(np.median(yardstick)), 4),
             "threshold": round(threshold, 4), "nearer_than_threshold": int((distance < threshold).sum()),

@@ -1,5 +1,6 @@
 """Read the images and integer labels of one role of a budget, or of a synthetic set."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from synthplanes import records
 from synthplanes.data.packs import Pack, read_pack
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
+
+EARLIER = "earlier"      # the folder of what a generator was, and drew, before the end of its training
+EARLIER_PER_CLASS = 40   # images drawn at each of these moments, with the noise of the first of the synthetic set
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,17 @@ def read_pools(paths: Paths, budget: str, replicate: int) -> dict[str, LabelledI
     synthetic = read_all(paths.replicate("synthetic", budget, replicate), real.classes, records.SYNTHETIC)
     fresh = read_all(paths.prepared / "fresh", real.classes)
     return {"real": real, "synthetic": synthetic, **({"fresh": fresh.first(len(synthetic))} if len(fresh) else {})}
+
+
+def earlier_rows(index: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a synthetic set (records.SYNTHETIC) that a generator draws before the end of its training."""
+    return index.groupby("label", sort=False).head(EARLIER_PER_CLASS)
+
+
+def read_earlier(folder: Path, images_seen: Iterable[int]) -> dict[int, np.ndarray]:
+    """Read what a generator drew after so many images where it drew any: uint8 [N, H, W] each, as `earlier_rows`."""
+    files = {seen: Path(folder) / EARLIER / f"{seen}.npy" for seen in images_seen}
+    return {seen: records.read_array(file) for seen, file in files.items() if file.exists()}
 
 
 def _labelled(pack: Pack, rows: np.ndarray, classes: tuple[str, ...]) -> LabelledImages:

@@ -6,20 +6,20 @@ from itertools import product
 from synthplanes import records
 from synthplanes.compute.checkpoints import Checkpoints, images_sha256
 from synthplanes.compute.devices import platform, prepare_torch
-from synthplanes.compute.weights import write_model
+from synthplanes.compute.weights import write_model, write_weights
 from synthplanes.data.packs import write_contact_sheet, write_pack
-from synthplanes.data.selection import read_budget
+from synthplanes.data.selection import EARLIER, earlier_rows, read_budget
 from synthplanes.diffusion.denoiser import read_denoiser, write_denoiser
 from synthplanes.diffusion.guidance import train_guide
 from synthplanes.diffusion.parts import Processes
-from synthplanes.diffusion.sampling import list_images, read_sampler
+from synthplanes.diffusion.sampling import Sampler, list_images, read_sampler
 from synthplanes.diffusion.training import HELD_OUT_LEVELS, Task, train
 from synthplanes.protocol.cells import Cell
 
 
 def train_generators(cell: Cell, processes: Processes) -> None:
-    """Train the denoisers; write their weights and histories, generator_curve.csv and cost.json."""
-    profile, paths, items, curve = cell.parameters, cell.paths, [], []
+    """Train the denoisers; write their weights, those of earlier moments, their histories and cost.json."""
+    profile, paths, items = cell.parameters, cell.paths, []
     device, threads = prepare_torch(threads=1), profile.compute.threads
     checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, threads))
     for budget, replicate in product(profile.budgets_by_size(), range(profile.replication.generators)):
@@ -28,18 +28,17 @@ def train_generators(cell: Cell, processes: Processes) -> None:
                     profile.replication.root_seed, replicate, threads, f"{profile.prepare.source}, {budget}",
                     paths.pretrained)
         trained = train(task, device, checkpoints.piece(task.identity()), processes)
-        curve += [dict(budget=budget, replicate=replicate, **row) for row in trained.history]
         items.append(records.cost_item("generator", budget=budget, trained=trained.seen,
-                                       forward=HELD_OUT_LEVELS * len(task.held_out) * len(trained.history)))
+                                       forward=HELD_OUT_LEVELS * len(task.looked_at) * len(trained.history)))
         if processes.rank == 0:
             folder = paths.replicate("generator", budget, replicate)
             write_denoiser(folder, trained.denoiser.configuration, trained.weights, trained.early)
+            for seen, tensors in trained.earlier.items():
+                write_weights(folder / EARLIER / f"{seen}.safetensors", tensors)
             records.write_table(folder / "history.csv", records.GENERATOR_HISTORY.frame(trained.history),
                                 records.GENERATOR_HISTORY)
     processes.wait()  # while a process still reads states, none may be deleted
     if processes.rank == 0:
-        records.write_table(paths.metrics / "generator_curve.csv", records.GENERATOR_CURVE.frame(curve),
-                            records.GENERATOR_CURVE)
         records.write_cost(cell.out, items)
         checkpoints.prune()
 
@@ -85,8 +84,15 @@ def draw_synthetic_sets(cell: Cell, processes: Processes) -> None:
         folder = paths.replicate("synthetic", budget, replicate)
         write_pack(folder, drawn.images, index, records.SYNTHETIC)
         write_contact_sheet(folder / "grid.png", drawn.images, index["label"].to_numpy(), train_set.classes)
-        items.append(records.cost_item("sampling", budget=budget, trained=drawn.passes["trained"],
-                                       forward=drawn.passes["forward"]))
+        passes = drawn.passes
+        few, unguided = earlier_rows(index), profile.sample.model_copy(update=dict(guidance="none"))
+        for weights in sorted((generator / EARLIER).iterdir()):
+            earlier = Sampler(read_denoiser(generator, f"{EARLIER}/{weights.name}"), None, unguided, device,
+                              cell.processes).draw(few, partial(checkpoints.piece, origin, weights.stem))
+            assert earlier is not None  # one process draws them alone
+            records.write_array(folder / EARLIER / f"{weights.stem}.npy", earlier.images)
+            passes += earlier.passes
+        items.append(records.cost_item("sampling", budget=budget, trained=passes["trained"], forward=passes["forward"]))
     if processes.rank == 0:
         records.write_cost(cell.out, items)
         checkpoints.prune()

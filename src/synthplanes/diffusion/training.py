@@ -1,14 +1,16 @@
 """Train the denoiser, with progress counted in images seen.
 
 Every step's randomness derives from (root seed, purpose, step), so no generator state has to be saved, and a killed
-training resumes from its last state and ends with the same bytes. The weights are averaged (EMA), and the loss on the
-budget's validation patients is recorded as a curve. With `patience_images`, training ends once that loss has stopped
-falling, and the averaged weights at its lowest point are the result instead of the last ones.
+training resumes from its last state and ends with the same bytes. The weights are averaged (EMA). The result is the
+average at the lowest loss on the budget's validation patients, and training ends once that loss has not fallen for
+`patience_images`. Averages of earlier moments are kept, to show what a generator draws after how many images.
 """
 
 import copy
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from synthplanes.progress import Progress
 from synthplanes.protocol.config import TrainDiffusion
 
 HELD_OUT_LEVELS = 8        # noise levels per held-out image, spread over the training distribution
+HELD_OUT_IMAGES = 256      # at most, evenly spaced in the validation images
 EMA_RAMP_FRACTION = 0.1    # the half-life never exceeds this fraction of the images seen (Karras 2022, appendix F.1)
 GRADIENT_NORM = 1.0        # gradients are clipped to this norm
 
@@ -44,6 +47,11 @@ class Task:
     learned_from: str = ""      # the name of the training images in the generator's `learned_from`
     pretrained: Path = Path()   # where pretrained weights are kept
 
+    @property
+    def looked_at(self) -> LabelledImages:
+        """Return the images on which the held-out loss is measured."""
+        return self.held_out.select(slice(None, None, -(-len(self.held_out) // HELD_OUT_IMAGES)))
+
     def identity(self) -> list[Any]:
         """Return all that the result depends on, as JSON values."""
         return [images_sha256(self.train_set), images_sha256(self.held_out), self.parameters.model_dump(),
@@ -52,6 +60,7 @@ class Task:
 
 Tensors = dict[str, torch.Tensor]
 FACTS = ("seen", "best_loss", "best_seen", "history", "since")  # fields of a state that JSON can hold
+AT = "at "  # the part of a checkpoint that holds the average after so many images
 
 
 @dataclass
@@ -62,23 +71,21 @@ class State:
     average: Denoiser                                   # exponential moving average of the weights
     optimiser: torch.optim.Optimizer
     early: Tensors = field(default_factory=dict)        # the average of an earlier moment, for autoguidance
-    best: Tensors = field(default_factory=dict)         # the average at the lowest held-out loss, with patience
+    weights: Tensors = field(default_factory=dict)      # the average at the lowest held-out loss
+    earlier: dict[int, Tensors] = field(default_factory=dict)  # float16 averages, by images seen
     seen: int = 0                                       # images
-    best_loss: float | None = None                      # lowest held-out loss, where patience asks for it
+    best_loss: float | None = None                      # lowest held-out loss
     best_seen: int = 0                                  # images seen at that moment
     history: list[dict] = field(default_factory=list)   # rows of records.GENERATOR_HISTORY
     since: list[float] = field(default_factory=list)    # losses since the last row
 
-    @property
-    def weights(self) -> Tensors:
-        """Return the averaged weights: the last ones or, with patience, the best."""
-        return self.best or self.average.state_dict()
-
     def keep(self, piece: Piece, finished: bool) -> None:
         """Write all that is needed to resume or, once training has finished, its results alone."""
-        parts = {"average": self.average.state_dict(), "early": self.early, "best": self.best}
+        parts = {"early": self.early, "best": self.weights,
+                 **{f"{AT}{seen}": tensors for seen, tensors in self.earlier.items()}}
         if not finished:
-            parts |= {"denoiser": self.denoiser.state_dict(), **self.optimiser.state_dict()["state"]}
+            parts |= {"denoiser": self.denoiser.state_dict(), "average": self.average.state_dict(),
+                      **self.optimiser.state_dict()["state"]}
         piece.write({f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()},
                     {name: vars(self)[name] for name in FACTS})
 
@@ -92,18 +99,25 @@ class State:
             self.denoiser.load_state_dict(parts["denoiser"])
             moments = {number: parts[str(number)] for number, _ in enumerate(self.denoiser.parameters())}
             self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
-        self.average.load_state_dict(parts["average"])
-        self.early, self.best = parts["early"], parts["best"]
+            self.average.load_state_dict(parts["average"])
+        self.early, self.weights = parts["early"], parts["best"]
+        self.earlier = {int(part.removeprefix(AT)): parts[part] for part in parts if part.startswith(AT)}
         vars(self).update(facts)
 
-    def look(self, held_out: float, patience: bool) -> str:
-        """Append the losses to the history as a row, keep the best average, and return the losses as text."""
+    def look(self, held_out: float, over: Callable[[], bool]) -> str:
+        """Append the losses to the history as a row, keep the average where it matters, and return the losses as text.
+
+        Earlier averages are those of the first, second, fourth, eighth ... look, and that of the last: `over` tells
+        whether training ends with this look.
+        """
         mean = float(np.mean(self.since))
         self.history.append(dict(images_seen=self.seen, train_loss=round(mean, 6), held_out_loss=round(held_out, 6)))
         self.since = []
-        if patience and (self.best_loss is None or held_out < self.best_loss):
+        if self.best_loss is None or held_out < self.best_loss:
             self.best_loss, self.best_seen = held_out, self.seen
-            self.best = copy.deepcopy(self.average.state_dict())
+            self.weights = copy.deepcopy(self.average.state_dict())
+        if len(self.history).bit_count() == 1 or over():
+            self.earlier[self.seen] = {name: tensor.half() for name, tensor in self.average.state_dict().items()}
         return f"loss {mean:.4f}, held out {held_out:.4f}"
 
 
@@ -145,7 +159,7 @@ def train(task: Task, device: torch.device, piece: Piece = NOTHING_KEPT, process
         every = parameters.held_out_every_images
         if state.seen >= parameters.images_seen or state.seen // every > before // every:
             held_out = held_out_loss(state.average, task, device, parts)
-            progress(state.seen, state.look(held_out, parameters.patience_images is not None))
+            progress(state.seen, state.look(held_out, partial(is_over, state, parameters)))
         finished = is_over(state, parameters)
         if processes.rank == 0 and (finished or piece.due()):
             state.keep(piece, finished)
@@ -197,8 +211,8 @@ def backward(denoiser: Denoiser, batch: Batch, parameters: TrainDiffusion, parts
 
 def is_over(state: State, parameters: TrainDiffusion) -> bool:
     """Return whether all images were seen, or the held-out loss has not fallen for `patience_images`."""
-    waited = state.seen - state.best_seen if parameters.patience_images and state.best_loss is not None else 0
-    return state.seen >= parameters.images_seen or waited >= (parameters.patience_images or 1)
+    waited = state.seen - state.best_seen if state.history else 0
+    return state.seen >= parameters.images_seen or waited >= parameters.patience_images
 
 
 def configure(train_set: LabelledImages, parameters: TrainDiffusion, scanners: tuple[str, ...]) -> Configuration:
@@ -225,9 +239,9 @@ def move_average(average: torch.nn.Module, model: torch.nn.Module, keep: float) 
 
 def held_out_loss(denoiser: Denoiser, task: Task, device: torch.device, parts: Parts) -> float:
     """Return the training loss on held-out images, at HELD_OUT_LEVELS fixed noise levels and with fixed noise."""
-    parameters, images = task.parameters, task.held_out.images                      # uint8 [N, H, W]
-    conditions = plain_conditions(torch.tensor(task.held_out.labels), task.held_out.scanners,
-                                  denoiser.configuration.scanners)
+    parameters, held_out = task.parameters, task.looked_at
+    images = held_out.images                                                        # uint8 [N, H, W]
+    conditions = plain_conditions(torch.tensor(held_out.labels), held_out.scanners, denoiser.configuration.scanners)
     sigmas = noise_levels_at((torch.arange(HELD_OUT_LEVELS, dtype=torch.float64) + 0.5) / HELD_OUT_LEVELS, parameters)
 
     @torch.no_grad()

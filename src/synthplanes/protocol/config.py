@@ -150,7 +150,7 @@ class TrainDiffusion(Section):
     class_balance: Share
     augmentation: Share
     held_out_every_images: Count
-    patience_images: Count | None
+    patience_images: Count
     precision: Literal["float32", "bfloat16"]
     compile: bool
 

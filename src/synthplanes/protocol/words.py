@@ -15,14 +15,20 @@ MIN_REPETITIONS = 5            # with fewer, the repetitions' part of the varian
 MIN_EFFECTIVE_PATIENTS = 20    # with fewer, the patients' part of the variance is too uncertain
 MIN_PATIENTS_PER_CLASS = 10    # with fewer, the interval covers too little (metrics/calibration.csv)
 
+GENERATOR_LAST_PART = 0.25     # of the images that a generator saw in training
+GENERATOR_LARGEST_FALL = 0.01  # of the held-out loss within that part, relative; more: the generator was still learning
+
 REFUSALS = {
-    "other information":   "one arm rests on images that the other never had",
-    "unpaired":            "the two arms were not trained with the same seeds",
-    "too few repetitions": f"there are fewer than {MIN_REPETITIONS} generators or, with one generator or one for each "
-                           "fold, classifier seeds",
-    "too few patients":    f"there are fewer than {MIN_EFFECTIVE_PATIENTS} effective test patients, or fewer than "
-                           f"{MIN_PATIENTS_PER_CLASS} of a class",
-    "undertrained":        "a finding would favour the arm, and nothing shows that its references have converged",
+    "other information":     "one arm rests on images that the other never had",
+    "unpaired":              "the two arms were not trained with the same seeds",
+    "generator unconverged": "the arm uses synthetic images, and a generator was still learning: in the last "
+                             f"{GENERATOR_LAST_PART:.0%} of its training the held-out loss fell by more than "
+                             f"{GENERATOR_LARGEST_FALL:.0%}",
+    "too few repetitions":   f"there are fewer than {MIN_REPETITIONS} generators or, with one generator or one for "
+                             "each fold, classifier seeds",
+    "too few patients":      f"there are fewer than {MIN_EFFECTIVE_PATIENTS} effective test patients, or fewer than "
+                             f"{MIN_PATIENTS_PER_CLASS} of a class",
+    "undertrained":          "a finding would favour the arm, and nothing shows that its references have converged",
 }
 FINDINGS = {
     "worthwhile gain":        "the lower limit is above the margin",

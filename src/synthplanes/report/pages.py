@@ -20,6 +20,8 @@ from synthplanes.report.markdown import FILTERS, aligned, table
 from synthplanes.report.results import MEAN, Results
 
 PICTURES = {"real_and_synthetic.png": "Real images beside synthetic ones", "contrasts.png": "Differences between arms"}
+OF_GENERATORS = {"learning.png": "Images of one generator after more and more training, from the same noise",
+                 "learning_curves.png": "Losses, label fidelity and possible copies against images seen"}
 # Nothing is escaped automatically: the templates pass every foreign text through a filter of markdown.py.
 _TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=False, trim_blocks=True,
                                 lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -58,8 +60,9 @@ def render(template: str, **content: Any) -> str:
 
 def report(results: Results) -> str:
     """Return the content of report.md."""
-    pictures = {name: caption for name, caption in PICTURES.items() if (results.folder / name).exists()}
-    return render("report.md.j2", r=results, pictures=pictures)
+    first, learning = ({name: caption for name, caption in pictures.items() if (results.folder / name).exists()}
+                       for pictures in (PICTURES, OF_GENERATORS))
+    return render("report.md.j2", r=results, pictures=first, learning=learning)
 
 
 def write_page(path: Path, page: str) -> None:

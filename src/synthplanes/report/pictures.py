@@ -8,7 +8,7 @@ import pandas as pd
 
 from synthplanes import records
 from synthplanes.data.packs import read_pack
-from synthplanes.data.selection import read_classes
+from synthplanes.data.selection import earlier_rows, read_classes, read_earlier
 from synthplanes.protocol.arms import uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.contrasts import CONFIRMATORY_ARM, REFERENCES
@@ -56,8 +56,9 @@ def draw_from_tables(folder: Path, r: Results) -> None:
         levels = levels[is_widest(levels, "budget", "arm")]
         intervals.curves(folder / "low_data.png", levels.assign(
             label=_labels(levels, levels["arm"]), share=levels["budget"].map(r.shares)), chance)
-    generators.learning_curves(folder / "learning_curves.png", r.tables["generator_curve"])
     for budget in r.shares:
+        curves = r.tables["generator_curve"]
+        generators.learning_curves(folder / f"learning_curves_{budget}.png", curves[curves["budget"] == budget])
         draw_contrasts(folder / f"contrasts_{budget}.png", r, budget)
         classifiers.confusion(folder / f"confusion_{budget}.png", _matrices(r, budget), r.data["classes"])
         own = r.tables["scores"]
@@ -89,6 +90,16 @@ def draw_images(path: Path, paths: Paths, budget: str) -> None:
     synthetic = read_pack(paths.replicate("synthetic", budget, 0), records.SYNTHETIC)
     generators.real_beside_synthetic(path, _first_of_each(real.images, real.index, "patient_id", classes),
                                  _first_of_each(synthetic.images, synthetic.index, "image_id", classes))
+
+
+def draw_learning(path: Path, paths: Paths, budget: str) -> None:
+    """Draw an image of each class that the first generator made at each of several moments of its training."""
+    classes, folder = read_classes(paths.prepared), paths.replicate("synthetic", budget, 0)
+    history = records.read_table(paths.replicate("generator", budget, 0) / "history.csv", records.GENERATOR_HISTORY)
+    rows = earlier_rows(read_pack(folder, records.SYNTHETIC).index).reset_index(drop=True)
+    first = [rows.index[rows["label"] == name][0] for name in classes]
+    generators.by_images_seen(path, {seen: images[first] for seen, images in read_earlier(
+        folder, history["images_seen"]).items()}, classes)
 
 
 def _first_of_each(pixels: np.ndarray, index: pd.DataFrame, group: str, classes: Sequence[str]

@@ -18,6 +18,7 @@ COMPONENTS = ("generator", "seed", "patient", "patient_x_generator", "patient_x_
               "image_x_seed")
 REMEDIES = {  # word of a refusal -> what to do
     "other information": "train a generator on the profile's own images alone (`train_diffusion.pretrained: null`)",
+    "generator unconverged": "raise `train_diffusion.images_seen`",
     "undertrained": "raise `recipe.stage_1_updates` and `recipe.stage_2_updates`, or the number of validation patients",
     "unpaired": "train both arms with the same seeds",
     "too few repetitions": "raise `replication.seeds` or, where the generators are repeated, `replication.generators`",

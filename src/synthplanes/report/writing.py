@@ -13,14 +13,14 @@ from synthplanes.protocol.arms import TRAINING_STAGES
 from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile
 from synthplanes.report.markdown import counted
-from synthplanes.report.pages import PICTURES, report, write_page
-from synthplanes.report.pictures import draw_contrasts, draw_from_tables, draw_images, draw_reliability
+from synthplanes.report.pages import OF_GENERATORS, PICTURES, report, write_page
+from synthplanes.report.pictures import draw_contrasts, draw_from_tables, draw_images, draw_learning, draw_reliability
 from synthplanes.report.results import read_results
 from synthplanes.report.results_page import write_pages
 
 
 def write_report(cell: Cell) -> None:
-    """Write report.md, cost.json and two pictures into metrics/<profile>/, further pictures into the cell's folder.
+    """Write report.md, cost.json and pictures into metrics/<profile>/, further pictures into the cell's folder.
 
     The runs are those that the profile requires: a missing file, or scores of other budgets and architectures, raise
     `UserError`. At the end the pages of all profiles are generated again, and the verdict is printed with the report's
@@ -33,9 +33,10 @@ def write_report(cell: Cell) -> None:
 
     for budget in results.shares:
         draw_images(cell.out / f"real_and_synthetic_{budget}.png", paths, budget)
+        draw_learning(cell.out / f"learning_{budget}.png", paths, budget)
         draw_reliability(cell.out / f"reliability_{budget}.png", paths, budget, sorted(profile.archs))
     draw_from_tables(cell.out, results)
-    for name in PICTURES:
+    for name in (*PICTURES, *OF_GENERATORS):
         drawn = cell.out / f"{Path(name).stem}_{results.budget}.png"
         with records.replacing(paths.metrics / name) as temporary:
             temporary.write_bytes(drawn.read_bytes())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from synthplanes.protocol.analysis_plan import Settings
+from synthplanes.protocol.arms import ARMS, uses_synthetic
 from synthplanes.protocol.contrasts import CEILINGS, CONTRASTS, CONTROLS, LONGER, PAPER, Contrast, Hypothesis
 from synthplanes.protocol.words import GAINS, PRIMARY_METRIC
 from synthplanes.statistics.blocks import FRAMES
@@ -25,8 +26,10 @@ Row = dict[str, Any]
 class BudgetVerdict:
     """The results of one budget; the rows that its methods yield have the columns of their schema."""
 
-    def __init__(self, predictions: Predictions, settings: Settings, splits: pd.DataFrame | None):
+    def __init__(self, predictions: Predictions, settings: Settings, splits: pd.DataFrame | None,
+                 why_unconverged: str = ""):
         self.predictions, self.settings, self.budget = predictions, settings, predictions.budget
+        self.why_unconverged = why_unconverged  # of the generators; '' where they have converged
         self.shared = settings.shared.get(self.budget, 0.0)
         self.convergence = check_convergence(predictions, settings.margin, splits)
         self.test = np.flatnonzero(predictions.rows("test"))
@@ -158,8 +161,9 @@ class BudgetVerdict:
         pretrained = {arm, reference} & self.settings.pretrained
         why_other = (f"the generator behind `{min(pretrained)}` had learned from other images before"
                      if len(pretrained) == 1 else "")
+        draws = any(ARMS[each].kind == "arm" and uses_synthetic(each) for each in (arm, reference))
         return Evidence(self._interval(pairing, metric), self.settings.margin, why_other, why_undertrained,
-                        pairing.why_unpaired)
+                        pairing.why_unpaired, self.why_unconverged if draws else "")
 
 
 def _numbers(interval: Interval | None) -> Row:

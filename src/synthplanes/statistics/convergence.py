@@ -1,9 +1,12 @@
-"""Check the convergence of the references, so that no gain is an artefact of their training time.
+"""Check the convergence of the generators and of the references, so that no word is an artefact of training time.
 
 A reference's longer arm, such as `real_long` of `real`, is the same arm at twice the updates. The check is met where
 the one-sided upper 95 % limit of what that gains on the validation images is at most the margin: not an absence of
 evidence, but evidence of absence. The limit is clustered by patient and seed, like the interval of a verdict. Test
 images play no part.
+
+A generator has converged where the lowest held-out loss of the last part of its training is hardly below the lowest
+before. Its training ends when that loss no longer falls, or after `train_diffusion.images_seen`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +19,7 @@ from scipy import special
 
 from synthplanes.errors import UserError
 from synthplanes.protocol.contrasts import LONGER
-from synthplanes.protocol.words import CONVERGENCE_CONFIDENCE
+from synthplanes.protocol.words import CONVERGENCE_CONFIDENCE, GENERATOR_LARGEST_FALL, GENERATOR_LAST_PART
 from synthplanes.statistics.blocks import Blocks
 from synthplanes.statistics.clustered import Interval, contrast
 from synthplanes.statistics.pairing import archs_with, pair
@@ -101,6 +104,30 @@ def check_convergence(predictions: Predictions, margin: float, splits: pd.DataFr
               if not np.any(predictions.labels[rows] == c)}
     return ConvergenceCheck(gains, margin, int(used.sum()), predictions.images["patient_id"][used].nunique(),
                             tuple(sorted(absent)))
+
+
+def why_unconverged(curve: pd.DataFrame) -> str:
+    """Return the reason for the refusal `generator unconverged`, '' where all generators of one budget have converged.
+
+    `curve` holds the budget's rows of records.GENERATOR_CURVE; without a row nothing shows that a generator converged.
+    """
+    falls = {replicate: _fall(own) for replicate, own in curve.groupby("replicate")}
+    worst = max(falls, key=lambda replicate: falls[replicate], default=None)
+    if worst is None:
+        return "no learning curve shows that the generator has converged"
+    if falls[worst] <= GENERATOR_LARGEST_FALL:
+        return ""
+    return (f"the held-out loss of {sum(fall > GENERATOR_LARGEST_FALL for fall in falls.values())} of {len(falls)} "
+            f"generator(s) fell in the last {GENERATOR_LAST_PART:.0%} of training by more than "
+            f"{GENERATOR_LARGEST_FALL:.0%}, at most by {falls[worst]:.1%}, so they were still learning: raise "
+            "train_diffusion.images_seen")
+
+
+def _fall(curve: pd.DataFrame) -> float:
+    """Return by how much the held-out loss of one generator fell in the last part, relative; infinite if unknown."""
+    last = curve["images_seen"] > (1 - GENERATOR_LAST_PART) * curve["images_seen"].max()
+    before, after = (curve["held_out_loss"][rows].min() for rows in (~last, last))
+    return float(1 - after / before) if before > 0 else float("inf")
 
 
 def _gain(predictions: Predictions, reference: str, longer: str, archs: Sequence[str],

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from synthplanes.protocol.words import DIFFERENCES, FAMILY_LEVEL, PRIMARY_METRIC
 from synthplanes.statistics import scores
 from synthplanes.statistics.budget import BudgetVerdict, Row
 from synthplanes.statistics.clustered import Interval
+from synthplanes.statistics.convergence import why_unconverged
 from synthplanes.statistics.cross_validation import is_crossed, pooled
 from synthplanes.statistics.hypotheses import holm
 from synthplanes.statistics.metadata_rules import check_index, rule_rows, training_sets
@@ -45,18 +46,27 @@ class Results:
     summary: Mapping[str, Any]          # the content of summary.json: the verdict in a few short values
 
 
+class Audited(NamedTuple):
+    """What is known of the generators."""
+
+    audit: Mapping[str, Any] | None = None  # the content of the scarcest budget's audit.json
+    curve: pd.DataFrame | None = None       # records.GENERATOR_CURVE; without it convergence is not asked for
+
+
+NOTHING_AUDITED = Audited()
+
+
 def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.DataFrame | None = None,
-             development: pd.DataFrame | None = None, audit: Mapping[str, Any] | None = None,
+             development: pd.DataFrame | None = None, audited: Audited = NOTHING_AUDITED,
              identification: Mapping[str, Any] | None = None) -> Results:
     """Score and judge one profile.
 
     `budgets` holds one `Predictions` per budget; `splits` (records.SPLITS) is needed where there are several
     replicates. With splits and `development` (records.INDEX) the results also state which scanners occur in training,
-    and score rules on the metadata alone. `audit` is the content of the scarcest budget's audit.json; `identification`
-    is copied into the verdict. Folds of a cross-validation are pooled first (cross_validation.py). Raises `UserError`
-    where runs are missing or surplus, where test rows differ between budgets, where a class is absent from the test
-    rows, or an arm of a hypothesis, and where `development` describes an image otherwise than the
-    predictions do.
+    and score rules on the metadata alone. `identification` is copied into the verdict. Folds of a cross-validation are
+    pooled first (cross_validation.py). Raises `UserError` where runs are missing or surplus, where test rows differ
+    between budgets, where a class is absent from the test rows, or an arm of a hypothesis, and where `development`
+    describes an image otherwise than the predictions do.
     """
     check_runs([run for predictions in budgets for run in predictions.identities], settings.expected)
     for predictions in budgets if development is not None else ():
@@ -69,7 +79,10 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
         budgets = [predictions for predictions, _ in both]
         splits = pd.concat([rows for _, rows in both], ignore_index=True)
     _check_test_rows(budgets)
-    verdicts = [BudgetVerdict(predictions, settings, splits) for predictions in budgets]
+    curve = audited.curve
+    unconverged = {} if curve is None else {
+        each.budget: why_unconverged(curve[curve["budget"] == each.budget]) for each in budgets}
+    verdicts = [BudgetVerdict(each, settings, splits, unconverged.get(each.budget, "")) for each in budgets]
     training = {} if development is None or every_fold is None else {
         each.budget: training_sets(each, every_fold, development) for each in budgets}
     scarce = next((verdict for verdict in verdicts if verdict.budget == settings.scarce_budget), None)
@@ -106,10 +119,11 @@ def evaluate(budgets: Sequence[Predictions], settings: Settings, splits: pd.Data
         "budget": settings.scarce_budget, "metric": PRIMARY_METRIC,
         "margin": settings.margin, "n_images": len(scarce.test), "n_patients": scarce.blocks[PRIMARY_METRIC].n_patients}
     verdict = {**(identification or {}), "overall": overall, "hypotheses": judged, "converged": {
-        reference: scarce.convergence.met(reference) for reference, scope in scarce.convergence.gains
-        if scope == "mean"}}
+        "generators": not scarce.why_unconverged, **{
+            reference: scarce.convergence.met(reference) for reference, scope in scarce.convergence.gains
+            if scope == "mean"}}}
     return Results({name: schema.frame(_rounded(rows[name])) for name, schema in SCHEMAS.items()}, _rounded(verdict),
-                   _summary(verdict, audit))
+                   _summary(verdict, audited.audit))
 
 
 def write_results(folder: Path, results: Results) -> None:
@@ -167,9 +181,9 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
     """Return the verdict in values and names short enough for a line of `dvc metrics show`.
 
     `word`, `points`, `low`, `high` (in points) and `p` (one-sided) are those of the paper's hypothesis against the
-    reference that it names, `joint` is the word on joint training, or `refused`; `n` counts test patients; `conv` says
-    whether all references have converged; `label` is the label fidelity and `copy` the share of possible copies, in per
-    cent.
+    reference that it names, `joint` is the word on joint training, or `refused`; `n` counts test patients; `gen` and
+    `ref` say whether all generators and all references have converged; `label` is the label fidelity and `copy` the
+    share of possible copies, in per cent.
     """
     def per_cent(*fractions: float | None) -> float | None:
         known = [fraction for fraction in fractions if fraction is not None]
@@ -181,14 +195,14 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
     paper, joint = (verdict["hypotheses"].get(each.name) for each in HYPOTHESES)
     bound = paper["against"][paper["bound_reference"]] or {}
     references = {name for each in (paper, joint) if each for name in each["against"]} & set(LONGER)
-    converged = all(verdict["converged"].get(name, False) for name in references)
     return {
         "word": paper["word"], **{name: per_cent(bound.get(key)) for name, key in (
             ("points", "estimate"), ("low", "low"), ("high", "high"))},
         "p": round(paper["p_value"], 3),
         "joint": "-" if not joint else "refused" if joint["word"] in REFUSALS else joint["word"],
         "n": verdict["overall"]["n_patients"],
-        "conv": "yes" if converged else "no",
+        **{name: "yes" if all(verdict["converged"].get(each, False) for each in asked) else "no"
+           for name, asked in (("gen", ["generators"]), ("ref", references))},
         "label": per_cent(*(replicate["label_fidelity"]["mean_over_classes"] for replicate in replicates)),
         "copy": per_cent(*(each["nearer_than_threshold"] / each["images"] for each in copies))}
 

@@ -15,7 +15,7 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.analysis_plan import settings_of
 from synthplanes.protocol.cells import Cell
 from synthplanes.records import TEST_ACCESS
-from synthplanes.statistics.evaluation import Results, evaluate
+from synthplanes.statistics.evaluation import Audited, Results, evaluate
 from synthplanes.statistics.predictions import read_predictions
 
 PLATFORM = {"instructions": str, "threads": int, "torch": str, "capability": str}  # what decides the last bits
@@ -42,7 +42,8 @@ def evaluate_profile(cell: Cell) -> Results:
     return evaluate(
         predictions, settings_of(profile), records.read_table(paths.prepared / "splits.csv", records.SPLITS),
         records.read_table(paths.prepared / "development" / "index.csv", records.INDEX),
-        records.read_json(paths.artifact("audit") / profile.scarce_budget / "audit.json"),
+        Audited(records.read_json(paths.artifact("audit") / profile.scarce_budget / "audit.json"),
+                records.read_table(paths.metrics / "generator_curve.csv", records.GENERATOR_CURVE)),
         {"phantom": records.read_json(paths.artifact("simulated") / "phantom.json"),
          "analysis_plan": {"sha256": plan, "code": cell.code}, "platform": platform})
 

@@ -29,6 +29,7 @@ class Evidence:
     why_other_information: str = ""  # a reason, empty where both arms rest on the same images
     why_undertrained: str = ""   # a reason, empty where the convergence check is met or does not apply
     why_unpaired: str = ""       # a reason, empty where every run has its partner
+    why_unconverged: str = ""    # a reason, empty where the generators have converged or no arm uses their images
 
     @property
     def measured(self) -> Interval:
@@ -68,10 +69,11 @@ def _too_few_patients(interval: Interval) -> str:
 
 # Word -> its rule; a refusal's returns the reason, '' where it does not apply. A finding's takes interval and margin.
 REFUSALS: Mapping[str, Callable[[Evidence], str]] = {
-    "other information":   lambda evidence: evidence.why_other_information,
-    "unpaired":            lambda evidence: evidence.why_unpaired,
-    "too few repetitions": lambda evidence: _too_few_repetitions(evidence.measured),
-    "too few patients":    lambda evidence: _too_few_patients(evidence.measured),
+    "other information":     lambda evidence: evidence.why_other_information,
+    "unpaired":              lambda evidence: evidence.why_unpaired,
+    "generator unconverged": lambda evidence: evidence.why_unconverged,
+    "too few repetitions":   lambda evidence: _too_few_repetitions(evidence.measured),
+    "too few patients":      lambda evidence: _too_few_patients(evidence.measured),
 }
 FINDINGS: Mapping[str, Callable[[Interval, float], bool]] = {
     "worthwhile gain":        lambda interval, margin: interval.low > margin,

@@ -93,8 +93,9 @@ def _stage_run(checkout: Checkout, stage: LockedStage, origin: dict[str, str]) -
                 run.metrics[f"label_fidelity_{row.budget}_{row.replicate}"] = row.label_fidelity
         elif path.name == "generator_curve.csv":
             for identity, rows in records.read_table(path, records.GENERATOR_CURVE).groupby(["budget", "replicate"]):
-                for loss in ("train_loss", "held_out_loss"):
-                    run.curves["{}_{}_r{}".format(loss, *identity)] = thinned(rows.set_index("images_seen")[loss])
+                for name in ("train_loss", "held_out_loss", "label_fidelity", "copies"):
+                    run.curves["{}_{}_r{}".format(name, *identity)] = thinned(
+                        rows.set_index("images_seen")[name].dropna())
         if path.suffix in _SHOWN or relative.parts[0] == "metrics":
             run.files[path] = relative.parent.as_posix()
     return run
