@@ -22,7 +22,7 @@ TABLES = {"scores": records.SCORES, "contrasts": records.CONTRASTS, "levels": re
           "confusion": records.CONFUSION, "generator_curve": records.GENERATOR_CURVE, "audit": records.AUDIT,
           "test_access_log": records.TEST_ACCESS}
 OTHERS = {"summary.json", "verdict.json", "data.json", "cost.json", "analysis_plan.json", "report.md",
-          "real_and_synthetic.png", "contrasts.png"}
+          "real_and_synthetic.png", "contrasts.png", "learning.png", "learning_curves.png"}
 
 
 def test_twice_the_same_lock(smoke, tmp_path):

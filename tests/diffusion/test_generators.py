@@ -100,12 +100,14 @@ def test_a_change_makes_what_it_touches_again(root, work):
     assert work["batches"] == 10
 
 
-def test_a_guide_that_is_not_asked_for_changes_no_image(root, work):
+def test_a_guide_that_is_not_asked_for_is_not_trained(root, work):
     profile = tiny_profile()
     profile = profile.model_copy(update=dict(sample=profile.sample.model_copy(update=dict(guidance="auto"))))
     make_all(root, profile)
+    assert work == {"steps": 4, "guides": 0, "batches": 2}
+    assert files(Paths("tiny", root).artifact("guide")).keys() == {"cost.json"}
     make_all(root, profile.model_copy(update=dict(train_guide=profile.train_guide.model_copy(update=dict(updates=3)))))
-    assert work == {"steps": 4, "guides": 2, "batches": 2}
+    assert work == {"steps": 4, "guides": 0, "batches": 2}
 
 
 def test_a_kept_generator_has_the_bytes_of_a_trained_one(root):

@@ -44,12 +44,13 @@ def train_generators(cell: Cell, processes: Processes) -> None:
 
 
 def train_guides(cell: Cell) -> None:
-    """Train the noise-aware classifiers that guide sampling; write their weights and cost.json."""
+    """Train the noise-aware classifiers that guide sampling, where any does; write their weights and cost.json."""
     profile, paths, items = cell.parameters, cell.paths, []
     threads, root_seed, parameters = profile.compute.threads, profile.replication.root_seed, profile.train_guide
     device = prepare_torch(threads)
     checkpoints = Checkpoints(cell.checkpoints, cell.code, platform(profile.compute.instructions, threads))
-    for budget, replicate in product(profile.budgets_by_size(), range(profile.replication.generators)):
+    budgets = profile.budgets_by_size() if profile.sample.guidance == "classifier" else ()
+    for budget, replicate in product(budgets, range(profile.replication.generators)):
         train_set = read_budget(paths.prepared, budget, replicate, "train")
         generator = paths.replicate("generator", budget, replicate)
         piece = checkpoints.piece(images_sha256(train_set), generator, parameters.model_dump(),

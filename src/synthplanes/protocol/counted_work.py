@@ -100,7 +100,7 @@ def expected(profile: Profile, n_classes: int) -> list[dict[str, Any]]:
     evaluations = n_classes * sample.images_per_class * (
         2 * sample.steps - 1 if sample.solver == "heun" else sample.steps)
     from_estimate = guide.input == "denoised_estimate"  # of the generator, through which gradients then go as well
-    guided = guide.updates * guide.batch_size
+    guided = guide.updates * guide.batch_size * (sample.guidance == "classifier")
     once = {  # (training passes, forward passes) of each generator
         "train_diffusion": (profile.train_diffusion.images_seen, 0),
         "train_guide": (guided, guided * from_estimate),
