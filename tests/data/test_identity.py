@@ -61,8 +61,9 @@ def test_one_person(one, other):
 
 @pytest.mark.parametrize("one, other", [
     ("1e5", "100000"), ("7", "-7"), ("1.1", "1.10"), ("1.05", "1.5"), ("1.000", "1"), ("1,000", "1"), ("7", "70"),
-    ("0", "00a"), ("p7", "7"), ("p7", "p7.0"), ("7a", "7b"), ("a b", "ab"), ("a-b", "a b"), ("a_b", "a-b"), ("1/2", "12"),
-    ("0x10", "16"), ("True", "1"), ("10", "1 0"), ("1-1", "11"), ("", "0"), ("\u00e9", "e"), ("1,5", "1.5"), ("+", "-"),
+    ("0", "00a"), ("p7", "7"), ("p7", "p7.0"), ("7a", "7b"), ("a b", "ab"), ("a-b", "a b"), ("a_b", "a-b"),
+    ("1/2", "12"), ("0x10", "16"), ("True", "1"), ("10", "1 0"), ("1-1", "11"), ("", "0"), ("\u00e9", "e"),
+    ("1,5", "1.5"), ("+", "-"),
 ])
 def test_two_persons(one, other):
     assert canonical(one) != canonical(other)
@@ -79,8 +80,8 @@ def table(**columns):
 @pytest.mark.parametrize("column, noun", [("patient_id", "patient"), ("label", "label"), ("scanner", "scanner"),
                                           ("operator", "operator"), ("sub_plane", "sub-plane")])
 def test_a_clash_stops_with_both_spellings_and_the_option(column, noun):
-    with pytest.raises(UserError, match=f"t.csv spells one {noun} in several ways, 'Ab' \\(2 rows\\) and 'aB' \\(1 row\\) "
-                                        "\\(and 1 more names\\): .*merge_spellings to true in prepare.source_options"):
+    words = f"t.csv spells one {noun} in several ways, 'Ab' \\(2 rows\\) and 'aB' \\(1 row\\) \\(and 1 more names\\): "
+    with pytest.raises(UserError, match=words + ".*merge_spellings to true in prepare.source_options"):
         settled(table(**{column: ["aB", "Ab", "x", "X", "Ab"]}), "t.csv", merge=False)
 
 
@@ -90,7 +91,8 @@ def test_spellings_that_look_alike_are_told_apart():
 
 
 def test_merged_names_have_the_most_frequent_spelling():
-    merged = settled(table(patient_id=["007", "7", "7", "8", "8.0"], label=["B", "b", "c", "c", "c"]), "t.csv", merge=True)
+    read = table(patient_id=["007", "7", "7", "8", "8.0"], label=["B", "b", "c", "c", "c"])
+    merged = settled(read, "t.csv", merge=True)
     assert merged["patient_id"].tolist() == ["7", "7", "7", "8", "8"]
     assert merged["label"].tolist() == ["B", "B", "c", "c", "c"]
     assert merged.attrs["notes"] == [
@@ -110,11 +112,13 @@ def test_a_table_without_clashes_stays_as_it_is():
 def test_words_for_missing_are_missing(word):
     with pytest.raises(UserError, match="t.csv, line 3: the patient .* a word for a missing value \\(2 rows"):
         settled(table(patient_id=["1", word, "2", word]), "t.csv", merge=True)
-    read = settled(table(scanner=["GE", word, ""], operator=[word] * 3, label=[word] * 3, sub_plane=[word] * 3), "t.csv",
-                   merge=False)
+    words = [word] * 3
+    read = settled(table(scanner=["GE", word, ""], operator=words, label=words, sub_plane=words), "t.csv", merge=False)
     assert read["scanner"].tolist() == ["GE", "", ""] and read["operator"].tolist() == [""] * 3
-    assert read["label"].tolist() == read["sub_plane"].tolist() == [word] * 3
-    assert len(read.attrs["notes"]) == 2 and f"of 1 row is a word for a missing value ({word!r})" in read.attrs["notes"][0]
+    assert read["label"].tolist() == read["sub_plane"].tolist() == words
+    scanner, operator = read.attrs["notes"]
+    assert f"the scanner of 1 row is a word for a missing value ({word!r})" in scanner
+    assert "the operator of 3 rows is" in operator
 
 
 @pytest.mark.parametrize("number", ["1.23457E+11", "1,23457E+11", "1e+05"])

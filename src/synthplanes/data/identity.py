@@ -72,8 +72,9 @@ def settled(table: pd.DataFrame, where: str, merge: bool) -> pd.DataFrame:
                 notes.append(f"the {noun} of {_rows(unknown.sum())} is a word for a missing value ({words}) and is "
                              "taken as missing.")
                 table.loc[unknown, column], form = "", np.where(unknown, "", form)
-        found = [spellings for _, rows in table[column].groupby(form)
-                 if len(spellings := rows.value_counts(sort=False).sort_values(ascending=False, kind="stable")) > 1]
+        several = (table[column].groupby(form).transform("nunique") > 1).to_numpy()
+        found = [rows.value_counts(sort=False).sort_values(ascending=False, kind="stable")
+                 for _, rows in table[column][several].groupby(form[several], sort=False)]
         clashes += [(noun, spellings) for spellings in found]
         if found and merge:
             notes.append(f"merged spellings, of {len(found):,} {noun} name{'s' * (len(found) > 1)}, such as "

@@ -82,7 +82,7 @@ def test_a_header_that_is_no_csv_is_one_sentence(tmp_path):
 # ---- files as spreadsheets, Windows and statistics programs write them -------------------------------------------
 
 @pytest.mark.parametrize("content", [
-    "name,label,,\nx,one,,\ny,two words,,\n".encode(),
+    b"name,label,,\nx,one,,\ny,two words,,\n",
     b"name,label,,\nx,one\ny,two words\n",  # Excel leaves out what is empty below its first rows
     b",name,label\n0,x,one\n1,y,two words\n",  # the row numbers of pandas
     b"Name,LABEL \nx,one\ny,two words\n",
@@ -138,7 +138,7 @@ def test_no_row_is_ever_lost(tmp_path_factory, notes, data):
     quoted = ['"' + note + '"' for note in notes]
     quoted[place] = data.draw(st.sampled_from(['"6 mm', '6 mm"', '"', '"6" mm', '"6 mm" ', quoted[place]]))
     path = tmp_path_factory.mktemp("quotes") / "t.csv"
-    path.write_bytes("".join([f"name,label,note\n", *(f"n{number},x,{note}\n" for number, note in enumerate(quoted))]
+    path.write_bytes("".join(["name,label,note\n", *(f"n{number},x,{note}\n" for number, note in enumerate(quoted))]
                              ).encode())
     try:
         read = read_rows(path, ("name", "label"))

@@ -30,7 +30,7 @@ def test_of_two_folders_with_a_table_none_is_passed_over(tmp_path):
 def test_a_table_of_another_name_is_pointed_out(tmp_path, name):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).touch()
-    with pytest.raises(UserError, match=f"holds no table.csv, but {name}: save the table as table.csv, or else do this"):
+    with pytest.raises(UserError, match=f"no table.csv, but {name}: save the table as table.csv, or else do this"):
         find_root(tmp_path, "table.csv", "do this")
 
 

@@ -103,13 +103,14 @@ def on_disk(root: Path, paths: Sequence[str], notes: list[str]) -> list[str]:
     `./a.png`, `img//a.png` and absolute paths into `root` are shortened. What is no file is looked for with `\` as the
     separator of folders, and then among all files, without regard to letter case and Unicode form.
     """
-    plain = [os.path.normpath(path.removeprefix(f"{root.resolve()}/")) for path in paths]
+    absolute = f"{root.resolve()}/"
+    plain = [os.path.normpath(path.removeprefix(absolute)) for path in paths]
     plain = [path if os.path.isfile(root / path) else os.path.normpath(path.replace("\\", "/")) for path in plain]
     lost = {path for path in plain if not os.path.isfile(root / path)}
     spelled: dict[str, list[str]] = defaultdict(list)
     for folder, _, names in os.walk(root) if lost else ():
         for name in names:
-            path = os.path.relpath(os.path.join(folder, name), root)
+            path = os.path.join(folder, name)[len(str(root)) + 1:]
             spelled[identity.folded(path.replace("\\", "/"))].append(path)
     found = {path: there[0] for path in lost if len(there := spelled.get(identity.folded(path), [])) == 1}
     if found:
