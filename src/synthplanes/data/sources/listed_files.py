@@ -91,7 +91,7 @@ def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
                         "these folders, or make one table of all.")
     if not found:
         others = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*")
-                        if path.suffix.lower() in _TABLES and not path.name.startswith("."))
+                        if path.suffix.lower() in _TABLES and not path.name.startswith(".") and path.is_file())
         instead = f", but {', '.join(others[:3])}: save the table as {csv_name}, or else " if others else ": "
         raise UserError(f"{raw} holds no {csv_name}{instead}{how_to_get_it}.")
     return found[0]
