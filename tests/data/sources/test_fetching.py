@@ -55,6 +55,7 @@ def fetch(make_profile, raw):
 def folder(tmp_path):
     """What a user has on disk."""
     (tmp_path / "mine" / "Images").mkdir(parents=True)
+    (tmp_path / "mine" / "Images" / "x.png").touch()
     (tmp_path / "mine" / CSV).write_text(TABLE)
     return tmp_path / "mine"
 
@@ -146,6 +147,8 @@ def test_a_users_table_bears_the_name_of_the_profile(fetch, raw, tmp_path):
     with pytest.raises(UserError, match="own holds no table.csv: put a CSV"):
         fetch("table", tmp_path / "own")
     (tmp_path / "own" / "labels.csv").write_text(OWN)
+    (tmp_path / "own" / "img").mkdir()
+    (tmp_path / "own" / "img" / "a0.png").touch()
     with pytest.raises(UserError, match="own holds no table.csv, but labels.csv"):
         fetch("table", tmp_path / "own")
     assert not raw.exists()
@@ -173,12 +176,16 @@ def test_a_fault_of_the_table_is_told_at_once(fetch, raw, tmp_path, old, new, wo
 
 
 def test_notes_and_lost_images_are_told_at_once(fetch, raw, tmp_path, capsys):
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "table.csv").write_text(OWN.replace("img/b1.png,b,1", "img/b1.png,B,01"))
+    (tmp_path / "own" / "img").mkdir(parents=True)
+    (tmp_path / "own" / "table.csv").write_text(OWN.replace("img/b1.png,b,1", "img/b1.png,b,01"))
+    with pytest.raises(UserError, match="8 of 8 images of the table have no file, such as img/a0.png: write"):
+        fetch("table", tmp_path / "own", merge_spellings=True)
+    assert not raw.exists()
+    (tmp_path / "own" / "img" / "a0.png").touch()
     fetch("table", tmp_path / "own", merge_spellings=True)
     told = capsys.readouterr().err
     assert "note: merged spellings, of 1 patient name, such as '1' (1 row) and '01' (1 row) into '1'." in told
-    assert "note: 8 of 8 images of the table have no file, such as img/a0.png" in told
+    assert "note: 7 of 8 images of the table have no file, such as img/b0.png" in told
 
 
 def test_an_incomplete_official_table_is_told_at_once(fetch, raw, folder):

@@ -57,9 +57,12 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
                             "close the quote, or take it out.")
         values = [value.strip() for value in values]
         if (short := len(values) < len(header)) or any(values[len(header):]):
-            raise UserError(f"{path}, line {line} has {len(values)} values where the header names {len(header)}: "
-                            + ("complete that line." if short else "put values that hold the separator in quotes."))
+            raise UserError(f"{path}, line {line} has {len(values)} values where the header names {len(header)}: " + (
+                "complete that line." if short else
+                "put values that hold the separator in quotes, and give every column a name."))
         row = {name: value for name, value in zip(header, values) if name in (*required, *optional)}
+        if list(row) == [names.get(folded(value)) for value in row.values()]:
+            raise UserError(f"{path}, line {line} names the columns again: remove that line.")
         for name in required:
             if not row[name]:
                 raise UserError(f"{path}, line {line} has no {name}: fill it in or remove the line.")

@@ -42,11 +42,15 @@ def fetch(parameters: Prepare, raw: Path, from_path: Path | None = None) -> None
 
     def check(folder: Path) -> None:
         opened = open_source(parameters, folder, folder)
-        missing = opened.missing()
-        notes = [*opened.table.attrs.get("notes", ()), *[
-            f"{len(missing):,} of {len(opened.table):,} images of the table have no file, such as "
-            f"{opened.table['file'].iloc[row]}, which is sought from the folder of the table." for row in missing[:1]]]
-        print(*(f"note: {note}" for note in notes), sep="\n", end="\n" * bool(notes), file=sys.stderr)
+        table, missing = opened.table, opened.missing()
+        notes = list(table.attrs.get("notes", ()))
+        if len(missing):
+            notes.append(f"{len(missing):,} of {len(table):,} images of the table have no file, such as "
+                         f"{table['file'].iloc[missing[0]]}: write paths from the folder of the table in {folder}.")
+        if len(missing) == len(table):
+            raise UserError(notes[-1])
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
 
     if raw.is_symlink() and not raw.exists():
         raw.unlink()  # a link to a folder that no longer exists

@@ -116,6 +116,9 @@ def open_published(name: str, raw: Path, official: bool = True, merge_spellings:
     table = records.SOURCE.typed(table.reindex(columns=list(records.SOURCE.columns), fill_value=""))
     table["sub_plane"] = table["sub_plane"].replace("Not A Brain", "")
     if publication.numbered_by_scanner:
+        if nowhere := int((table["scanner"] == "").sum()):
+            raise UserError(f"{path}: {nowhere:,} images have no Center, without which a patient number is nobody: "
+                            "fill it in.")
         table["patient_id"] = table["scanner"] + "-" + table["patient_id"]
     table.attrs["notes"] = notes
     if official:
