@@ -112,11 +112,11 @@ def _cost(profile: str) -> None:
 
 def _fetch(profile: str, source: str, from_path: Path | None) -> None:
     from synthplanes.data.sources.fetching import fetch
-    wanted = read_profile(profile).prepare.source
-    if source != wanted:
-        raise UserError(f"the profile '{profile}' reads the source '{wanted}': fetch that one, or change "
+    wanted = read_profile(profile).prepare
+    if source != wanted.source:
+        raise UserError(f"the profile '{profile}' reads the source '{wanted.source}': fetch that one, or change "
                         "prepare.source in params.yaml.")
-    fetch(source, Paths(profile).artifact("raw"), from_path)
+    fetch(wanted, Paths(profile).artifact("raw"), from_path)
 
 
 def _inspect(profile: str) -> int:

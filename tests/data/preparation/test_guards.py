@@ -45,6 +45,15 @@ def test_an_identical_image_on_two_roles(make_source, policy, kept, stops, guard
     assert ("exact_across_roles" in kinds(result, stops=True)) is stops
 
 
+@pytest.mark.parametrize("spelling", ["P04", " p4", "\uff504", "p\u0664"])
+@pytest.mark.parametrize("policy, kept, stops", EFFECTS)
+def test_a_patient_on_two_roles_under_two_spellings(make_source, policy, kept, stops, spelling, guarded):
+    """A source may leave that to the guard."""
+    result = guarded(make_source([(spelling, "a", "train"), *ROWS[1:]]), patient_on_two_roles=policy)
+    assert result.keep.tolist() == [kept] + [True] * 6
+    assert ("patient_on_two_roles" in kinds(result, stops=True)) is stops
+
+
 @pytest.mark.parametrize("policy, kept", [("drop_from_train", False), ("keep", True)])
 def test_a_nearly_identical_image_on_two_roles(make_source, policy, kept, guarded):
     source = make_source(ROWS)

@@ -21,7 +21,8 @@ from PIL import Image
 from synthplanes.data.images import PIXEL_LIMIT, frame, to_grey
 from synthplanes.data.packs import read_pack
 from synthplanes.data.preparation.preparing import inspect, prepare
-from synthplanes.data.sources.listed_files import MAX_LENGTH, open_table, read_rows
+from synthplanes.data.sources.csv_rows import MAX_LENGTH, read_rows
+from synthplanes.data.sources.listed_files import open_table
 from synthplanes.data.sources.opening import open_source
 from synthplanes.errors import UserError
 

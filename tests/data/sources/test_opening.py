@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from synthplanes import records
+from synthplanes.data.preparation.guards import check_table
 from synthplanes.data.preparation.scanning import scan
 from synthplanes.data.sources.opening import OPENERS, open_source
 from synthplanes.data.sources.published import PUBLICATIONS
@@ -38,6 +39,52 @@ def test_frames_without_rows_are_refused(tmp_path, make_table, opened):
     write_simulated(tmp_path / "s", np.zeros((3, 4, 4), np.uint8), make_table([("1", "Other", "train")]))
     with pytest.raises(UserError, match="run the stage `simulate` again"):
         opened("phantom")
+
+
+def test_a_simulated_patient_has_one_spelling(tmp_path, make_table, opened):
+    table = make_table([("p1", "a", "train"), ("P01", "b", "test")])
+    write_simulated(tmp_path / "s", np.zeros((2, 4, 4), np.uint8), table)
+    with pytest.raises(UserError, match="spells one patient in several ways, 'p1' .* and 'P01'"):
+        opened("phantom")
+
+
+PUBLISHED = ("fetal_planes_db", "Image_name,Patient_num,Plane,Brain_plane,Operator,US_Machine,Train",
+             "{name},{patient},Other,Not A Brain,Op. 1,Aloka,{train}")
+AFRICAN = ("african_planes", "Image_name,Patient_num,Plane,Train,Center", "{name},{patient},Fetal brain,{train},Egypt")
+OWN = ("table", "path,patient,label,role", "{name},{patient},{name},{train}")
+
+
+@pytest.mark.parametrize("kind, header, row", [PUBLISHED, AFRICAN, OWN])
+@pytest.mark.parametrize("first, second", [("7", "007"), ("7", "7.0"), ("P7", "p07"), ("x y", "X\u00a0Y")])
+def test_no_source_lets_one_person_be_on_two_roles(tmp_path, opened, make_guards, kind, header, row, first, second):
+    name = "table.csv" if kind == "table" else PUBLICATIONS[kind].csv_name
+    train, test = ("train", "test") if kind == "table" else ("1", "0")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / name).write_text("\n".join([
+        header, row.format(name="i", patient=first, train=train), row.format(name="j", patient=second, train=test)]))
+    options = {} if kind == "table" else dict(official=False)
+    with pytest.raises(UserError, match="spells one patient in several ways.*merge_spellings"):
+        opened(kind, **options)
+    source = opened(kind, merge_spellings=True, **options)
+    findings = {finding.kind: finding.stops for finding in check_table(source, source.missing()[:0], make_guards())}
+    assert findings == dict(spelling=False, patient_on_two_roles=True)
+
+
+def test_a_flag_and_a_name_as_other_programs_write_them(tmp_path, opened):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / PUBLICATIONS["fetal_planes_db"].csv_name).write_text("\n".join([
+        PUBLISHED[1], PUBLISHED[2].format(name="i.png", patient=1, train="1.0"),
+        PUBLISHED[2].format(name="j", patient=2, train="0.0")]))
+    table = opened("fetal_planes_db", official=False).table
+    assert table["role"].tolist() == ["train", "test"] and table["file"].tolist() == ["Images/i.png", "Images/j.png"]
+
+
+def test_a_patient_number_without_a_centre_is_nobody(tmp_path, opened):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / PUBLICATIONS["african_planes"].csv_name).write_text("\n".join([
+        AFRICAN[1], AFRICAN[2].format(name="i", patient=1, train=1).replace("Egypt", "n/a")]))
+    with pytest.raises(UserError, match="1 images have no Center"):
+        opened("african_planes", official=False)
 
 
 def test_every_kind_of_params_yaml_can_be_opened():

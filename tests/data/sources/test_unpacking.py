@@ -1,11 +1,14 @@
+import gzip
+import io
 import stat
+import tarfile
 import zipfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthplanes.data.sources import fetching
+from synthplanes.data.sources import unpacking
 from synthplanes.errors import UserError
 
 
@@ -17,7 +20,7 @@ def make_zip(path, members, compression=zipfile.ZIP_STORED):
 
 
 def unpack(archive, folder):
-    fetching.unpack(archive, folder, "table")
+    unpacking.unpack(archive, folder, lambda content: None)
 
 
 def refused(archive, tmp_path, words):
@@ -78,6 +81,86 @@ def test_any_damage_is_one_sentence_or_harmless(tmp_path_factory, changes, cut):
             assert (folder / "out" / name).read_bytes() == data
 
 
+def test_folders_in_the_names_of_windows(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", [("img\\", b""), ("img\\deep\\x.png", b"1"), ("table.csv", b"2")])
+    unpack(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "img" / "deep" / "x.png").read_bytes() == b"1"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["img", "table.csv"]
+
+
+@pytest.mark.parametrize("name, words", [
+    ("img\\..\\..\\x", "leads out of the folder"), ("\\etc\\x", "an absolute name"),
+    ("\\\\server\\x", "an absolute name"), ("D:\\x", "an absolute name")])
+def test_such_a_name_leads_nowhere_else(tmp_path, name, words):
+    refused(make_zip(tmp_path / "a.zip", [("good.txt", b"1"), (name, b"2")]), tmp_path, words)
+
+
+def test_one_file_in_two_spellings_is_refused(tmp_path):
+    refused(make_zip(tmp_path / "a.zip", [("img/x", b"1"), ("img\\x", b"2")]), tmp_path, "a repeated name")
+
+
+def test_names_in_undeclared_utf_8_are_read(tmp_path):
+    """As the archives of macOS have them."""
+    archive = make_zip(tmp_path / "a.zip", [("M__ller.png", b"1")])
+    content = archive.read_bytes().replace(b"M__ller", "M\u00fcller".encode())
+    archive.write_bytes(content)
+    unpack(archive, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["M\u00fcller.png"]
+
+
+def tarred(mode):
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode=mode) as content:
+        content.addfile(tarfile.TarInfo("table.csv"))
+    return memory.getvalue()
+
+
+@pytest.mark.parametrize("content, words", [
+    (tarred("w:gz"), r"a gzip archive \(.gz, .tar.gz\), not a zip of images: unpack it .*--from"),
+    (tarred("w:bz2"), "a bzip2 archive.*: unpack it"), (tarred("w:xz"), "an xz archive.*: unpack it"),
+    (tarred("w"), "a tar archive.*: unpack it"), (gzip.compress(b"a;b"), "a gzip"),
+    (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(90), "a 7-Zip archive.*: unpack it"),
+    (b"Rar!\x1a\x07\x01\0" + bytes(90), "a RAR archive.*: unpack it"),
+    (b"(\xb5/\xfd" + bytes(90), "a Zstandard archive.*: unpack it"),
+    (b"PK\x07\x08PK\x03\x04" + bytes(90), "one part of a zip in several.*: unpack it"),
+    (b"\n<!DOCTYPE html><html>sorry</html>", "a web page .*: delete it and fetch it again"),
+    (b"", "an empty file.*: delete it and fetch it again"),
+    (b"path,label,patient\n", "no archive, not a zip of images: give a zip, or the folder that holds the table"),
+    (b"PK\x03\x04" + bytes(90), "no sound zip .*, damaged or incomplete: delete it and fetch it again"),
+], ids=lambda value: repr(value[:4]))
+def test_whatever_is_no_zip_is_called_by_its_name(tmp_path, content, words):
+    archive = tmp_path / "set.zip"
+    archive.write_bytes(content)
+    refused(archive, tmp_path, f"set.zip is {words}")
+
+
+def test_an_office_document_is_no_archive_of_images(tmp_path):
+    refused(make_zip(tmp_path / "a.zip", [("[Content_Types].xml", b"<"), ("xl/workbook.xml", b"<")]), tmp_path,
+            "an Office document .*save the table as CSV")
+
+
+@pytest.mark.parametrize("place, value, words", [
+    (8, 9, "packed in a way that is not read here .*: unpack it with another"),
+    (6, 1, "an encrypted member, 'x': unpack it with another")])
+def test_what_only_other_programs_unpack_is_left_to_them(tmp_path, place, value, words):
+    """Windows packs large files with Deflate64; hospitals send encrypted archives."""
+    archive = make_zip(tmp_path / "a.zip", [("x", b"1")])
+    content = bytearray(archive.read_bytes())
+    for start in (0, content.index(b"PK\x01\x02") + 2):
+        content[start + place] = value
+    archive.write_bytes(bytes(content))
+    refused(archive, tmp_path, words)
+
+
+def test_what_the_content_lacks_is_told_of_the_archive(tmp_path):
+    def check(content):
+        raise UserError(f"{content}/table.csv, line 3 has no label: fill it in.")
+    archive = make_zip(tmp_path / "a.zip", [("table.csv", b"1")])
+    with pytest.raises(UserError, match=f"^{archive}/table.csv, line 3"):
+        unpacking.unpack(archive, tmp_path / "out", check)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
 def test_links_are_refused(tmp_path):
     link = zipfile.ZipInfo("Images")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -94,7 +177,7 @@ def test_bombs_are_refused_before_a_byte_is_written(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "a.zip", [("x", bytes(60_000_000))], zipfile.ZIP_DEFLATED)
     monkeypatch.setattr(zipfile.ZipFile, "extractall", lambda *_: pytest.fail("unpacked"))
     refused(archive, tmp_path, "would unpack to 60,000,000 bytes")
-    monkeypatch.setattr(fetching, "MEMBERS_LIMIT", 3)
+    monkeypatch.setattr(unpacking, "MEMBERS_LIMIT", 3)
     refused(make_zip(tmp_path / "a.zip", [(str(number), b"") for number in range(4)]), tmp_path, "4 members")
 
 
@@ -104,8 +187,6 @@ def test_damage_leaves_nothing_behind(tmp_path):
     archive.write_bytes(content.replace(b"BBBB", b"BxBB", 1))
     refused(archive, tmp_path, "no sound zip.*CRC")
     archive.write_bytes(content[:1500])
-    refused(archive, tmp_path, "no sound zip")
-    archive.write_text("<html>sorry</html>")
     refused(archive, tmp_path, "no sound zip")
 
 

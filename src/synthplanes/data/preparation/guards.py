@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from synthplanes.data import identity
 from synthplanes.data.preparation.scanning import Scan, exact_pairs, near_pairs
 from synthplanes.data.preparation.splits import connected
 from synthplanes.data.sources.opening import Source
@@ -56,6 +57,8 @@ class GuardResult:
 def check_table(source: Source, missing: np.ndarray, guards: Guards) -> Iterator[Finding]:
     """Apply the guards that need no pixel; `missing` are the rows without a file, integer."""
     table = source.table
+    for note in table.attrs.get("notes", ()):
+        yield Finding("spelling", False, note)
     repeated = table["image_id"][table["image_id"].duplicated()]
     if len(repeated):
         yield Finding("image_id", True, f"{_number(repeated.nunique(), 'image')} stand in the table more than once, "
@@ -169,7 +172,7 @@ def _link_patients(result: GuardResult, table: pd.DataFrame, policy: str) -> Non
 def _outranked(patient: np.ndarray | pd.Series, role: pd.Series, keep: np.ndarray | bool = True) -> np.ndarray:
     """Return the kept rows (integer) of patients who also have rows of a role that outranks this row's."""
     rank = role.map(ROLE_RANK).fillna(len(ROLE_RANK))
-    return np.flatnonzero(keep & (rank > rank.groupby(np.asarray(patient)).transform("min")))
+    return np.flatnonzero(keep & (rank > rank.groupby(identity.forms(patient)).transform("min")))
 
 
 def _number(count: int, noun: str) -> str:

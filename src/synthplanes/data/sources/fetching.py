@@ -6,59 +6,70 @@ from its first byte. With any of them the ranges, the skipping and the loop woul
 
 import hashlib
 import http.client
-import lzma
 import shutil
-import stat
 import sys
 import time
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from synthplanes.data.sources.listed_files import OWN, OWN_CSV, find_root
-from synthplanes.data.sources.opening import Simulated
+from synthplanes.data.sources.listed_files import OWN_CSV
+from synthplanes.data.sources.opening import Simulated, open_source
 from synthplanes.data.sources.published import PUBLICATIONS, Archive
+from synthplanes.data.sources.unpacking import unpack
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
+from synthplanes.protocol.config import Prepare
 
 ATTEMPTS = 5   # in a row without a single new byte
 PAUSE_S = 2.0  # the first pause; doubled after each attempt without a new byte
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 18
 _RETRIED_STATUSES = (408, 416, 425, 429, 500, 502, 503, 504)
-MEMBERS_LIMIT = 200_000
-BYTES_LIMIT = 50_000_000_000
-# Unpacked bytes per packed byte of the whole archive; image archives stay near 1, a bomb has a thousand.
-RATIO_LIMIT = 100
-_SMALL_BYTES = 50_000_000  # below this the ratio is not limited
 
 
-def fetch(source: str, raw: Path, from_path: Path | None = None) -> None:
-    """Put the files of a kind of source into the folder `raw` (artifacts/raw/<profile>).
+def fetch(parameters: Prepare, raw: Path, from_path: Path | None = None) -> None:
+    """Put the files of a profile's source into the folder `raw` (artifacts/raw/<profile>).
 
     `from_path` is a folder (it is linked, nothing is copied) or a zip (it is unpacked); without it the official archive
-    is downloaded. Existing files in `raw` are never overwritten. Every failure, such as files of another source there,
-    raises `UserError` and leaves no half-filled `raw` behind.
+    is downloaded. Existing files in `raw` are never overwritten. The table is read as `prepare` will read it. Every
+    failure, such as a fault of the table, raises `UserError` and leaves no half-filled `raw` behind.
     """
+    source = parameters.source
     if source == Simulated.name:
         raise UserError("the phantom is simulated, not fetched: run `dvc repro`.")
+
+    def check(folder: Path) -> None:
+        opened = open_source(parameters, folder, folder)
+        table, missing = opened.table, opened.missing()
+        notes = list(table.attrs.get("notes", ()))
+        if len(missing):
+            notes.append(f"{len(missing):,} of {len(table):,} images of the table have no file, such as "
+                         f"{table['file'].iloc[missing[0]]}: write paths from the folder of the table in {folder}.")
+        if len(missing) == len(table):
+            raise UserError(notes[-1])
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
     if raw.is_symlink() and not raw.exists():
         raw.unlink()  # a link to a folder that no longer exists
     if raw.exists():
-        _check_content(source, f"{raw} holds something else: move it away, then fetch again", raw)
         if from_path is not None and from_path.resolve() != raw.resolve():
             raise UserError(f"{raw} is already filled from elsewhere: remove it first to use {from_path}.")
+        try:
+            check(raw)
+        except UserError as error:
+            raise UserError(f"{raw} is in place, but {str(error).removesuffix('.')}; move it away to fetch something "
+                            "else.") from None
         print(f"{raw} already holds {source}", file=sys.stderr)
         return
     if from_path is None:
         archive = _download(source, raw)
-        unpack(archive, raw, source)
+        unpack(archive, raw, check)
         archive.unlink()
     elif from_path.is_dir():
-        _check_content(source, "name the folder that holds it", from_path)
+        check(from_path)
         try:
             raw.parent.mkdir(parents=True, exist_ok=True)
             raw.symlink_to(from_path.resolve(), target_is_directory=True)
@@ -66,7 +77,7 @@ def fetch(source: str, raw: Path, from_path: Path | None = None) -> None:
             raise UserError(f"{raw} could not be linked to {from_path} ({error.strerror or error}): check the "
                             "rights of the folder above it.") from error
     else:
-        unpack(from_path, raw, source)
+        unpack(from_path, raw, check)
     print(f"{raw} holds {source}", file=sys.stderr)
 
 
@@ -166,63 +177,3 @@ def _request(archive: Archive, have: int) -> Iterator[bytes]:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def unpack(archive: Path, folder: Path, source: str) -> None:
-    """Unpack the zip `archive`, of unknown origin, into the new `folder`, which appears only when all is in place.
-
-    Absolute names, names that lead out of the folder, links, devices, repeated or encrypted members and archives beyond
-    the limits above raise `UserError` before a byte is written; damage and the lack of the source's table do so later.
-    """
-    partial = folder.with_name(f".{folder.name}.unpacked")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with zipfile.ZipFile(archive) as content:
-            _check_members(archive, content.infolist())
-            partial.mkdir(parents=True)
-            # zipfile reads no more than the declared size of a member, and checks its CRC at the end.
-            content.extractall(partial)
-        _check_content(source, f"{archive} is not the archive of {source}", partial)
-        partial.rename(folder)
-    except FileNotFoundError:
-        raise UserError(f"{archive} does not exist: give the path of the zip.") from None
-    # Damage raises any of these, an unknown compression as NotImplementedError, encryption as RuntimeError.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
-            UnicodeDecodeError) as error:
-        raise UserError(f"{archive} is no sound zip ({error}): delete it and fetch it again.") from None
-    except OSError as error:
-        raise UserError(f"{archive} could not be unpacked into {folder} ({error.strerror or error}): free or "
-                        "mend the disk, then run the same command again.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
-    if len(members) > MEMBERS_LIMIT:
-        raise UserError(f"{archive} holds {len(members):,} members, more than {MEMBERS_LIMIT:,}: it is not "
-                        "what it claims.")
-    total, packed = sum(member.file_size for member in members), max(1, archive.stat().st_size)
-    if total > BYTES_LIMIT or total > max(_SMALL_BYTES, RATIO_LIMIT * packed):
-        raise UserError(f"{archive} of {packed:,} bytes would unpack to {total:,} bytes: it is not what it claims.")
-    seen = set()
-    for member in members:
-        name, path = member.filename, PurePosixPath(member.filename)
-        wrong = (
-            "a member without a name" if not path.parts and not name.endswith("/") else
-            "an absolute name" if path.is_absolute() or name[1:2] == ":" else
-            "a name that leads out of the folder" if ".." in path.parts or "\\" in name else
-            "a link or device" if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR) else
-            "an encrypted member" if member.flag_bits & 1 else
-            "a repeated name" if path in seen else
-            None)
-        if wrong:
-            raise UserError(f"{archive} holds {wrong}, {name!r}: it is not what it claims, and nothing was unpacked.")
-        seen.add(path)
-
-
-def _check_content(source: str, what_to_do: str, folder: Path) -> None:
-    """Raise `UserError` for a folder without the source's table; a user's own table may bear any name."""
-    if source != OWN:
-        find_root(folder, PUBLICATIONS[source].csv_name, what_to_do)
-    elif not any((*folder.glob("*.csv"), *folder.glob("*/*.csv"))):
-        raise UserError(f"{folder} holds no CSV: {what_to_do}.")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from synthplanes import records
+from synthplanes.data import identity
 from synthplanes.data.sources.listed_files import OWN, open_table
 from synthplanes.data.sources.published import PUBLICATIONS, open_published
 from synthplanes.errors import UserError
@@ -32,7 +33,7 @@ class Source(Protocol):
 
     @property
     def table(self) -> pd.DataFrame:
-        """Return the table of images, one row each (`records.SOURCE`)."""
+        """Return the table of images, one row each (`records.SOURCE`); `attrs["notes"]` says how names were read."""
 
     def decode(self, row: int) -> np.ndarray:
         """Return the image of a table row, uint8 [H, W], grey at native size; raise `UserError` if it is unreadable."""
@@ -60,7 +61,7 @@ class Simulated:
 def open_simulated(folder: Path) -> Simulated:
     """Open the output of the stage `simulate`; an incomplete or ill-shaped one raises `UserError`."""
     frames = records.read_array(folder / "frames.npy")
-    table = records.read_table(folder / "table.csv", records.SOURCE)
+    table = identity.settled(records.read_table(folder / "table.csv", records.SOURCE), str(folder), merge=False)
     if frames.dtype != np.uint8 or frames.ndim != 3 or len(frames) != len(table):
         raise UserError(f"{folder} holds {frames.dtype} frames {list(frames.shape)} and {len(table)} table "
                         "rows: run the stage `simulate` again.")

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from synthplanes import records
-from synthplanes.data.sources.listed_files import ListedFiles, find_root, plain_name, read_rows
+from synthplanes.data import identity
+from synthplanes.data.sources.csv_rows import read_rows
+from synthplanes.data.sources.listed_files import ListedFiles, find_root, on_disk, plain_name
 from synthplanes.errors import UserError
 
 
@@ -92,26 +94,33 @@ PUBLICATIONS = {
 _ROLES = {"1": "train", "0": "test"}
 
 
-def open_published(name: str, raw: Path, official: bool = True) -> ListedFiles:
+def open_published(name: str, raw: Path, official: bool = True, merge_spellings: bool = False) -> ListedFiles:
     """Open the published set `name` in the folder `raw` (the unpacked zip); the table keeps its order.
 
-    With `official` it must have all published counts; otherwise any table in the same layout is accepted.
+    With `official` it must have all published counts; otherwise any table in the same layout is accepted. Two spellings
+    of one name raise `UserError`, or are merged with `merge_spellings` (see `identity.settled`).
     """
     publication = PUBLICATIONS[name]
     options = "`, or with --from where the files lie already" if publication.archive else " --from FOLDER`"
     root = find_root(raw, publication.csv_name, f"run `synthplanes fetch {name} --profile PROFILE{options}")
     path = root / publication.csv_name
     table = read_rows(path, tuple(publication.columns)).rename(columns=publication.columns)
-    wrong = table[~table["role"].isin(_ROLES)]
+    table = identity.settled(table, str(path), merge_spellings)
+    roles, notes = table["role"].map(identity.canonical), table.attrs["notes"]
+    wrong = table[~roles.isin(_ROLES)]
     if len(wrong):
         raise UserError(f"{path}: Train of {wrong['image_id'].iloc[0]} is '{wrong['role'].iloc[0]}', not 0 or 1: fetch "
                         "the table again.")
-    table = table.assign(file=[f"Images/{plain_name(path, name)}.png" for name in table["image_id"]],
-                         role=table["role"].map(_ROLES))
+    files = [f"Images/{plain_name(path, name).removesuffix('.png')}.png" for name in table["image_id"]]
+    table = table.assign(file=on_disk(root, files, notes), role=roles.map(_ROLES))
     table = records.SOURCE.typed(table.reindex(columns=list(records.SOURCE.columns), fill_value=""))
     table["sub_plane"] = table["sub_plane"].replace("Not A Brain", "")
     if publication.numbered_by_scanner:
+        if nowhere := int((table["scanner"] == "").sum()):
+            raise UserError(f"{path}: {nowhere:,} images have no Center, without which a patient number is nobody: "
+                            "fill it in.")
         table["patient_id"] = table["scanner"] + "-" + table["patient_id"]
+    table.attrs["notes"] = notes
     if official:
         _check_counts(table, path, publication)
     return ListedFiles(name, publication.classes, table, root)
