@@ -51,11 +51,6 @@ class Results:
         return self.plan["folds"]
 
     @property
-    def absent(self) -> list[str]:
-        """Return the names of result tables that a run writes today and that these results lack."""
-        return [schema.name for schema in TABLES.values() if not (self.folder / schema.name).exists()]
-
-    @property
     def contrasts(self) -> pd.DataFrame:
         """Return the contrasts in balanced accuracy, each in its widest scope, in the order of the protocol."""
         table = self.rows("contrasts", "budget", "role", "contrast", "arch")

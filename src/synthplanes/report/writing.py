@@ -14,7 +14,7 @@ from synthplanes.protocol.cells import Cell, Paths
 from synthplanes.protocol.profiles import Profile
 from synthplanes.report.markdown import counted
 from synthplanes.report.pages import OF_GENERATORS, PICTURES, report, write_page
-from synthplanes.report.pictures import draw_contrasts, draw_from_tables, draw_images, draw_learning, draw_reliability
+from synthplanes.report.pictures import draw_from_tables, draw_images, draw_learning, draw_reliability
 from synthplanes.report.results import read_results
 from synthplanes.report.results_page import write_pages
 
@@ -45,16 +45,6 @@ def write_report(cell: Cell) -> None:
     write_page(paths.metrics / "report.md", report(replace(results, cost=cost)))
     write_pages(paths.root)
     print(f"{results.verdict['overall']['sentence']}\nThe report: {paths.metrics / 'report.md'}", flush=True)
-
-
-def write_report_again(folder: Path) -> None:
-    """Write report.md and contrasts.png of a published profile from metrics/<profile>/ alone.
-
-    This needs no artifacts; all other committed parts of the report stay as they are.
-    """
-    results = read_results(folder)
-    draw_contrasts(results.folder / "contrasts.png", results, results.budget)
-    write_page(results.folder / "report.md", report(results))
 
 
 def _check_scores(scores: pd.DataFrame, profile: Profile, path: Path) -> None:
