@@ -53,24 +53,27 @@ def check_demands(prepared: Prepared) -> None:
 
 def _no_blank_image(prepared: Prepared) -> str:
     blank = prepared.blank
-    return blank and (f"{len(blank):,} image(s) are a single grey value once they are masked and reduced, first "
-                      f"{blank[0]}: make prepare.masked_boxes smaller, or remove their rows from the table.") or ""
+    return "" if not blank else (
+        f"{len(blank):,} image(s) are a single grey value once they are masked and reduced, first {blank[0]}: make "
+        "prepare.masked_boxes smaller, or remove their rows from the table.")
 
 
 def _one_fold_for_each(prepared: Prepared) -> str:
     tests = prepared.splits[prepared.splits["role"] == "test"]
     again = tests.loc[tests.duplicated(["budget", "image_id"]), "image_id"]
     patients = sorted(set(prepared.index["patient_id"][prepared.index["image_id"].isin(again)]))
-    return patients and (f"{len(patients)} patient(s) have images of two scanners and would be tested by two folds: "
-                         f"{', '.join(patients[:10])}{' ...' * (len(patients) > 10)}: give all images of a patient one "
-                         "scanner in the table, or set prepare.cross_validation to patients.") or ""
+    return "" if not patients else (
+        f"{len(patients)} patient(s) have images of several scanners and would be tested by two folds: "
+        f"{', '.join(patients[:10])}{' ...' * (len(patients) > 10)}: give all images of a patient one scanner in the "
+        "table, or set prepare.cross_validation to patients.")
 
 
 def _every_class_is_tested(prepared: Prepared) -> str:
     lacking = prepared.lacking(prepared.tested)
-    return lacking and (f"no test patient has an image of {', '.join(lacking)}, and balanced accuracy needs every "
-                        "class: give the role test to some patients who have one (a table without the column role does "
-                        "so itself), complete the images, or remove the class from the table.") or ""
+    return "" if not lacking else (
+        f"no test patient has an image of {', '.join(lacking)}, and balanced accuracy needs every class: give the role "
+        "test to some patients who have one (a table without the column role does so itself), complete the images, or "
+        "remove the class from the table.")
 
 
 def _every_class_is_learned(prepared: Prepared) -> str:
@@ -82,8 +85,9 @@ def _every_class_is_learned(prepared: Prepared) -> str:
 def _fresh_patients_have_every_class(prepared: Prepared) -> str:
     fresh = prepared.index[prepared.index["role"] == "fresh"]
     lacking = prepared.lacking(fresh) if len(fresh) else []
-    return lacking and (f"no fresh patient has an image of {', '.join(lacking)}, and the oracles and the audit learn "
-                        "from fresh patients: raise simulate.fresh_images, or set it to 0.") or ""
+    return "" if not lacking else (
+        f"no fresh patient has an image of {', '.join(lacking)}, and the oracles and the audit learn from fresh patients: "
+        "raise simulate.fresh_images, or set it to 0.")
 
 
 def _enough_patients(prepared: Prepared) -> str:
