@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,9 +21,19 @@ from tests.tiny_generator import squares
 BOTH = {"train_diffusion.early_average_fraction": 1.0, "sample.guidance": "auto"}
 
 
-def changed(changes: dict, base: dict | None = None) -> dict:
-    """The parameters of the small profile with other values under dotted names."""
-    whole = base or small_profile_parameters()
+@cache
+def base() -> str:
+    return json.dumps(small_profile_parameters())
+
+
+@cache
+def tiny() -> str:
+    return tiny_profile().model_dump_json()
+
+
+def changed(changes: dict, whole: dict | None = None) -> dict:
+    """The parameters of the small profile, or others, with other values under dotted names."""
+    whole = whole or json.loads(base())
     for name, value in changes.items():
         *path, last = name.split(".")
         place = whole
@@ -176,9 +187,8 @@ TINY = st.fixed_dictionaries({}, optional={
 @settings(max_examples=25, deadline=None, derandomize=True,
           suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_a_generator_is_refused_when_read_or_is_trained_and_draws(device, tmp_path_factory, changes):
-    parameters = json.loads(tiny_profile().model_dump_json())
     try:
-        profile = Profile.checked(changed(changes, parameters), "params.yaml")
+        profile = Profile.checked(changed(changes, json.loads(tiny())), "params.yaml")
     except UserError as error:
         assert "\n" not in str(error)
         return

@@ -86,7 +86,7 @@ def _fresh_patients_have_every_class(prepared: Prepared) -> str:
     fresh = prepared.index[prepared.index["role"] == "fresh"]
     lacking = prepared.lacking(fresh) if len(fresh) else []
     return "" if not lacking else (
-        f"no fresh patient has an image of {', '.join(lacking)}, and the oracles and the audit learn from fresh patients: "
+        f"no fresh patient has an image of {', '.join(lacking)}, and oracles and audit learn from fresh patients: "
         "raise simulate.fresh_images, or set it to 0.")
 
 
