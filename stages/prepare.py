@@ -1,11 +1,14 @@
 """Read a source, apply the guards, and pack its images by role, with the budgets' splits."""
 
+import sys
+
 from synthplanes import records
 from synthplanes.command import run, stage_cell
 from synthplanes.data.preparation.preparing import prepare
 from synthplanes.data.sources.opening import open_source
 from synthplanes.protocol import counted_work
 from synthplanes.protocol.profiles import read_profile
+from synthplanes.protocol.rules import too_few_repetitions
 
 
 def main() -> None:
@@ -13,8 +16,11 @@ def main() -> None:
     source = open_source(cell.parameters.prepare, cell.paths.artifact("raw"), cell.paths.artifact("simulated"))
     data = prepare(source, cell.parameters, cell.out)
     records.write_json(cell.paths.metrics / "data.json", data)
-    forecast = counted_work.forecast(read_profile(cell.profile), len(data["classes"]))
-    print("what a run of all stages of this profile costs:", *forecast, sep="\n")
+    profile = read_profile(cell.profile)
+    if reason := too_few_repetitions(profile):
+        print(f"note: the verdict will be refused: {reason}.", file=sys.stderr)
+    print("what a run of all stages of this profile costs:", *counted_work.forecast(profile, len(data["classes"])),
+          sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from synthplanes import records
 from synthplanes.protocol.arms import TRAINING_STAGES
 from synthplanes.protocol.profiles import PARAMS, Profile, from_subset, read_profile, subset
+from synthplanes.protocol.rules import check_machine
 
 
 class Stage(NamedTuple):
@@ -129,6 +130,8 @@ def read_cell(stage: str, profile: str, root: Path = Path()) -> Cell:
     """Read the cell of a stage from its protocol file; a missing or damaged one raises `UserError`."""
     paths = Paths(profile, Path(root))
     content = records.read_json(paths.protocol_file(stage))
-    compute = read_profile(profile, Path(root) / PARAMS).compute
+    whole, order = read_profile(profile, Path(root) / PARAMS), list(STAGES)
+    compute = whole.compute
+    check_machine(whole.train_diffusion.compile and order.index(stage) <= order.index("train_diffusion"))
     return Cell(stage, profile, from_subset(content["parameters"]),
                 records.sha256(content["code"], content["environment"]), paths, compute.processes, compute.instructions)

@@ -1,13 +1,12 @@
-"""Define the typed sections of a profile in params.yaml; each one rejects values that cannot work together.
+"""Define the typed sections of a profile in params.yaml; rules.py says which values cannot work together.
 
 Units and the meaning of null are stated beside every parameter in params.yaml.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from synthplanes.errors import UserError
 
@@ -15,12 +14,24 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]  # AdamW moves each weight by about as much in an update
+Parallel = Annotated[int, Field(ge=1, le=1024)]
 NotNegative = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Policy = Literal["error", "drop_from_train", "keep"]
 GROUPS = 16  # of the group normalisations in denoiser and guide
-Widths = Annotated[list[Annotated[int, Field(ge=1, multiple_of=GROUPS)]], Field(min_length=1)]
+def _box(box: list[float]) -> list[float]:
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(f"{box} is no box: write [left, top, right, bottom] with left < right and top < bottom")
+    if box == [0, 0, 1, 1]:
+        raise ValueError("the box [0, 0, 1, 1] blackens whole images: make it smaller")
+    return box
+
+
+Box = Annotated[list[Share], Field(min_length=4, max_length=4), AfterValidator(_box)]
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=4096, multiple_of=GROUPS)]], Field(min_length=1)]
 _REASONS = {"extra_forbidden": "is not a known key", "missing": "is missing", "model_type": "is no mapping of keys",
             "dict_type": "is no mapping of keys"}
 
@@ -28,7 +39,7 @@ _REASONS = {"extra_forbidden": "is not a known key", "missing": "is missing", "m
 class Section(BaseModel):
     """A strict, immutable mapping without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @classmethod
     def checked(cls, values: Any, path: Path, where: str = "", cure: str = "") -> Self:
@@ -40,20 +51,9 @@ class Section(BaseModel):
             key = ".".join(filter(None, [where, *map(str, first["loc"])]))
             reason = _REASONS.get(first["type"], f"{first['msg']} (found {first['input']!r:.80})")
             if first["type"] == "value_error":
-                reason = str(first["ctx"]["error"])  # a sentence of `faults`
+                reason = str(first["ctx"]["error"])  # a sentence of ours
             parts = [str(path), key, reason, cure or f"correct it in {path}"]
             raise UserError(": ".join(filter(None, parts)) + ".") from None
-
-    @model_validator(mode="after")
-    def _values_work_together(self) -> Self:
-        for is_so, sentence in self.faults():
-            if is_so:
-                raise ValueError(sentence)
-        return self
-
-    def faults(self) -> Iterator[tuple[Any, str]]:
-        """Yield every fault that values of this section can have together: whether they have it, and what it is."""
-        yield from ()
 
 
 class Replication(Section):
@@ -68,8 +68,8 @@ class Replication(Section):
 class Compute(Section):
     """Threads, processes and instruction set; `processes` changes no output, the others change the last bits."""
 
-    threads: Count
-    processes: Count
+    threads: Parallel
+    processes: Parallel
     instructions: Literal["avx2", "native"]
 
 
@@ -103,15 +103,9 @@ class Prepare(Section):
     image_size: Annotated[int, Field(ge=16, le=512)]
     source_options: dict[str, str | float | bool | int]
     guards: Guards
-    masked_boxes: list[Annotated[list[Share], Field(min_length=4, max_length=4)]]
+    masked_boxes: list[Box]
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     cross_validation: Literal["none", "patients", "scanners"]
-
-    def faults(self) -> Iterator[tuple[Any, str]]:
-        for left, top, right, bottom in self.masked_boxes:
-            yield left >= right or top >= bottom, (
-                f"masked_boxes holds [{left}, {top}, {right}, {bottom}]: write [left, top, right, bottom] with left < "
-                "right and top < bottom")
 
 
 class Network(Section):
@@ -119,17 +113,9 @@ class Network(Section):
 
     unshuffle: Annotated[int, Field(ge=1, le=8)]
     channels: Widths
-    layers_per_block: Count
+    layers_per_block: Annotated[int, Field(ge=1, le=64)]
     attention_at: list[Natural]
-    dropout: Share
-
-    def faults(self) -> Iterator[tuple[Any, str]]:
-        levels = {*self.attention_at, len(self.channels) - 1}
-        yield max(levels) >= len(self.channels), (
-            f"attention_at names a level that channels {self.channels} does not have")
-        yield any(self.channels[level] % 32 for level in levels), (
-            f"channels {self.channels}: the last level and those of attention_at must be multiples of 32 (width of an "
-            "attention head)")
+    dropout: BelowOne
 
 
 class TrainDiffusion(Section):
@@ -162,7 +148,7 @@ class TrainGuide(Section):
     channels: Widths
     updates: Count
     batch_size: Count
-    learning_rate: Positive
+    learning_rate: Rate
     weight_decay: NotNegative
 
 
@@ -171,27 +157,21 @@ class Sample(Section):
 
     images_per_class: Count
     guidance: Literal["none", "classifier", "classifier_free", "auto"]
-    guidance_scale: NotNegative
+    guidance_scale: Annotated[float, Field(ge=0, le=100)]
     guidance_interval: Annotated[list[NotNegative], Field(min_length=2, max_length=2)]
     solver: Literal["multistep", "heun", "ancestral"]
     steps: Annotated[int, Field(ge=2)]
     sigma_min: Positive
     sigma_max: Positive
-    rho: Positive
+    rho: Annotated[float, Field(ge=1, le=100)]
     batch_size: Count
-
-    def faults(self) -> Iterator[tuple[Any, str]]:
-        low, high = self.guidance_interval
-        yield self.sigma_min >= self.sigma_max, (
-            f"sigma_min {self.sigma_min} must be smaller than sigma_max {self.sigma_max}")
-        yield low > high, f"guidance_interval {self.guidance_interval} must be [lowest, highest]"
 
 
 class Architecture(Section):
     """A timm model, its keyword arguments and the learning rate that suits it, the same for every arm."""
 
     model: str
-    learning_rate: Positive
+    learning_rate: Rate
     options: dict[str, int | float | str | bool | list[int] | dict[str, str]]  # the last: of the blocks
     pretrained: Digest | None = None
 
@@ -212,21 +192,13 @@ class Recipe(Section):
     batch_size: Count
     stage_2_learning_rate_ratio: Positive
     weight_decay: NotNegative
-    label_smoothing: Share
+    label_smoothing: BelowOne
     warmup_fraction: Share
     ema_halflife_updates: Count
     augmentation: Share
     rehearsal_fraction: Share
     joint_synthetic_fraction: Share
     optional_arms: dict[str, list[str]]
-
-    def faults(self) -> Iterator[tuple[Any, str]]:
-        yield not 0 < round(self.batch_size * self.joint_synthetic_fraction) < self.batch_size, (
-            f"joint_synthetic_fraction {self.joint_synthetic_fraction} leaves no room for both kinds of image in a "
-            f"batch of {self.batch_size}")
-        yield round(self.batch_size * self.rehearsal_fraction) >= self.batch_size, (
-            f"rehearsal_fraction {self.rehearsal_fraction} leaves no room for real images in a batch of "
-            f"{self.batch_size}")
 
 
 class Evaluate(Section):

@@ -6,21 +6,22 @@ fault in one never affects another.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol import config
-from synthplanes.protocol.arms import OPTIONS, TRAINING_STAGES, Arm, arms_of, updates_of
+from synthplanes.protocol.arms import TRAINING_STAGES, Arm, arms_of, updates_of
+from synthplanes.protocol.rules import broken
 
 NAME = r"^[A-Za-z0-9_]+$"  # in paths, in DVC's stage names and in MLflow's
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=60)]
 Run = tuple[str, str, str, int, int]
 """The identity of one trained classifier: (arm, architecture role, budget, replicate, seed)."""
 
@@ -45,31 +46,11 @@ class Profile(config.Section):
     recipe: config.Recipe
     evaluate: config.Evaluate
 
-    def faults(self) -> Iterator[tuple[Any, str]]:
-        optional, network = self.recipe.optional_arms, self.train_diffusion.network
-        yield (self.prepare.source == "phantom") != (self.simulate is not None), (
-            "simulate must be given for the source 'phantom' and null for every other source")
-        unknown = sorted(set(optional) - set(OPTIONS))
-        yield unknown, f"recipe.optional_arms names {unknown}: choose among {', '.join(OPTIONS)}"
-        yield {"oracle", "oracle_joint"} & {name for name, roles in optional.items() if roles} and (
-            self.simulate is None or self.simulate.fresh_images == 0), (
-            "the oracles of optional_arms need simulated fresh patients (simulate.fresh_images > 0)")
-        yield not self.budgets or not self.archs, "budgets and archs must each name one role at least"
-        for name, n_halvings in (("train_diffusion.network.channels", len(network.channels) - 1),
-                                 ("train_guide.channels", len(self.train_guide.channels))):
-            reduction = network.unshuffle * 2 ** n_halvings
-            yield self.prepare.image_size % reduction, (
-                f"prepare.image_size {self.prepare.image_size} must be a multiple of {reduction}, by which {name} with "
-                f"unshuffle {network.unshuffle} reduces it")
-        yield self.folds == 1, "prepare.cross_validation needs a fold for each of at least two replication.generators"
-        for option, roles in optional.items():
-            unknown = sorted(set(roles) - set(self.archs))
-            yield unknown, f"recipe.optional_arms.{option} names {unknown}, which archs does not have"
-        yield self.replication.disjoint_patients and self.folds, (
-            "replication.disjoint_patients: in cross-validation replicates share the patients that they do not test")
-        yield self.replication.disjoint_patients and self.replication.generators * max(self.budgets.values()) > 1, (
-            f"replication.disjoint_patients: {self.replication.generators} generators have no patients of their own at "
-            "the largest of budgets")
+    @model_validator(mode="after")
+    def _values_work_together(self) -> Self:
+        for sentence in broken(self):
+            raise ValueError(sentence)
+        return self
 
     @property
     def scarce_budget(self) -> str:

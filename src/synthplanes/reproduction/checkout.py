@@ -1,19 +1,18 @@
 """Read a checkout as DVC and git record it: the stages in dvc.lock, the files that agree with it, and its commits."""
 
 import os
+import re
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
 from synthplanes import records
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import Paths
-
-if TYPE_CHECKING:
-    from git import Repo
 
 
 @dataclass(frozen=True)
@@ -146,27 +145,59 @@ def md5(path: Path) -> str:
     return str(build(HashFileDB(files, ""), str(path), files, "md5", dry_run=True)[2].hash_info.value)
 
 
-def open_repository(root: Path) -> "Repo | None":
-    """Open the git repository whose top folder is `root`; None where the files are not under version control."""
-    if not (root / ".git").exists():
+def git(root: Path, *words: str, given: str = "") -> str:
+    """Run git in the folder `root` and return what it prints; a failure raises `UserError` with git's own reason."""
+    # Inside a hook of git these lead to the hook's repository.
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere} | {
+        "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}  # does not lock out git commands of others, and speaks English
+    try:
+        done = subprocess.run(["git", *words], cwd=root, env=environment, input=given, capture_output=True,
+                              encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        raise UserError("git is not installed: install it, or work from a copy without version control.") from None
+    if done.returncode:
+        reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        raise UserError(f"git refuses `git {words[0]}` in {root} ({reason}): follow its advice, then run this again.")
+    return done.stdout
+
+
+def place_in_repository(root: Path) -> str | None:
+    """Return where `root` lies below the top folder of its git repository: '' or 'folder/'.
+
+    None where its files are not under version control, even if a folder above it is. A repository that git cannot
+    read or does not trust raises `UserError`.
+    """
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         return None
     try:
-        import git
-    except ImportError:  # what GitPython raises without the program git
-        raise UserError("git is not installed: install it, or work from a copy without version control.") from None
-    repository = git.Repo(root)
-    repository.git.update_environment(GIT_OPTIONAL_LOCKS="0")  # does not lock out git commands of others
-    return repository
+        # A bare repository has no top folder.
+        _, place = git(root, "rev-parse", "--show-toplevel", "--show-prefix").removesuffix("\n").rsplit("\n", 1)
+    except UserError as error:
+        if "not a git repository" in str(error) and not (root / ".git").exists():
+            return None
+        raise
+    return place if not place or git(root, "ls-files", "--", "dvc.yaml", "dvc.lock") else None
 
 
-def last_change(repository: "Repo | None", revision: str, paths: Sequence[str]) -> str | None:
+def head(root: Path) -> str | None:
+    """Return the commit that is checked out: 40 hexadecimal digits; None without version control or any commit."""
+    if place_in_repository(root) is None:
+        return None
+    try:
+        return git(root, "log", "--max-count=1", "--format=%H").strip()
+    except UserError as error:
+        if "does not have any commits yet" in str(error):
+            return None
+        raise
+
+
+def last_change(root: Path, revision: str, paths: Sequence[str]) -> str | None:
     """Return the last commit up to `revision` that changed one of some paths: 40 hexadecimal digits.
 
     None without version control, before the first commit, and where a shallow clone does not reach so far.
     """
-    if repository is None or not repository.head.is_valid():
-        return None
-    return repository.git.log("--max-count=1", "--format=%H", revision, "--", *paths) or None
+    return head(root) and (git(root, "log", "--max-count=1", "--format=%H", revision, "--", *paths).strip() or None)
 
 
 def commit_tagger(root: Path) -> Callable[..., dict[str, str]]:
@@ -176,18 +207,20 @@ def commit_tagger(root: Path) -> Callable[..., dict[str, str]]:
     `tracked_at` and `dirty` describe the present checkout. Without version control and before the first commit there
     are no tags.
     """
-    repository = open_repository(root)
-    if repository is None or not repository.head.is_valid():
+    if (now := head(root)) is None:
         return lambda *stages: {}
     # Entries are compared as text: parsing every version of dvc.lock takes twenty times as long.
     lock = (root / "dvc.lock").read_text(encoding="utf-8")
     listed = next(value for key, value in YAML(typ="safe").compose(lock).value if key.value == "stages")
     entries = {key.value: lock[key.start_mark.index:value.end_mark.index].rstrip() for key, value in listed.value}
-    held = {}  # from the oldest commit on: the present entries that it has
-    for commit in repository.iter_commits("HEAD", paths="dvc.lock", topo_order=True, reverse=True):
-        text = commit.tree["dvc.lock"].data_stream.read().decode() if "dvc.lock" in commit.tree else ""
-        held[commit.hexsha] = {name for name, entry in entries.items() if entry in text}
-    checkout = {"tracked_at": repository.head.commit.hexsha, "dirty": "yes" if repository.is_dirty() else "no"}
+    # From the oldest commit on: the present entries that it has.
+    commits = git(root, "log", "--topo-order", "--reverse", "--format=%H", "HEAD", "--", "dvc.lock").split()
+    contents = git(root, "cat-file", "--batch", given="".join(
+        f"{commit}:{place_in_repository(root)}dvc.lock\n" for commit in commits))
+    texts = re.split(r"(?m)^(?:[0-9a-f]+ blob \d+|[0-9a-f]+:.* missing)\n", contents)[1:]
+    held = {commit: {name for name, entry in entries.items() if entry in text}
+            for commit, text in zip(commits, texts, strict=True)}
+    checkout = {"tracked_at": now, "dirty": "yes" if git(root, "status", "--porcelain", "-uno") else "no"}
 
     def tags(*stages: LockedStage) -> dict[str, str]:
         names = {stage.name for stage in stages}

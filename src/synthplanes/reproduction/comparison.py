@@ -35,11 +35,13 @@ class ComparedStage:
     differing: tuple[str, ...]               # outputs with other bytes, or without any
     largest_difference: float | None = None  # of their numbers; None without any, infinite where text differs too
     other_inputs: tuple[str, ...] = ()       # other than the recorded ones: files, parameters, code, packages
+    remote: str | None = None                # DVC's default one, from which absent outputs may come
 
     def __str__(self) -> str:
         words = self.state
         if self.differing:
-            brings = " (`dvc pull` or `dvc repro` brings it)" if self.state == ABSENT else ""
+            pull = f"`dvc pull` from the remote '{self.remote}'" if self.remote else "`dvc pull`"
+            brings = f" ({pull} or `dvc repro` brings it)" if self.state == ABSENT else ""
             words += f": {', '.join(self.differing)}{brings}"
         if self.state != "identical" and self.largest_difference not in (None, math.inf):
             words += f", largest difference {self.largest_difference:.6f}"

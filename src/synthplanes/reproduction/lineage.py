@@ -19,7 +19,7 @@ from synthplanes.errors import UserError
 from synthplanes.protocol.arms import ARMS, TRAINING_STAGES, needed_by, uses_synthetic
 from synthplanes.protocol.cells import Paths
 from synthplanes.protocol.profiles import Run
-from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, last_change, open_repository
+from synthplanes.reproduction.checkout import Checkout, LockedStage, flat, git, head, last_change
 
 _QUOTING = {"plan", "evaluate"}  # stages that read other stages' parameters without being changed by most of them
 _WIDTH = 118  # characters of a line
@@ -123,9 +123,9 @@ def trace(checkout: Checkout, profile: str, name: str, find_run: Callable[[str],
             protocol = checkout.protocol(stage)
             steps.append(Step(stage.name, stage.cmd, stage.deps, stage.outs, flat(protocol.get("parameters", {})),
                               protocol.get("code", {}), worst, find_run(stage.key)))
-    repository = open_repository(checkout.root)
-    return Lineage(number, repository.git.describe("--always", "--dirty") if repository else "no version control",
-                   last_change(repository, "HEAD", [number.file]) or "no commit yet", run, tuple(steps))
+    root = checkout.root
+    revision = git(root, "describe", "--always", "--dirty").strip() if head(root) else "no version control"
+    return Lineage(number, revision, last_change(root, "HEAD", [number.file]) or "no commit yet", run, tuple(steps))
 
 
 def classifier_key(trained: LockedStage, evaluate: LockedStage, run: Run) -> str:

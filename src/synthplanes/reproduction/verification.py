@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from importlib import metadata
@@ -17,6 +17,8 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
 from ruamel.yaml import YAML
 
 from synthplanes import instructions, records
@@ -25,13 +27,15 @@ from synthplanes.protocol.cells import Paths
 from synthplanes.reproduction.checkout import (
     Checkout,
     LockedStage,
+    git,
     inside,
     last_change,
     md5,
-    open_repository,
+    place_in_repository,
     read_checkout,
 )
 from synthplanes.reproduction.comparison import ABSENT, RESTORED, ComparedStage, Verification, compare, protocol_changes
+from synthplanes.reproduction.dvc_settings import check_settings
 
 PROTOCOL = "protocol"  # its outputs are the parameters and code of the other stages: inputs here, not results
 # What a checkout without version control (a tarball) must hold.
@@ -48,7 +52,7 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
     `UserError` where something that is needed is absent.
     """
     with tempfile.TemporaryDirectory(prefix="synthplanes-") as scratch:
-        folder, kept = Path(scratch) / "checkout", Path(scratch) / "recorded"
+        folder, kept = Path(scratch) / "checkout" / (place_in_repository(root) or ""), Path(scratch) / "recorded"
         name = _copy_revision(root, revision, folder)
         copy_files(folder, kept, ("dvc.lock", "metrics"))
         before = read_checkout(kept)
@@ -67,7 +71,7 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
         else:
             _run(folder, cache, before, chosen, everything=not stages)
             verification = compare(before, read_checkout(folder), chosen, changes)
-        recorded_by = last_change(open_repository(root), revision or "HEAD", [
+        recorded_by = last_change(root, revision or "HEAD", [
             (Paths(profile).metrics / table).as_posix() for table in ("scores.csv", "verdict.json")])
         return replace(verification, revision=name, packages=tuple(_package_differences(folder)),
                        recorded_by=recorded_by and recorded_by[:7], out_of_step=next(iter(changes), None))
@@ -75,23 +79,28 @@ def verify(root: Path, profile: str, revision: str | None = None, stages: Sequen
 
 def _copy_revision(root: Path, revision: str | None, folder: Path) -> str:
     """Copy a revision of the checkout `root`, or without version control its files, to `folder`; return its name."""
-    repository = open_repository(root)
-    if repository is None:
+    place = place_in_repository(root)
+    if place is None:
         if revision is not None:
             raise UserError(f"this checkout has no version control, so revision '{revision}' cannot be had: leave it "
                             "out, or clone the repository.")
         copy_files(root, folder)
         return "files without version control"
-    from git import BadName, GitCommandError
-    name = revision or "HEAD"
+    name, top = revision or "HEAD", folder.parents[place.count("/") - 1] if place else folder
     try:
-        commit = repository.commit(name).hexsha
-        repository.clone(str(folder), no_checkout=True).git.checkout(commit, detach=True)
-    except (BadName, ValueError, GitCommandError):
-        shallow = repository.git.rev_parse("--is-shallow-repository") == "true"
+        if name.startswith("-"):
+            raise UserError("that is an option")
+        commit = git(root, "rev-parse", "--verify", f"{name}^{{commit}}").strip()
+    except UserError:
+        shallow = git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
         lacks = "; this shallow clone lacks old ones: `git fetch --unshallow`" if shallow else ""
         raise UserError(f"'{name}' is no revision of this repository: name a commit, a branch or a tag"
                         f"{lacks}.") from None
+    source = git(root, "rev-parse", "--show-toplevel").removesuffix("\n")
+    git(root, "clone", "--quiet", "--no-checkout", "--", source, str(top))
+    git(top, "checkout", "--quiet", "--detach", commit)
+    if not folder.is_dir():
+        raise UserError(f"the revision '{name}' has no folder {place}: name one that has.")
     return commit[:12]
 
 
@@ -172,15 +181,31 @@ def _restored(root: Path, folder: Path, cache: Path, stages: Sequence[LockedStag
     """Restore all outputs from the cache, or find them in the working tree of `root`, and compute their md5s."""
     with dvc_repository(folder, cache) as repository:
         repository.checkout(force=True, allow_missing=True)
-    compared = []
-    for stage in stages:
-        faults = {}
-        for out, recorded in sorted(stage.outs.items()):
-            place = next((place for place in (folder, root) if (place / out).exists()), None)
-            if place is None or md5(place / out) != recorded:
-                faults[out] = "different" if place == folder else ABSENT
-        compared.append(ComparedStage(stage.name, _worst(faults.values(), "identical"), tuple(faults)))
+        store, remote = repository.cache.local, repository.config["core"].get("remote")
+        compared = []
+        for stage in stages:
+            faults = {}
+            for out, recorded in sorted(stage.outs.items()):
+                place = next((place for place in (folder, root) if (place / out).exists()), None)
+                if place is None or md5(place / out) != recorded:
+                    # The store's own `oids_exist` deletes what is damaged.
+                    cached = inside(out, "metrics") or not lacking(
+                        store, [recorded], lambda md5s: filter(store.exists, md5s))
+                    faults[out] = "different" if place == folder and cached else ABSENT
+            compared.append(ComparedStage(stage.name, _worst(faults.values(), "identical"), tuple(faults),
+                                          remote=remote))
     return Verification(stages[0].profile, _worst([stage.state for stage in compared], RESTORED), tuple(compared))
+
+
+def lacking(store: Any, md5s: Collection[str], present: Callable[[list[str]], Iterable[str]]) -> set[str]:
+    """Return which of some outputs and of the files in their folders DVC's cache or remote `store` lacks.
+
+    `present` returns those of some md5s that it holds.
+    """
+    there = set(present(list(md5s)))
+    files = {file.value for folder in there if folder.endswith(".dir")
+             for _, _, file in Tree.load(store, HashInfo("md5", folder))}
+    return set(md5s) - there | files - set(present(list(files)))
 
 
 def _worst(states: Collection[str], otherwise: str) -> str:
@@ -205,6 +230,7 @@ def dvc_repository(folder: Path, cache: Path | None = None) -> Iterator[Repo]:
 
     `cache`: the folder of another repository's cache, whose content is linked where an output is restored.
     """
+    check_settings(folder)
     settings: dict[str, Any] = {"core": {"no_scm": True}}
     if cache is not None:
         settings["cache"] = {"dir": str(cache), "type": ["hardlink", "symlink", "copy"]}

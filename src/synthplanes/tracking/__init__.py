@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-# Set before any module of this folder imports MLflow: no telemetry, no progress bars, no log lines.
+# Before any module of this folder imports MLflow: no settings of another store, no telemetry, no progress bars, no log.
+for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_LOGGING_LEVEL"]:
+    del os.environ[_name]
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")

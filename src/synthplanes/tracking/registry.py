@@ -1,5 +1,6 @@
 """Choose models on validation images alone, and register one version per distinct weights (md5) with MLflow."""
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -158,9 +159,14 @@ def _new_version(client: MlflowClient, candidate: Candidate, run: Run, run_id: s
     with tempfile.TemporaryDirectory() as folder:
         description, model = Path(folder) / "description.json", Path(folder) / "model"
         records.write_json(description, candidate.description)
+        files = {"description": description}
+        for part, path in candidate.files.items():  # as DVC links them, MLflow would not find them
+            files[part] = Path(folder) / "files" / part / path.name
+            files[part].parent.mkdir(parents=True)
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, files[part])
         mlflow.pyfunc.save_model(
             path=str(model), python_model=str(Path(__file__).with_name(f"served_{candidate.kind}.py")),
-            artifacts={name: str(path) for name, path in {"description": description, **candidate.files}.items()},
+            artifacts={part: str(path) for part, path in files.items()},
             # The example is compared with the signature and kept as JSON; nothing is predicted.
             signature=infer_signature(candidate.example, candidate.answer, parameters),
             input_example=(candidate.example, parameters) if parameters else candidate.example,

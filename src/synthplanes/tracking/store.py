@@ -5,6 +5,7 @@ MLflow keeps absolute paths of its files, so the store belongs to one checkout a
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,13 +37,21 @@ EXPERIMENT_TAGS = {
 KEY, CONTENT, IN_LOCK = "synthplanes.key", "synthplanes.content", "in_current_lock"
 _METRICS_AT_A_TIME, _PARAMS_AT_A_TIME = 800, 100  # MLflow's log_batch takes 1000 entries, 100 parameters among them
 _RUNS_AT_MOST = 50_000  # that MLflow returns at a time
+_PATH_LIMIT = 480  # bytes of a path; SQLite takes 512, and its journals and our temporary names add some
 _VALUE_LIMIT = 6000  # characters of a parameter
 _REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")  # SQLite's words
 _TIME_MS = 0  # of every metric: the same point written twice stays one point
 
 
 def address(file: Path) -> str:
-    """Return the URI of an SQLite file."""
+    """Return the URI of an SQLite file; a path that cannot stand in one raises `UserError`.
+
+    MLflow takes the path out of it in several ways, so that no quoting suits all of them.
+    """
+    if fault := next((f"holds {letter!r}" for letter in "?%\n" if letter in str(file)), "") or (
+            "is too long" if len(os.fsencode(file)) > _PATH_LIMIT else ""):
+        raise UserError(f"MLflow cannot keep a store at {file}, for this path {fault}: move the checkout to another "
+                        "folder, then run the same command again.")
     return f"sqlite:///{file}"
 
 
@@ -52,14 +61,14 @@ class Store:
     def __init__(self, root: Path):
         """Open the store of the checkout at `root`; the first time its tables are made, which takes seconds."""
         file = database(root)
-        self.folder = file.parent
+        self.folder, place = file.parent, address(file)
         (self.folder / "files").mkdir(parents=True, exist_ok=True)
         with self.faults("it cannot be opened"):
             if not file.exists():
                 _make_database(file)
             elif not _is_sqlite(file):  # MLflow would retry for minutes
                 raise MlflowException("file is not a database")
-            self.client = MlflowClient(address(file))
+            self.client = MlflowClient(place, registry_uri=place)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(
                 EXPERIMENT, (self.folder / "files").resolve().as_uri(), EXPERIMENT_TAGS)
@@ -189,6 +198,13 @@ def serve(port: int) -> None:
         raise UserError(f"{database(root).parent} holds no store yet: run `synthplanes track` first.")
     if not 1 <= port <= 65535:
         raise UserError(f"{port} is no port: give a number from 1 to 65535 with --port.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"port {port} of 127.0.0.1 cannot be used ({error.strerror}): end what listens there, or "
+                            f"give another one with --port, such as {port + 1 if port < 65535 else 5001}.") from None
     print(f"{runs_page(Store(root), port)} in some seconds (Ctrl-C ends it)", file=sys.stderr, flush=True)
     # One worker: every further one loads MLflow again, and there is a single user.
     words = ["-m", "mlflow", "ui", "--backend-store-uri", address(database(root)), "--host", "127.0.0.1",

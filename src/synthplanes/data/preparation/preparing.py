@@ -11,6 +11,7 @@ import pandas as pd
 from synthplanes import records
 from synthplanes.data import packs
 from synthplanes.data.preparation import guards, splits
+from synthplanes.data.preparation.demands import Prepared, check_demands
 from synthplanes.data.preparation.guards import DUPLICATES, Finding
 from synthplanes.data.preparation.scanning import CORRELATION, scan
 from synthplanes.data.sources.opening import Source
@@ -47,6 +48,8 @@ def prepare(source: Source, profile: Profile, folder: Path) -> dict:
         alike = result.pairs["near_within_role"]
         tested = splits.folds(development, profile, result.patient_id[alike[in_training[alike].all(axis=1)]])
     budgets = splits.budget_splits(development, profile, tested)
+    blank = [row for row in np.flatnonzero(result.keep) if frames[row].min() == frames[row].max()]
+    check_demands(Prepared(index[result.keep], budgets, classes, profile, index["image_id"].iloc[blank].tolist()))
     for name, role in SETS.items():
         rows = np.flatnonzero(result.keep & (index["role"] == role))
         packs.write_pack(folder / name, frames, index.iloc[rows], rows=rows)
