@@ -27,7 +27,10 @@ def small_profile_parameters(archs: Sequence[str] = ("residual",), budgets: Sequ
     whole["archs"] = {role: {"model": "test_resnet", "learning_rate": 0.003, "options": {}} for role in archs}
     whole["prepare"]["image_size"] = 16
     whole["train_diffusion"]["images_seen"] = 512
+    whole["train_diffusion"] |= {"batch_size": 64, "network": {
+        "unshuffle": 2, "channels": [64, 128, 128], "layers_per_block": 1, "attention_at": [1], "dropout": 0.1}}
     whole["train_guide"] |= {"updates": 10, "batch_size": 4}
+    whole["recipe"]["joint_synthetic_fraction"] = 0.5
     whole["sample"] |= {"images_per_class": 3, "steps": 5, "guidance": guidance}
     whole["audit"] |= {"updates": 10, "batch_size": 8}
     whole["recipe"] |= {

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from functools import cache
@@ -128,6 +129,13 @@ def test_a_stage_runs_its_script_and_depends_on_its_own_protocol_file(stage):
     own = f"artifacts/protocol/${{item.profile}}/{stage}.json"
     assert [dep for dep in entry["deps"] if "/protocol/" in dep] == [own]
     assert "params" not in entry and not [dep for dep in entry["deps"] if dep.endswith((".py", "params.yaml"))]
+
+
+def test_without_dvc_the_same_commands_run_in_the_same_order():
+    commands = runpy.run_path(str(ROOT / "stages" / "run_all.py"))["commands"]("${item.profile}")
+    assert {stage: " ".join(["python", *words]) for stage, words in commands.items()} == {
+        stage: entry["cmd"] for stage, entry in of_profiles().items()}
+    assert list(commands) == list(of_profiles())
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -11,7 +11,7 @@ from tests.small_profile import small_profile
 BOTH = ("residual", "transformer")
 # Of small_profile: batch size x seeds x updates of real_short, the three references, their longer arms and
 # real_equal_exposure.
-BASELINE = 8 * 6 * (20 + 3 * 60 + 3 * 120 + 15)
+BASELINE = 8 * 6 * (20 + 3 * 60 + 3 * 120 + 30)
 
 
 def item(name, arch="", training=0, forward=0, runs=1):

@@ -58,7 +58,7 @@ def test_the_committed_profiles_are_valid(repository):
     ("      scarce: 0.25", "      low-data: 0.25", "budgets"),
     ("    budgets:                  # fraction of the training patients, validation included\n      scarce: 0.25\n",
      "    budgets: {}\n", "budgets and archs must each name one role"),
-    ("      validation_fraction: 0.7", "      validation_fraction: 1.5",
+    ("      validation_fraction: 0.8", "      validation_fraction: 1.5",
      "profiles.phantom.prepare.validation_fraction"),
     ("      guidance: none ", "      guidance: telepathy ", "profiles.phantom.sample.guidance"),
     ("        joint: [residual]\n", "        joint: [residual, imaginary]\n",
