@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthplanes import records, seeds
+from synthplanes import records
 from synthplanes.data import images
 from synthplanes.data.preparation import splits
 from synthplanes.errors import UserError
@@ -25,12 +25,16 @@ _JOINERS = "\u200c\u200d"  # invisible, but Persian and Indian words need them
 
 @dataclass(frozen=True)
 class ListedFiles:
-    """A source (see `opening.Source`) of image files: the table's column `file` is relative to `root`."""
+    """A source (see `opening.Source`) of image files: the table's column `file` is relative to `root`.
+
+    `drawn` is the fraction and the seed with which the test patients were drawn, None where the table names the roles.
+    """
 
     name: str
     classes: tuple[str, ...]
     table: pd.DataFrame
     root: Path
+    drawn: tuple[float, int] | None = None
 
     def decode(self, row: int) -> np.ndarray:
         return images.read_grey(self.root / self.table["file"].iloc[row])
@@ -67,11 +71,8 @@ def open_table(raw: Path, csv_name: str = OWN_CSV, test_fraction: float = 0.3, s
     if not given:
         if not 0 < test_fraction < 1:
             raise UserError(f"prepare.source_options.test_fraction is {test_fraction}: give a number between 0 and 1.")
-        counts = splits.count(table)
-        splits.check_two_patients(counts, "the table")
-        test = splits.cut(counts, np.arange(len(counts)), test_fraction, seeds.generator(seed, "test patients"))
-        table["role"] = np.where(table["patient_id"].isin(counts.index[test]), "test", "train")
-    return ListedFiles(OWN, tuple(labels), table, root)
+        table["role"] = splits.draw_test(table, test_fraction, seed)
+    return ListedFiles(OWN, tuple(labels), table, root, None if given else (test_fraction, seed))
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
