@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.fft import dctn
+from scipy.fft import dct
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -26,7 +26,7 @@ ALTERED_CORRELATION = 0.98  # where one of them is turned, mirrored, trimmed or 
 CROP = 0.03                 # of width or height
 _ROWS_AT_A_TIME = 16        # so few that the distances stay in the processor's cache
 _PAIRS_AT_A_TIME = 4096
-_HASHES_AT_A_TIME = 1024
+_PICTURES_AT_A_TIME = 256
 
 
 def connected(count: int, pairs: np.ndarray) -> tuple[int, np.ndarray]:
@@ -55,9 +55,11 @@ def near_groups(sha256: np.ndarray, thumbnails: np.ndarray, trimmed: np.ndarray,
         own = perceptual_hashes(views)
         for start in range(0, len(chosen), _ROWS_AT_A_TIME):
             apart = np.bitwise_count(own[start:start + _ROWS_AT_A_TIME, None] ^ hashes[other])
-            near = np.argwhere(apart <= distance) + (start, 0)
+            near = np.stack(np.divmod(np.flatnonzero(apart <= distance), len(rows)), axis=1) + (start, 0)
             for part in np.array_split(near, len(near) // _PAIRS_AT_A_TIME + 1):
                 part = part[group[chosen[part[:, 0]]] != group[part[:, 1]]]
+                if not len(part):
+                    continue
                 alike = part[_correlations(views[part[:, 0]], pictures[other][part[:, 1]]) >= least]
                 if len(alike):
                     pairs = np.stack([group[chosen[alike[:, 0]]], group[alike[:, 1]]], axis=1)
@@ -79,24 +81,34 @@ def _views(full: np.ndarray, trimmed: np.ndarray) -> Iterator[tuple[np.ndarray, 
         yield everything, turned(full), 0, CORRELATION if (quarters, step) == (0, 1) else ALTERED_CORRELATION
         for other in (0, 1):
             yield bordered, turned(trimmed[bordered]), other, ALTERED_CORRELATION
-    for left, top, right, bottom in list(product((0.0, CROP), repeat=4))[1:]:
-        size = full.shape[1]
-        box = (left * size, top * size, size - right * size, size - bottom * size)
+    size, sides = full.shape[1], list(product((0.0, CROP), repeat=2))
+    # Row i of a matrix says how pixel i of the stretched picture is made of the pixels of a line.
+    stretches = [np.array(Image.fromarray(np.eye(size, dtype=np.float32)).resize(
+        (size, size), Image.Resampling.BICUBIC, (0, before * size, size, size - after * size)))
+        for before, after in sides]
+    for vertical, horizontal in list(product(stretches, repeat=2))[1:]:
         cropped = np.empty_like(full)
-        for number, each in enumerate(full):
-            cropped[number] = Image.fromarray(each).resize((size, size), Image.Resampling.BICUBIC, box)
+        for part in _parts(len(full)):
+            cropped[part] = np.clip(np.rint(vertical @ full[part].astype(np.float32) @ horizontal.T), 0, 255)
         for view in (cropped, cropped[:, :, ::-1]):
             yield everything, view, 0, ALTERED_CORRELATION
 
 
 def perceptual_hashes(small: np.ndarray) -> np.ndarray:
     """Hash uint8 [N, 32, 32] by pHash: which of the 8 x 8 lowest cosine coefficients exceed the others' median."""
-    parts = [np.zeros(0, np.uint64)]
-    for start in range(0, len(small), _HASHES_AT_A_TIME):
-        part = small[start:start + _HASHES_AT_A_TIME].astype(np.float64)
-        low = dctn(part, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(-1, 64)
-        parts.append(np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True), axis=1).view(np.uint64)[:, 0])
-    return np.concatenate(parts)
+    hashes = np.zeros(len(small), np.uint64)
+    cosines = dct(np.eye(small.shape[1]), axis=0, norm="ortho")[:8]
+    for part in _parts(len(small)):
+        low = (cosines @ small[part].astype(np.float64) @ cosines.T).reshape(-1, 64)
+        above = low > np.median(low[:, 1:], axis=1, keepdims=True)
+        hashes[part] = np.packbits(above, axis=1).view(np.uint64)[:, 0]
+    return hashes
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """Divide so many pictures into parts that fit into the processor's cache."""
+    for start in range(0, count, _PICTURES_AT_A_TIME):
+        yield slice(start, start + _PICTURES_AT_A_TIME)
 
 
 def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:

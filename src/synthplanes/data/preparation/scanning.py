@@ -13,9 +13,8 @@ from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 
 THUMBNAIL_SIZE = 32     # pixels
-# A mask has two values, or nearly so once it was a JPEG. Of 550 real images the least has 21 % of its pixels between
-# its darkest and its brightest values, of the phantom's 7 %.
-_BETWEEN, _LEAST_BETWEEN = 12, 0.02  # grey levels from the extremes; fraction of the pixels
+# A mask has two values, or nearly so once it was a JPEG.
+_NEAR_LEVEL, _LEAST_ELSEWHERE = 12, 0.02  # grey levels around the two commonest; fraction of pixels beyond these
 FEW_LEVELS = 16         # grey levels; the real images have 110 and more, the phantom's 34
 _FEWEST_SCALED = 32     # levels that must be left of 16-bit grey
 _BORDER_RANGE = 24      # grey levels; a row or column of a border has no more, 2 % of its pixels at each end left out
@@ -98,9 +97,11 @@ def _refuse(file: str, native: np.ndarray, grey: np.ndarray, bits: int) -> None:
         raise UserError(f"{file} keeps {levels} of its {written} grey levels: its values, {native.min():,} to "
                         f"{native.max():,}, are a small part of the set's 0 to {2 ** bits - 1:,}: save all images with "
                         "one scale.")
-    darkest, brightest = int(grey.min()), int(grey.max())
-    margin = min(_BETWEEN, (brightest - darkest + 3) // 4)
-    if counts[darkest + margin:brightest - margin + 1].sum() < _LEAST_BETWEEN * grey.size:
+    margin = min(_NEAR_LEVEL, (int(grey.max()) - int(grey.min())) // 8)
+    for _ in range(2):
+        commonest = int(counts.argmax())
+        counts[max(0, commonest - margin):commonest + margin + 1] = 0
+    if counts.sum() < _LEAST_ELSEWHERE * grey.size:
         raise UserError(f"{file} is black and white, as a mask is: remove its row from the table, or name the image "
                         "that belongs to it.")
 
