@@ -187,7 +187,8 @@ def test_the_african_set(african_folder, guarded):
 def test_masks_are_named_before_a_pixel_is_read(make_source, make_guards):
     for mask, image in (("benign (1)_mask.png", "benign (1).png"), ("a/7_mask_1.png", "a/7.png"),
                         ("masks/3.png", "images/3.png"), ("3-seg.png", "3.jpg"),
-                        ("SET/Masks/X.PNG", "set/Images/x.png"), ("case_gt.bmp", "case.bmp"), ("8 segmentation.tif", "8.tif")):
+                        ("SET/Masks/X.PNG", "set/Images/x.png"), ("case_gt.bmp", "case.bmp"),
+                        ("8 segmentation.tif", "8.tif")):
         source = make_source(ROWS)
         source.table.loc[[1, 3], "file"] = [mask, image]
         sentences = [finding.sentence for finding in check_table(source, source.missing(), make_guards())

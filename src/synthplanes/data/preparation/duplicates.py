@@ -113,7 +113,7 @@ def _parts(count: int) -> Iterator[slice]:
 
 def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return Pearson's correlation of each pair of pictures, uint8 [M, H, W]; that of a constant one is 0."""
-    first, second = (pictures.reshape(len(pictures), np.prod(pictures.shape[1:])).astype(np.float32) for pictures in (first, second))
+    first, second = (pictures.reshape(len(pictures), -1).astype(np.float32) for pictures in (first, second))
     first, second = (pictures - pictures.mean(axis=1, keepdims=True) for pictures in (first, second))
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.einsum("mp,mp->m", first, second) / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -13,8 +13,8 @@ from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 
 THUMBNAIL_SIZE = 32     # pixels
-# A mask has two values, or nearly so once it was a JPEG.
-_NEAR_LEVEL, _LEAST_ELSEWHERE = 12, 0.02  # grey levels around the two commonest; fraction of pixels beyond these
+# A mask has two values, or nearly so once it was a JPEG. Real images have 9 % and more elsewhere, the phantom's 3.8 %.
+_NEAR_LEVEL, _LEAST_ELSEWHERE = 12, 0.01  # grey levels around the two commonest; fraction of pixels beyond these
 FEW_LEVELS = 16         # grey levels; the real images have 110 and more, the phantom's 34
 _FEWEST_SCALED = 32     # levels that must be left of 16-bit grey
 _BORDER_RANGE = 24      # grey levels; a row or column of a border has no more, 2 % of its pixels at each end left out
