@@ -196,7 +196,7 @@ def _write_metrics(at: Paths, profile: Profile) -> None:
         "roles": {role: {"images": 60, "patients": 30, "classes": both} for role in ("train", "test")},
         "budgets": [{"budget": BUDGET, "replicate": 0, "role": "train", "images": 36, "patients": 18,
                      "classes": {name: 18 for name in CLASSES}}],
-        "duplicates": {"exact_within_role": {"pairs": 3, "image_ids": [["a", "b"]]}},
+        "duplicates": {"exact_within_role": {"groups": 3, "images": 6, "image_ids": [["a", "b"]]}},
         "dropped": {"exact_within_role": {"images": 2, "by_class": {}, "image_ids": ["a", "b"]}},
         "findings": [{"kind": "exact", "sentence": "3 pairs are | the same <b>image</b>."}]})
 

@@ -28,11 +28,15 @@ def test_a_transparent_palette_colour_is_black():
     assert images.to_grey(image).tolist() == [[0, 90]]
 
 
-def test_16_bit_grey_is_scaled_by_its_range(tmp_path):
+def test_16_bit_grey_is_scaled_by_the_bits_that_are_used(tmp_path):
     values = np.array([[0, 257, 128 * 257], [65535, 128, 129]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    assert images.read_grey(tmp_path / "deep.png").tolist() == [[0, 1, 128], [255, 0, 1]]
-    assert images.to_grey(Image.fromarray(values.astype(np.int32))).tolist() == [[0, 1, 128], [255, 0, 1]]
+    read = images.read_grey(tmp_path / "deep.png")
+    assert read.dtype == np.uint16 and np.array_equal(read, values)
+    assert np.array_equal(images.to_grey(Image.fromarray(values.astype(np.int32))), values)
+    assert images.to_8_bit(values, 16).tolist() == [[0, 1, 128], [255, 0, 1]]
+    assert images.to_8_bit(np.uint16([0, 1, 2048, 4095]), 12).tolist() == [0, 0, 128, 255]
+    assert images.to_8_bit(np.arange(256, dtype=np.uint16), 8).tolist() == list(range(256))
 
 
 def test_values_of_unknown_range_are_refused():

@@ -56,6 +56,22 @@ def test_a_fold_is_a_scanner(crossed):
         folds(index(3), crossed("patients", 4), NOBODY)
 
 
+def test_a_patient_of_two_scanners_is_tested_once_with_the_larger_part(crossed):
+    table = index(40)
+    table.loc[table["image_id"] == "p3-0", "scanner"] = "s1"     # three images more are of s0
+    alike = np.array([["p3", "p4"]])                             # p4 has a single image, of s1
+    divided = folds(table, crossed("scanners", 3), alike)
+    assert sorted(np.concatenate(divided)) == sorted(set(table["patient_id"]))
+    assert {"p3", "p4"} <= set(divided[0])
+    splits = budget_splits(table, crossed("scanners", 3), divided, alike)
+    tested = splits["image_id"][splits["role"] == "test"]
+    assert sorted(tested) == sorted(table["image_id"])
+    lonely = table.assign(scanner=["s9" if image == "p3-0" else scanner for image, scanner
+                                   in zip(table["image_id"], table["scanner"], strict=True)])
+    with pytest.raises(UserError, match="4 scanners .* with patients of their own"):
+        folds(lonely, crossed("scanners", 4), NOBODY)
+
+
 @pytest.mark.parametrize("by, number", [("patients", 4), ("scanners", 3)])
 def test_test_patients_teach_nobody_of_their_fold(crossed, by, number):
     table = index(40)

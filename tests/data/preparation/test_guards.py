@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from synthplanes.data.preparation.guards import apply_guards
+from synthplanes.data.preparation.duplicates import near_groups
+from synthplanes.data.preparation.guards import apply_guards, check_table
 from synthplanes.data.preparation.scanning import scan
 from synthplanes.data.sources.published import open_published
 from synthplanes.errors import UserError
@@ -18,12 +19,18 @@ EFFECTS = [("drop_from_train", False, False), ("keep", True, False), ("error", T
 def guarded(make_guards):
     """Scan a source and apply the guards; keyword arguments are policies."""
     def run(source, **policies):
-        return apply_guards(source, scan(source), make_guards(**policies))
+        found, guards = scan(source), make_guards(**policies)
+        near = near_groups(found.sha256, found.thumbnails, found.trimmed, guards.near_distance_bits)
+        return apply_guards(source, found, near, guards)
     return run
 
 
 def kinds(result, stops):
     return {finding.kind for finding in result.findings if finding.stops is stops}
+
+
+def grouped(result, kind):
+    return [group.tolist() for group in result.groups[kind]]
 
 
 def near_copy(frame):
@@ -41,7 +48,7 @@ def test_an_identical_image_on_two_roles(make_source, policy, kept, stops, guard
     source.frames[0] = source.frames[4]
     result = guarded(source, exact_across_roles=policy)
     assert result.keep.tolist() == [kept] + [True] * 6
-    assert result.pairs["exact_across_roles"].tolist() == [[4, 0]]
+    assert grouped(result, "exact_across_roles") == [[4, 0]]
     assert ("exact_across_roles" in kinds(result, stops=True)) is stops
 
 
@@ -59,8 +66,8 @@ def test_a_nearly_identical_image_on_two_roles(make_source, policy, kept, guarde
     source = make_source(ROWS)
     source.frames[0] = near_copy(source.frames[4])
     result = guarded(source, near_across_roles=policy)
-    assert result.pairs["near_across_roles"].tolist() == [[4, 0]]
-    assert not len(result.pairs["exact_across_roles"])
+    assert grouped(result, "near_across_roles") == [[4, 0]]
+    assert not result.groups["exact_across_roles"]
     assert result.keep.tolist() == [kept] + [True] * 6
 
 
@@ -78,7 +85,7 @@ def test_test_images_are_never_dropped(make_source, guarded):
     source = make_source(ROWS + [("p7", "a", "test")])
     source.frames[7] = source.frames[4]
     result = guarded(source)
-    assert result.keep.all() and result.pairs["exact_within_role"].tolist() == [[4, 7]]
+    assert result.keep.all() and grouped(result, "exact_within_role") == [[4, 7]]
     # The two numbers are one person: a clustered interval must not count them twice.
     assert result.patient_id.tolist()[4:] == ["p4", "p5", "p6", "p4"]
 
@@ -87,7 +94,7 @@ def test_alike_frames_of_one_patient_are_natural(make_source, guarded):
     source = make_source(ROWS)
     source.frames[3] = near_copy(source.frames[2])
     result = guarded(source, near_within_role="drop_from_train")
-    assert result.keep.all() and result.pairs["near_within_patient"].tolist() == [[2, 3]]
+    assert result.keep.all() and grouped(result, "near_within_patient") == [[2, 3]]
     source.frames[6] = near_copy(source.frames[1])
     assert np.flatnonzero(~guarded(source, near_within_role="drop_from_train").keep).tolist() == [6]
     assert guarded(source).keep.all()
@@ -174,7 +181,7 @@ def test_the_african_set(african_folder, guarded):
     """The published set holds 47 pairs of identical images; 22 of them lie across its split."""
     source = open_published("african_planes", african_folder)
     result = guarded(source)
-    assert {kind: len(pairs) for kind, pairs in result.pairs.items()} == dict(
+    assert {kind: len(groups) for kind, groups in result.groups.items()} == dict(
         exact_across_roles=22, exact_within_role=25, near_across_roles=3, near_within_role=6,
         near_within_patient=0)
     assert {reason: len(rows) for reason, rows in result.dropped.items()} == dict(
@@ -184,3 +191,41 @@ def test_the_african_set(african_folder, guarded):
     training_patients = result.patient_id[result.keep & (role == "train")]
     assert not set(training_patients) & set(result.patient_id[role == "test"])
     assert not kinds(result, stops=True)
+
+
+def test_masks_are_named_before_a_pixel_is_read(make_source, make_guards):
+    for mask, image in (("benign (1)_mask.png", "benign (1).png"), ("a/7_mask_1.png", "a/7.png"),
+                        ("masks/3.png", "images/3.png"), ("3-seg.png", "3.jpg"),
+                        ("SET/Masks/X.PNG", "set/Images/x.png"), ("case_gt.bmp", "case.bmp"),
+                        ("8 segmentation.tif", "8.tif")):
+        source = make_source(ROWS)
+        source.table.loc[[1, 3], "file"] = [mask, image]
+        sentences = [finding.sentence for finding in check_table(source, source.missing(), make_guards())
+                     if finding.kind == "masks" and finding.stops]
+        assert sentences == [f"1 image have the name of a mask, first {mask} beside {image}: remove the rows of masks "
+                             "from the table."], (mask, image)
+    for mask, image in (("mask/1.png", "nomask/1.png"), ("b_mask.png", "a.png"), ("unmasked_1.png", "1.png"),
+                        ("p1.png", "p2.png")):
+        source = make_source(ROWS)
+        source.table.loc[[1, 3], "file"] = [mask, image]
+        assert not list(check_table(source, source.missing(), make_guards())), (mask, image)
+
+
+def test_a_group_is_reported_once_however_large(make_source, guarded):
+    """60 identical images would be 1,770 pairs."""
+    source = make_source([("p1", "a", "train")] * 60 + ROWS[1:])
+    for row in range(1, 60):
+        source.frames[row] = source.frames[0]
+    result = guarded(source)
+    assert [len(group) for group in result.groups["exact_within_role"]] == [60]
+    assert "1 group of identical images on one role (60 images; 0 with unlike labels)" in result.findings[0].sentence
+    assert np.flatnonzero(~result.keep).tolist() == list(range(1, 60))
+
+
+def test_a_chain_of_alike_images_leaves_no_link_to_the_test(make_source, guarded):
+    """The first is like the second and the second like the third, a test image; all of training goes."""
+    source = make_source(ROWS)
+    source.frames[0] = np.ascontiguousarray(source.frames[4][::-1])
+    source.frames[2] = near_copy(source.frames[4])
+    assert grouped(guarded(source), "near_across_roles") == [[4, 0, 2]]
+    assert np.flatnonzero(~guarded(source).keep).tolist() == [0, 2]

@@ -62,7 +62,7 @@ def test_what_is_dropped_is_reported(source, tmp_path, prepared):
     source.frames[0] = source.frames[38]  # p0 is the test patient p19
     source.frames[4] = None
     content = prepared(source, tmp_path, missing="use_what_is_there")
-    assert content["duplicates"]["exact_across_roles"] == dict(pairs=1, image_ids=[["i38", "i0"]])
+    assert content["duplicates"]["exact_across_roles"] == dict(groups=1, images=2, image_ids=[["i38", "i0"]])
     assert {reason: entry["image_ids"] for reason, entry in content["dropped"].items()} == dict(
         exact_across_roles=["i0"], linked_patients=["i1"], missing=["i4"])
     assert content["dropped"]["missing"]["images"] == 1
@@ -116,7 +116,7 @@ def test_the_african_set_is_packed(african_folder, tmp_path, prepared):
     assert len(packs.read_pack(tmp_path / "development")) == 175
     assert len(packs.read_pack(tmp_path / "test")) == 233
     across = content["duplicates"]["exact_across_roles"]
-    assert across["pairs"] == 22
+    assert (across["groups"], across["images"]) == (22, 44)
     assert ["patient052_DZA_plane2", "patient024_DZA_plane2"] in across["image_ids"]
     assert sum(content["native_sizes"].values()) == 450
     assert content["publication"]["doi"] == "10.5281/zenodo.7540448"

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthplanes import records
-from synthplanes.data.preparation.splits import budget_splits
+from synthplanes.data.preparation.splits import alike_patients, budget_splits, draw_test
 from synthplanes.errors import UserError
 from synthplanes.protocol.cells import STAGES
 from synthplanes.protocol.profiles import from_subset, read_profile, subset
@@ -164,3 +166,57 @@ def test_what_cannot_be_split_is_refused(population, draw):
         draw(population, dict(scarce=0.0), 0.2, 1, 0)
     with pytest.raises(ValidationError, match="validation_fraction\n.*less than"):
         draw(population, FRACTIONS, 1.0, 1, 0)
+
+
+# ---- patients with nearly equal images -----------------------------------------------------------------------------
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=25), st.integers(0, 99), st.booleans())
+def test_patients_who_are_alike_never_stand_on_two_sides(make_profile, pairs, seed, disjoint):
+    table = index_of([(f"{patient}-{label}", f"p{patient}", label) for patient in range(60) for label in "xy"])
+    alike = np.array([(f"p{a}", f"p{b}") for a, b in pairs], dtype=str).reshape(-1, 2)
+    profile = make_profile(dict(some=0.3, more=0.5), 2, seed, disjoint, validation_fraction=0.3)
+    try:
+        drawn = budget_splits(table, profile, alike=alike)
+    except UserError as error:  # so many are alike that no two groups are left
+        assert len(pairs) > 8 and "\n" not in str(error)
+        return
+    for budget in ("some", "more"):
+        for replicate in range(2):
+            train, validation = (members(table, drawn, budget, replicate, role) for role in ("train", "validation"))
+            assert train and validation
+            assert not {(a, b) for a, b in alike if {a, b} & train and {a, b} & validation}
+    if disjoint:
+        hands = [members(table, drawn, "more", replicate) for replicate in range(2)]
+        assert not [1 for a, b in alike if {a, b} & hands[0] and {a, b} & hands[1]]
+
+
+def test_links_leave_a_draw_that_separates_nobody_as_it_is(population, make_profile):
+    """So a set with one such pair keeps its splits, unless they separated that pair."""
+    profile = make_profile(FRACTIONS, 2, 7, validation_fraction=0.2)
+    plain = budget_splits(population, profile)
+    assert plain.equals(budget_splits(population, profile, alike=np.array([["p3", "p3"]])))
+    sides = {(budget, replicate): members(population, plain, budget, replicate, "validation")
+             for budget in FRACTIONS for replicate in range(2)}
+    assert {tuple(sorted(side)) for side in sides.values()}
+
+
+def test_a_drawn_test_takes_all_patients_who_are_alike(population):
+    table = records.SOURCE.typed(population.reindex(columns=list(records.SOURCE.columns), fill_value=""))
+    plain = draw_test(table, 0.3, 1)
+    assert np.array_equal(plain, draw_test(table, 0.3, 1, np.zeros((0, 2), str)))
+    alike = np.array([(f"p{patient}", f"p{patient + 50}") for patient in range(50) if patient not in (3, 30)])
+    separated = 0
+    for seed in range(5):
+        for links, roles in ((False, draw_test(table, 0.3, seed)), (True, draw_test(table, 0.3, seed, alike))):
+            role_of = dict(zip(table["patient_id"], roles, strict=True))
+            apart = sum(role_of[a] != role_of[b] for a, b in alike)
+            assert not (links and apart)
+            separated += apart
+    assert separated  # without the links pairs are separated
+
+
+def test_pairs_of_patients_are_no_more_than_images():
+    near = np.array([0, 0, 0, 3, 3, 5])
+    pairs = alike_patients(np.array(["a", "b", "c", "d", "d", "e"]), near)
+    assert pairs.tolist() == [["a", "b"], ["a", "c"]]

@@ -41,7 +41,7 @@ def test_given_roles_are_kept(tmp_path):
 
 def test_optional_columns_and_image_modes(tmp_path):
     (tmp_path / "deep").mkdir()
-    Image.fromarray(np.full((4, 6), 257 * 7, np.uint16)).save(tmp_path / "deep" / "16.png")
+    Image.fromarray(np.full((4, 6), 7, np.uint16)).save(tmp_path / "deep" / "16.png")
     Image.new("RGBA", (6, 4), (7, 7, 7, 255)).save(tmp_path / "rgba.png")
     Image.new("RGB", (6, 4), (7, 7, 7)).save(tmp_path / "rgb.tif")
     write(tmp_path, "path;label;patient;scanner;operator;sub_plane;role\ndeep/16.png;a;1;S;O;P;train\n"

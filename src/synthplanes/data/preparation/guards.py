@@ -4,6 +4,7 @@ A policy is `error` (stop), `drop_from_train` (take images out of training, neve
 `missing` is `error` or `use_what_is_there` (leave out files that are missing, damaged or empty).
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,20 +12,32 @@ import numpy as np
 import pandas as pd
 
 from synthplanes.data import identity
-from synthplanes.data.preparation.scanning import Scan, exact_pairs, near_pairs
-from synthplanes.data.preparation.splits import connected
+from synthplanes.data.preparation.duplicates import connected, exact_groups
+from synthplanes.data.preparation.scanning import FEW_LEVELS, Scan, depth
 from synthplanes.data.sources.opening import Source
 from synthplanes.protocol.config import Guards
 
 # Of two rows with different roles the one of lower rank stays, so that no guard ever changes a test set.
 ROLE_RANK = {"test": 0, "train": 1, "fresh": 2}
-# The kinds of duplicates that have a policy, in the order of treatment. Near ones of one patient are natural.
+# The kinds of duplicates, in the order of treatment: what the images of a group share, and in what they must differ.
+# Near ones of one patient are natural, and have no policy.
 DUPLICATES = {
+    "exact_across_roles": (["exact"], ["role"]),
+    "near_across_roles": (["near"], ["role", "exact"]),
+    "exact_within_role": (["exact", "role"], ["row"]),
+    "near_within_role": (["near", "role"], ["patient", "exact"]),
+    "near_within_patient": (["near", "role", "patient"], ["exact"]),
+}
+IN_WORDS = {
     "exact_across_roles": "identical images on two roles",
     "near_across_roles": "nearly identical images on two roles",
     "exact_within_role": "identical images on one role",
     "near_within_role": "nearly identical images of two patients on one role",
 }
+# What names of masks hold, and what names of their images may hold in its place.
+_MASK = re.compile(r"(?<![a-z])(masks?|seg(mentations?)?|gt|ground[ _-]?truth|annotations?|rois?)"
+                   r"(?![a-z])(([ _-]?\d+)?$|(?=/))")
+_IMAGE = re.compile(r"(?<![a-z])(images?|imgs?|originals?|us)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class GuardResult:
 
     keep: np.ndarray                # bool [N]
     patient_id: np.ndarray          # str [N], linked patients under the number that comes first in the table
-    pairs: dict[str, np.ndarray]    # kind: integer [M, 2], every pair of duplicates, whatever its policy
+    groups: dict[str, list[np.ndarray]]  # kind: rows of each group of duplicates, whatever its policy; largest first
     findings: list[Finding]
     dropped: dict[str, list[int]] = field(default_factory=dict)  # reason: rows; no row is dropped twice
 
@@ -77,30 +90,56 @@ def check_table(source: Source, missing: np.ndarray, guards: Guards) -> Iterator
                       f"{_number(len(patients), 'patient')} stand on two roles with "
                       f"{_number(len(rows), 'training image')}, first {patients[0]}: repair the roles, or set "
                       "patient_on_two_roles to drop_from_train.")
+    masks = _masks(table["file"])
+    if masks:
+        mask, image = next(iter(masks.items()))
+        yield Finding("masks", True, f"{_number(len(masks), 'image')} have the name of a mask, first {mask} beside "
+                                     f"{image}: remove the rows of masks from the table.")
     if len(missing):
         yield Finding("missing", guards.missing == "error",
                       f"{len(missing):,} of {len(table):,} images of the table have no file, first "
                       f"{table['file'].iloc[missing[0]]}: fetch the complete set, or set missing to use_what_is_there.")
 
 
-def apply_guards(source: Source, scan: Scan, guards: Guards, roles: Iterable[str] = ("train", "test")) -> GuardResult:
-    """Apply all guards to a scanned source, of which `roles` must hold every class."""
+def _masks(files: pd.Series) -> dict[str, str]:
+    """Return file: the image beside it, of those that only a word such as mask tells from the name of another file."""
+    names = files.str.replace(r"\.\w+$", "", regex=True).str.lower()
+    plain = [re.sub("[^a-z0-9]", "", _IMAGE.sub("", _MASK.sub("", name))) for name in names]
+    named = [bool(_MASK.search(name)) for name in names]
+    images = {key: file for key, file, mask in zip(plain, files, named, strict=True) if not mask}
+    return {file: images[key] for key, file, mask in zip(plain, files, named, strict=True) if mask and key in images}
+
+
+def apply_guards(source: Source, scan: Scan, near: np.ndarray, guards: Guards,
+                 roles: Iterable[str] = ("train", "test")) -> GuardResult:
+    """Apply all guards to a scanned source, of which `roles` must hold every class; `near` is from `near_groups`."""
     table, complete = source.table, guards.missing == "error"
+    exact = exact_groups(scan.sha256)
     result = GuardResult(np.ones(len(table), dtype=bool), table["patient_id"].to_numpy(),
-                         _find_pairs(table, scan, guards.near_distance_bits),
-                         list(check_table(source, scan.missing, guards)))
+                         _find_groups(table, scan, exact, near), list(check_table(source, scan.missing, guards)))
     result.drop("missing", scan.missing)
     if scan.unreadable:
         first = next(iter(scan.unreadable.values()))
         result.findings.append(Finding(
             "unreadable", complete, f"{_number(len(scan.unreadable), 'image file')} cannot be used, first: {first}"))
         result.drop("unreadable", scan.unreadable)
+    if scan.deep:
+        largest = 2 ** depth(scan.deep) - 1
+        result.findings.append(Finding(
+            "grey_scale", False, f"{_number(len(scan.deep), 'image')} hold 16-bit grey, {max(scan.deep.values()):,} at "
+                                 f"most in all of them: 0 to {largest:,} is scaled to 0 to 255."))
+    coarse = np.flatnonzero(scan.usable & (scan.levels < FEW_LEVELS))
+    if len(coarse):
+        result.findings.append(Finding(
+            "few_levels", False, f"{_number(len(coarse), 'image')} have fewer than {FEW_LEVELS} grey levels, first "
+                                 f"{table['file'].iloc[coarse[0]]} with {scan.levels[coarse[0]]}: see that they are no "
+                                 "masks or drawings, and that no conversion lost their greys."))
     if guards.patient_on_two_roles == "drop_from_train":
         result.drop("patient_on_two_roles", _outranked(table["patient_id"], table["role"], result.keep))
     policies = guards.model_dump()
-    for kind in DUPLICATES:
+    for kind in IN_WORDS:
         _treat_duplicates(result, table, kind, policies[kind])
-    _link_patients(result, table, guards.exact_across_roles)
+    _link_patients(result, table, exact, guards.exact_across_roles)
     for role in roles:
         present = set(table["label"][result.keep & (table["role"] == role)])
         absent = [label for label in source.classes if label not in present]
@@ -113,43 +152,40 @@ def apply_guards(source: Source, scan: Scan, guards: Guards, roles: Iterable[str
     return result
 
 
-def _find_pairs(table: pd.DataFrame, scan: Scan, near_distance_bits: int) -> dict[str, np.ndarray]:
-    """Return every pair of equal or nearly equal images by kind, the row that outranks the other first."""
-    rank = table["role"].map(ROLE_RANK).fillna(len(ROLE_RANK)).to_numpy()
-    usable = np.flatnonzero(scan.usable)
-    near = usable[near_pairs(scan.hashes[usable], scan.thumbnails[usable], near_distance_bits)]
-    near = near[scan.sha256[near[:, 0]] != scan.sha256[near[:, 1]]]
-    pairs: dict[str, np.ndarray] = {}
-    for name, found in (("exact", exact_pairs(scan.sha256)), ("near", near)):
-        first, second = rank[found].T
-        found = np.where((first > second)[:, None], found[:, ::-1], found)
-        pairs |= {f"{name}_across_roles": found[first != second], f"{name}_within_role": found[first == second]}
-    within = pairs["near_within_role"]
-    first, second = table["patient_id"].to_numpy()[within].T
-    return pairs | {"near_within_role": within[first != second], "near_within_patient": within[first == second]}
+def _find_groups(table: pd.DataFrame, scan: Scan, exact: np.ndarray, near: np.ndarray) -> dict[str, list[np.ndarray]]:
+    """Return the groups of equal or nearly equal images by kind, in each the row first that outranks the others."""
+    rows = pd.DataFrame(dict(row=np.arange(len(table)), exact=exact, near=near, role=_rank(table["role"]),
+                             patient=table["patient_id"]))[scan.usable].sort_values("role", kind="stable")
+    groups = {}
+    for kind, (shared, differing) in DUPLICATES.items():
+        several = rows.groupby(shared)[differing].transform("nunique").gt(1).all(axis=1)
+        found = [group.to_numpy() for _, group in rows[several].groupby(shared, sort=False)["row"]]
+        groups[kind] = sorted(found, key=lambda group: (-len(group), group.min()))
+    return groups
 
 
 def _treat_duplicates(result: GuardResult, table: pd.DataFrame, kind: str, policy: str) -> None:
-    pairs = result.pairs[kind]
-    if not len(pairs):
+    groups, label = result.groups[kind], table["label"].to_numpy()
+    if not groups:
         return
-    first, second = table["label"].to_numpy()[pairs].T
+    unlike = sum(len(np.unique(label[group])) > 1 for group in groups)
     result.findings.append(Finding(
         kind, policy == "error",
-        f"{_number(len(pairs), 'pair')} of {DUPLICATES[kind]} ({(first != second).sum()} with unlike labels), first "
-        f"{' and '.join(table['image_id'].iloc[pairs[0]])}: policy {kind} is {policy}."))
+        f"{_number(len(groups), 'group')} of {IN_WORDS[kind]} ({sum(map(len, groups)):,} images; {unlike:,} with "
+        f"unlike labels), first {' and '.join(table['image_id'].iloc[groups[0][:2]])}: policy {kind} is {policy}."))
     if policy == "drop_from_train":
-        # A row is dropped only if its duplicate stays, or is itself dropped because of a test image.
-        for original, repeat in pairs.tolist():
-            if table["role"].iloc[repeat] != "test" and (result.keep[original] or kind.endswith("across_roles")):
-                result.drop(kind, [repeat])
+        role, patient = table["role"].to_numpy(), table["patient_id"].to_numpy()
+        for group in groups:
+            rows = group if kind.endswith("across_roles") else group[result.keep[group]]
+            # Of one role the first image stays, and what is nearly the same of its patient.
+            same = {"exact_within_role": rows[:1] == rows, "near_within_role": patient[rows[:1]] == patient[rows]}
+            result.drop(kind, rows[~same.get(kind, role[rows] == role[rows[:1]]) & (role[rows] != "test")])
 
 
-def _link_patients(result: GuardResult, table: pd.DataFrame, policy: str) -> None:
+def _link_patients(result: GuardResult, table: pd.DataFrame, exact: np.ndarray, policy: str) -> None:
     """Merge patient numbers that share an identical image, since they are one person (unless the policy is `keep`)."""
     number, patients = pd.factorize(table["patient_id"])  # numbered in the order of the table
-    links = number[np.concatenate([result.pairs["exact_across_roles"], result.pairs["exact_within_role"]])]
-    _, person = connected(len(patients), links)
+    _, person = connected(len(patients), np.stack([number, number[exact]], axis=1))
     linked = table["patient_id"].groupby(person[number]).transform("first").to_numpy()
     changed = linked != table["patient_id"].to_numpy()
     if not changed.any():
@@ -171,8 +207,12 @@ def _link_patients(result: GuardResult, table: pd.DataFrame, policy: str) -> Non
 
 def _outranked(patient: np.ndarray | pd.Series, role: pd.Series, keep: np.ndarray | bool = True) -> np.ndarray:
     """Return the kept rows (integer) of patients who also have rows of a role that outranks this row's."""
-    rank = role.map(ROLE_RANK).fillna(len(ROLE_RANK))
+    rank = _rank(role)
     return np.flatnonzero(keep & (rank > rank.groupby(identity.forms(patient)).transform("min")))
+
+
+def _rank(role: pd.Series) -> pd.Series:
+    return role.map(ROLE_RANK).fillna(len(ROLE_RANK))
 
 
 def _number(count: int, noun: str) -> str:

@@ -1,28 +1,23 @@
-"""Decode all images of a source once, and find duplicates: exact ones (pixels) and near ones (perceptual hash)."""
+"""Decode all images of a source once, and look at each: its pixels, its thumbnails, its grey levels."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-import pandas as pd
 from PIL import Image
-from scipy.fft import dctn
 
 from synthplanes.data import images
 from synthplanes.data.sources.opening import Source
 from synthplanes.errors import UserError
 from synthplanes.progress import Progress
 
-# Chosen on pairs of the 450 African images. Exact duplicates aside, 9 pairs of different patients have a
-# distance of 8 or less and a correlation of 0.95 or more, and all 9 show one scan at another zoom, contrast or moment
-# (0.959 is the least alike of them). The next pair at that distance, 0.933, shows two different femurs. Distance alone
-# is no evidence: unlike femurs reach distance 6, since a dark sector fills both. Correlation alone needs all pairs.
-CORRELATION = 0.95      # of 32 x 32 thumbnails, at least
 THUMBNAIL_SIZE = 32     # pixels
-_ROWS_AT_A_TIME = 256
-_PAIRS_AT_A_TIME = 4096
+# A mask has two values, or nearly so once it was a JPEG. Real images have 9 % and more elsewhere, the phantom's 3.8 %.
+_NEAR_LEVEL, _LEAST_ELSEWHERE = 12, 0.01  # grey levels around the two commonest; fraction of pixels beyond these
+FEW_LEVELS = 16         # grey levels; the real images have 110 and more, the phantom's 34
+_FEWEST_SCALED = 32     # levels that must be left of 16-bit grey
+_BORDER_RANGE = 24      # grey levels; a row or column of a border has no more, 2 % of its pixels at each end left out
 
 
 @dataclass(frozen=True)
@@ -30,11 +25,13 @@ class Scan:
     """The decoded properties of every table row; unusable rows hold '' and zeros."""
 
     sha256: np.ndarray          # str [N], of the native grey pixels
-    hashes: np.ndarray          # uint64 [N], perceptual
     thumbnails: np.ndarray      # uint8 [N, 32, 32]
+    trimmed: np.ndarray         # uint8 [N, 32, 32], thumbnails without the frame's border
     sizes: np.ndarray           # int64 [N, 2], native height and width in pixels
+    levels: np.ndarray          # int64 [N], how many grey levels an image has
     missing: np.ndarray         # integer [M], the rows without a file
-    unreadable: dict[int, str]  # row: why it cannot be used (damaged, or the same value everywhere)
+    unreadable: dict[int, str]  # row: why it cannot be used (damaged, a mask, the same value everywhere)
+    deep: dict[int, int]        # row of 16-bit grey: its largest value
 
     @property
     def usable(self) -> np.ndarray:
@@ -45,33 +42,68 @@ class Scan:
 def scan(source: Source, frames: np.ndarray | None = None, text_boxes: Sequence[Sequence[float]] = ()) -> Scan:
     """Decode every image of `source` once, in table order, and hold only one at a time in memory.
 
-    With `frames` (uint8 [N, size, size]) each usable image is also written into its row, as by `images.frame`.
+    16-bit grey is decoded twice: the set as a whole is scaled from the smallest power of two, 256 at least, that holds
+    its largest value. With `frames` (uint8 [N, size, size]) each usable image is also written into its row, as by
+    `images.frame`.
     """
-    count = len(source.table)
-    missing = source.missing()
-    sha256, unreadable = [""] * count, {}
-    hashes = np.zeros(count, dtype=np.uint64)
-    thumbnails = np.zeros((count, THUMBNAIL_SIZE, THUMBNAIL_SIZE), dtype=np.uint8)
-    sizes = np.zeros((count, 2), dtype=np.int64)
+    count, missing = len(source.table), source.missing()
+    small = np.zeros((2, count, THUMBNAIL_SIZE, THUMBNAIL_SIZE), dtype=np.uint8)
+    found = Scan(np.zeros(count, dtype="U64"), small[0], small[1], np.zeros((count, 2), dtype=np.int64),
+                 np.zeros(count, dtype=np.int64), missing, {}, {})
+
+    def look(row: int, native: np.ndarray, bits: int = 8) -> None:
+        grey = images.to_8_bit(native, bits)
+        found.levels[row] = np.count_nonzero(np.bincount(grey.ravel()))
+        _refuse(source.table["file"].iloc[row], native, grey, bits)
+        found.sha256[row] = pixel_sha256(grey)
+        found.thumbnails[row], found.trimmed[row] = thumbnail(grey), thumbnail(trim(grey))
+        found.sizes[row] = grey.shape
+        if frames is not None:
+            frames[row] = images.frame(grey, frames.shape[1], text_boxes)
+
     rows = np.setdiff1d(np.arange(count), missing).tolist()
     progress = Progress("reading", len(rows), "images")
     for done, row in enumerate(rows, start=1):
         try:
-            grey = source.decode(row)
-            if grey.min() == grey.max():
-                raise UserError(f"{source.table['file'].iloc[row]} is empty (every pixel is {grey.min()}): "
-                                "fetch it again or remove its row from the table.")
+            native = source.decode(row)
+            if native.dtype == np.uint8:
+                look(row, native)
+            else:
+                found.deep[row] = int(native.max())
         except UserError as error:
-            unreadable[row] = str(error)
-        else:
-            sha256[row] = pixel_sha256(grey)
-            thumbnails[row] = thumbnail(grey)
-            hashes[row] = perceptual_hash(thumbnails[row])
-            sizes[row] = grey.shape
-            if frames is not None:
-                frames[row] = images.frame(grey, frames.shape[1], text_boxes)
+            found.unreadable[row] = str(error)
         progress(done)
-    return Scan(np.array(sha256, dtype=np.str_), hashes, thumbnails, sizes, missing, unreadable)
+    for row in found.deep:
+        try:
+            look(row, source.decode(row), depth(found.deep))
+        except UserError as error:
+            found.unreadable[row] = str(error)
+    return found
+
+
+def depth(deep: dict[int, int]) -> int:
+    """Return with how many bits, 8 at least, the set's 16-bit images (row: largest value) are written."""
+    return max(8, max(deep.values()).bit_length())
+
+
+def _refuse(file: str, native: np.ndarray, grey: np.ndarray, bits: int) -> None:
+    """Raise `UserError` for an image that shows nothing, and for one that shows nothing once it is `grey`."""
+    if native.min() == native.max():
+        raise UserError(f"{file} is empty (every pixel is {native.min()}): "
+                        "fetch it again or remove its row from the table.")
+    counts = np.bincount(grey.ravel(), minlength=256)
+    levels, written = np.count_nonzero(counts), len(np.unique(native))
+    if levels < min(written, _FEWEST_SCALED):
+        raise UserError(f"{file} keeps {levels} of its {written} grey levels: its values, {native.min():,} to "
+                        f"{native.max():,}, are a small part of the set's 0 to {2 ** bits - 1:,}: save all images with "
+                        "one scale.")
+    margin = min(_NEAR_LEVEL, (int(grey.max()) - int(grey.min())) // 8)
+    for _ in range(2):
+        commonest = int(counts.argmax())
+        counts[max(0, commonest - margin):commonest + margin + 1] = 0
+    if counts.sum() < _LEAST_ELSEWHERE * grey.size:
+        raise UserError(f"{file} is black and white, as a mask is: remove its row from the table, or name the image "
+                        "that belongs to it.")
 
 
 def pixel_sha256(grey: np.ndarray) -> str:
@@ -85,35 +117,11 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
-def perceptual_hash(small: np.ndarray) -> np.uint64:
-    """Hash uint8 [32, 32] by pHash: which of the 8 x 8 lowest cosine coefficients exceed the others' median."""
-    low = dctn(small.astype(np.float64), norm="ortho")[:8, :8].ravel()
-    return np.packbits(low > np.median(low[1:])).view(np.uint64)[0]
-
-
-def exact_pairs(sha256: np.ndarray) -> np.ndarray:
-    """Return all pairs (i < j, sorted) of rows with equal `sha256` (str [N]; '' is no image) as integer [M, 2]."""
-    rows_of = pd.Series(sha256).groupby(sha256).indices
-    pairs = [pair for digits, rows in rows_of.items() if digits for pair in combinations(rows, 2)]
-    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-
-
-def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, distance: int,
-               correlation: float = CORRELATION) -> np.ndarray:
-    """Return all pairs (i < j, exact duplicates among them) of nearly equal images as integer [M, 2].
-
-    Hashes (uint64 [N]) differ in at most `distance` bits, thumbnails (uint8 [N, 32, 32]) reach the `correlation`.
-    """
-    # With mean 0 and length 1 the scalar product is Pearson's correlation. A constant thumbnail is all 0.
-    unit = thumbnails.reshape(len(thumbnails), THUMBNAIL_SIZE ** 2).astype(np.float32)
-    unit -= unit.mean(axis=1, keepdims=True)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for start in range(0, len(hashes), _ROWS_AT_A_TIME):
-        rows = hashes[start:start + _ROWS_AT_A_TIME, None]
-        candidates = np.argwhere(np.bitwise_count(rows ^ hashes[None, start:]) <= distance) + start
-        candidates = candidates[candidates[:, 0] < candidates[:, 1]]
-        for part in np.array_split(candidates, len(candidates) // _PAIRS_AT_A_TIME + 1):
-            alike = np.einsum("mp,mp->m", unit[part[:, 0]], unit[part[:, 1]]) >= correlation
-            pairs.append(part[alike])
-    return np.concatenate(pairs)
+def trim(grey: np.ndarray) -> np.ndarray:
+    """Cut the border off, black or of any grey: rows and columns at the edges that hold nearly one value."""
+    for _ in range(2):
+        last = grey.shape[1] - 1
+        ends = np.partition(grey, [last // 50, last - last // 50], axis=1)[:, [last // 50, last - last // 50]]
+        inside = np.flatnonzero(ends[:, 1].astype(int) - ends[:, 0] > _BORDER_RANGE)
+        grey = (grey[inside[0]:inside[-1] + 1] if len(inside) else grey).T
+    return np.ascontiguousarray(grey)

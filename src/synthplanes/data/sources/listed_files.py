@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthplanes import records, seeds
+from synthplanes import records
 from synthplanes.data import identity, images
 from synthplanes.data.preparation import splits
 from synthplanes.data.sources.csv_rows import read_rows
@@ -24,12 +24,16 @@ _TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")
 
 @dataclass(frozen=True)
 class ListedFiles:
-    """A source (see `opening.Source`) of image files: the table's column `file` is relative to `root`."""
+    """A source (see `opening.Source`) of image files: the table's column `file` is relative to `root`.
+
+    `drawn` is the fraction and the seed with which the test patients were drawn, None where the table names the roles.
+    """
 
     name: str
     classes: tuple[str, ...]
     table: pd.DataFrame
     root: Path
+    drawn: tuple[float, int] | None = None
 
     def decode(self, row: int) -> np.ndarray:
         return images.read_grey(self.root / self.table["file"].iloc[row])
@@ -71,12 +75,9 @@ def open_table(raw: Path, csv_name: str = OWN_CSV, test_fraction: float = 0.3, s
     if not given:
         if not 0 < test_fraction < 1:
             raise UserError(f"prepare.source_options.test_fraction is {test_fraction}: give a number between 0 and 1.")
-        counts = splits.count(table)
-        splits.check_two_patients(counts, "the table")
-        test = splits.cut(counts, np.arange(len(counts)), test_fraction, seeds.generator(seed, "test patients"))
-        table["role"] = np.where(table["patient_id"].isin(counts.index[test]), "test", "train")
+        table["role"] = splits.draw_test(table, test_fraction, seed)
     table.attrs["notes"] = notes
-    return ListedFiles(OWN, tuple(labels), table, root)
+    return ListedFiles(OWN, tuple(labels), table, root, None if given else (test_fraction, seed))
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
