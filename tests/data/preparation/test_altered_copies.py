@@ -45,7 +45,7 @@ ALTERATIONS = {
     "3 % off two sides": (lambda grey: cropped(grey, 0.03, 0, 0, 0.03), 0.97),
     "mirrored, 3 % off": (lambda grey: cropped(grey, 0.03, 0.03, 0.03, 0.03)[:, ::-1], 0.97),
     "black border": (lambda grey: framed(grey, 0), 0.97),
-    "wide black border": (lambda grey: framed(grey, 0, 0.2), 0.97),
+    "wide black border": (lambda grey: framed(grey, 0, 0.2), 0.95),
     "padded to a square": (lambda grey: np.pad(grey, ((0, max(0, grey.shape[1] - grey.shape[0])), (0, 0))), 0.97),
     "grey border": (lambda grey: framed(grey, 120), 0.9), "white border": (lambda grey: framed(grey, 255), 0.9),
     "turned, black border": (lambda grey: np.rot90(framed(grey, 0)), 0.97),

@@ -119,7 +119,7 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
 
 def trim(grey: np.ndarray) -> np.ndarray:
     """Cut the border off, black or of any grey: rows and columns at the edges that hold nearly one value."""
-    for _ in range(2):
+    for _ in range(4):  # rows and columns twice: a black margin comes to light once a grey border is off
         last = grey.shape[1] - 1
         ends = np.partition(grey, [last // 50, last - last // 50], axis=1)[:, [last // 50, last - last // 50]]
         inside = np.flatnonzero(ends[:, 1].astype(int) - ends[:, 0] > _BORDER_RANGE)
