@@ -151,7 +151,7 @@ def test_what_works_is_not_refused(changes):
 
 
 TINY = st.fixed_dictionaries({}, optional={
-    "compute.threads": st.integers(1, 20),
+    "compute.threads": st.sampled_from([1, 2, 20]),
     "train_diffusion.batch_size": st.sampled_from([1, 2, 3, 16]),
     "train_diffusion.images_seen": st.sampled_from([1, 16]),
     "train_diffusion.learning_rate": st.sampled_from([1e-300, 1e-3, 1.0]),
@@ -184,7 +184,7 @@ TINY = st.fixed_dictionaries({}, optional={
 
 
 @given(changes=TINY)
-@settings(max_examples=25, deadline=None, derandomize=True,
+@settings(max_examples=12, deadline=None, derandomize=True,
           suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_a_generator_is_refused_when_read_or_is_trained_and_draws(device, tmp_path_factory, changes):
     try:

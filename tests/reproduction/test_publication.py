@@ -1,6 +1,7 @@
 """A published version: a tag, a remote with the outputs of all its profiles, and a reviewer with the same numbers."""
 
 import http.server
+import json
 import shutil
 import threading
 from functools import partial
@@ -105,7 +106,20 @@ def test_two_versions_compare(repository, capfd):
     assert difference["metrics/toy/verdict.json"]["overall.estimate"]["diff"]
 
 
+def hand_written(url: str):
+    def spoil(root: Path) -> None:
+        (root / ".dvc" / "config").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {url}\n")
+        commit(root, "by hand")
+    return spoil
+
+
 @pytest.mark.parametrize("spoil, words, sentence", [
+    (hand_written("/tmp/none/a#b"), ["v1"], "is read as /tmp/none/a, for #b is a comment"),
+    (hand_written("/tmp/none/a,b"), ["v1"], "is read as a list of 2"),
+    (hand_written("file:///tmp/none/a%20b"), ["v1"], "begins with file:"),
+    (lambda root: None, ["--", "-v1"], "no valid name"),
+    (lambda root: git(root, "config", "core.bare", "true"), ["v1"], "must be run in a work tree"),
+    (lambda root: (root / ".git").rename(root / "gone"), ["v1"], "is not under version control"),
     (lambda root: (root / "note").write_text("x"), ["v1"], "not committed"),
     (lambda root: git(root, "tag", "v1"), ["v1"], "exists already"),
     (lambda root: None, ["a..b"], "no valid name"),
@@ -119,4 +133,29 @@ def test_what_cannot_be_published_is_said_before_a_tag_is_made(repository, capfd
     spoil(repository)
     with pytest.raises(UserError, match=sentence):
         main(["publish", *words])
+    if (repository / "gone").exists():
+        (repository / "gone").rename(repository / ".git")
+    git(repository, "config", "core.bare", "false")
     assert "exists" in sentence or not git(repository, "tag", "-l")
+
+
+def test_what_one_folder_lacks_is_absent_and_not_different_and_the_remote_is_named(repository, capfd):
+    cache = repository / ".dvc" / "cache" / "files" / "md5"
+    folder = next(file for file in cache.rglob("*.dir") if "pixels.csv" in file.read_text())
+    md5 = json.loads(folder.read_text())[0]["md5"]
+    (cache / md5[:2] / md5[2:]).unlink()
+    shutil.rmtree(repository / "artifacts" / "drawn")
+    assert main(["verify", "--profile", "other", "--restore"]) == 6
+    assert "absent: artifacts/drawn/other (`dvc pull` from the remote 'store' or `dvc repro` brings it)" in (
+        capfd.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["a#b, c", "a?b%20c", "-d'e", 'f"[x]'])
+def test_a_remote_under_any_name_gets_all(repository, tmp_path, name, capfd):
+    """As `dvc remote add` writes it."""
+    with Repo(str(repository)) as opened, opened.config.edit("repo") as config:
+        config["remote"]["store"]["url"] = str(tmp_path / name)
+    commit(repository, "another remote")
+    assert main(["publish", "v1"]) == 0 and f"all outputs are in {tmp_path / name}" in capfd.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["repository", name])
+    assert len([path for path in (tmp_path / name).rglob("*") if path.is_file()]) > 6

@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from synthplanes.errors import UserError
 from synthplanes.tracking import database, store
 
 
-@pytest.mark.parametrize("name", ["with %20", "a?b", "100%", "two\nlines", "/".join(["n" * 120] * 4)])
+@pytest.mark.parametrize("name", ["with %20", "a?b", "100%", "/".join(["n" * 120] * 4)])
 def test_a_path_that_no_store_can_have_is_refused_at_once(tmp_path, monkeypatch, name):
     root = tmp_path / name
     root.mkdir(parents=True)
@@ -25,7 +27,7 @@ def test_a_path_that_no_store_can_have_is_refused_at_once(tmp_path, monkeypatch,
     assert sorted(tmp_path.rglob("*")) == before and time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize("name", ["a#b", "a,b", "a b", "a'b", 'a"b', "äö", "-dash", "a;b", "a&b=c", "a@b:c", "[x]"])
+@pytest.mark.parametrize("name", ["-a#b, c'd\"", "äö;[x]&b=c@d:e"])
 def test_a_store_opens_where_its_path_says(tmp_path, name):
     root = tmp_path / name
     root.mkdir()
@@ -59,8 +61,6 @@ def test_a_used_port_is_named_with_the_remedy(root, monkeypatch):
 
 def test_settings_of_another_store_have_no_say(tmp_path):
     """MLflow would take registry, workers and prefixes from them."""
-    import subprocess
-    import sys
     program = "import os, synthplanes.tracking; print(*sorted(n for n in os.environ if n.startswith('MLFLOW_')))"
     foreign = {"MLFLOW_TRACKING_URI": "http://nowhere", "MLFLOW_REGISTRY_URI": "http://nowhere", "MLFLOW_RUN_ID": "x"}
     printed = subprocess.run([sys.executable, "-c", program], env={**os.environ, **foreign}, capture_output=True,

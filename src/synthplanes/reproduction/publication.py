@@ -28,12 +28,12 @@ def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
     git(root, "var", "GIT_COMMITTER_IDENT")  # whom a tag names, asked before anything is sent
     if git(root, "status", "--porcelain"):
         raise UserError("there are changes that are not committed: commit them, then publish.")
-    if git(root, "tag", "--list", tag).strip() == tag:
-        raise UserError(f"the tag '{tag}' exists already, and a published version stays as it is: choose another name.")
     try:
         git(root, "check-ref-format", "--branch", tag)  # which also refuses what looks like an option
     except UserError:
         raise UserError(f"'{tag}' is no valid name of a tag: choose another.") from None
+    if tag in git(root, "tag", "--list").split("\n"):
+        raise UserError(f"the tag '{tag}' exists already, and a published version stays as it is: choose another name.")
     committed = set(git(root, "ls-files", "-z").split("\0"))
     checkout = read_checkout(root)
     profiles = [profile for profile in sorted({stage.profile for stage in checkout.stages.values()})

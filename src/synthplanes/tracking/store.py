@@ -48,7 +48,7 @@ def address(file: Path) -> str:
 
     MLflow takes the path out of it in several ways, so that no quoting suits all of them.
     """
-    if fault := next((f"holds {letter!r}" for letter in "?%\n" if letter in str(file)), "") or (
+    if fault := next((f"holds {letter!r}" for letter in "?%" if letter in str(file)), "") or (
             "is too long" if len(os.fsencode(file)) > _PATH_LIMIT else ""):
         raise UserError(f"MLflow cannot keep a store at {file}, for this path {fault}: move the checkout to another "
                         "folder, then run the same command again.")
