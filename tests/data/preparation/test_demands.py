@@ -47,16 +47,10 @@ def no_split(role: str, label: str):
     return lambda splits: splits[~((splits["role"] == role) & splits["image_id"].str.startswith(f"train{label}"))]
 
 
-def in_two_folds(splits):
-    again = splits[(splits["role"] == "test") & splits["image_id"].str.startswith("traina7-")]
-    return pd.concat([splits, again.assign(replicate=0)])
-
-
 @pytest.mark.parametrize("made, words", [
     (lambda: prepared(index=without("test", "b")), "no test patient has an image of b.*give the role test"),
     (lambda: prepared(splits=no_split("train", "a")), "budget 'scarce', replicate 0 has no training image of a"),
     (lambda: prepared(index=without("fresh", "a")), "no fresh patient has an image of a.*simulate.fresh_images"),
-    (lambda: prepared(folds=True, splits=in_two_folds), "two folds: traina7: .*one scanner.*cross_validation to pat"),
     (lambda: prepared(blank=("x.png",)), "1 image.s. are a single grey value.*first x.png: make prepare.masked_boxes"),
 ])
 def test_a_demand_that_is_not_met_stops(made, words):

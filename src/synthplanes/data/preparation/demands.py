@@ -58,16 +58,6 @@ def _no_blank_image(prepared: Prepared) -> str:
         "prepare.masked_boxes smaller, or remove their rows from the table.")
 
 
-def _one_fold_for_each(prepared: Prepared) -> str:
-    tests = prepared.splits[prepared.splits["role"] == "test"]
-    again = tests.loc[tests.duplicated(["budget", "image_id"]), "image_id"]
-    patients = sorted(set(prepared.index["patient_id"][prepared.index["image_id"].isin(again)]))
-    return "" if not patients else (
-        f"{len(patients)} patient(s) have images of several scanners and would be tested by two folds: "
-        f"{', '.join(patients[:10])}{' ...' * (len(patients) > 10)}: give all images of a patient one scanner in the "
-        "table, or set prepare.cross_validation to patients.")
-
-
 def _every_class_is_tested(prepared: Prepared) -> str:
     lacking = prepared.lacking(prepared.tested)
     return "" if not lacking else (
@@ -113,6 +103,5 @@ def effective_patients(rows: pd.DataFrame) -> float:
 
 
 Table = tuple[Callable[[Prepared], Any], ...]  # each returns its sentence, or '' where all is well
-DEMANDS: Table = (_no_blank_image, _one_fold_for_each, _every_class_is_tested, _every_class_is_learned,
-                  _fresh_patients_have_every_class)
+DEMANDS: Table = (_no_blank_image, _every_class_is_tested, _every_class_is_learned, _fresh_patients_have_every_class)
 NOTES: Table = (_enough_patients, _every_class_is_validated)
