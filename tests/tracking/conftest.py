@@ -20,8 +20,8 @@ def untracked(tmp_path_factory) -> Path:
     at = paths(root)
     write_models(at)
     for file in (at.artifact("report") / "levels.png", root / "src/synthplanes/report/templates/page.md",
-                 *(at.metrics / name for name in ("report.md", "contrasts.png", "real_and_synthetic.png", "learning.png",
-                                                  "learning_curves.png"))):
+                 *(at.metrics / name for name in ("report.md", "contrasts.png", "real_and_synthetic.png",
+                                                  "learning.png", "learning_curves.png"))):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("of the report")
     records.write_json(at.metrics / "cost.json", {"total": {"runs": 3}})
