@@ -4,7 +4,7 @@
 
 Every row is a process of its own: some updates of the profile's network on random frames that lie in a memory-mapped
 pack. A row has the images a second and the peak of memory that is not the map. Memory may grow with pixels and batch,
-not with the number of images. Writes `cost_against_work` into metrics/benchmarks.json: about 4 minutes.
+not with the number of images. Writes `cost_against_work` into artifacts/benchmarks.json: about 4 minutes.
 """
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions

@@ -13,7 +13,7 @@ The measure is the squared error of denoised images of patients that neither has
 turned into an image), at noise levels spread evenly over the logarithm, with the same images, levels and noise for
 both. Reported is when ours is as good in the geometric mean over levels, and when it is as good at every single level:
 an estimate of epsilon is poor at high levels by its nature, so the mean alone would flatter ours. The clock stands
-still while the error is measured. Writes `denoising` into metrics/benchmarks.json: about 15 minutes.
+still while the error is measured. Writes `denoising` into artifacts/benchmarks.json: about 15 minutes.
 """
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions

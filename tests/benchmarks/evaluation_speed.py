@@ -5,7 +5,7 @@
 Eleven arms on three architectures with six seeds, four controls on one of them: 222 classifiers and 6,700 test images
 of six classes and 2,000 patients, with random probabilities, read from files and evaluated as the stage does it, with
 scanners, operators, sub-planes and the rules that know the metadata alone. Writes `evaluation` into
-metrics/benchmarks.json.
+artifacts/benchmarks.json.
 """
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions

@@ -8,7 +8,7 @@ as the protocol does and by image, with the same number of images of every class
 architecture trains the arm `real` on one side; its balanced accuracy is measured on the side held out, and on the test
 patients of the population, of whom neither division has an image. The population has a root seed of its own, so that
 the profile's test rows stay unopened, and each division is another replicate, with patients of its own. Writes
-`leakage` into metrics/benchmarks.json: about 7 minutes on two CPU cores.
+`leakage` into artifacts/benchmarks.json: about 7 minutes on two CPU cores.
 """
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions

@@ -1,4 +1,4 @@
-"""Keep what benchmarks measure in metrics/benchmarks.json: one key for each, beside the class of machine."""
+"""Keep what benchmarks measure in artifacts/benchmarks.json: one key for each, beside the class of machine."""
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions
 
@@ -11,7 +11,7 @@ import torch
 
 from synthplanes import records
 
-FILE = Path(__file__).resolve().parents[2] / "metrics" / "benchmarks.json"
+FILE = Path(__file__).resolve().parents[2] / "artifacts" / "benchmarks.json"
 
 
 def keep(name: str, measured: Mapping[str, Any], file: Path = FILE) -> None:

@@ -8,7 +8,7 @@ evaluations), which is taken as converged. Likeness is the Frechet distance betw
 drawn and of fresh images; they are those of the audit's label classifier, trained on fresh phantom patients, before its
 last layer. `against_fresh` is that distance, `of_heun` its ratio to Heun's. Images a second are measured on one batch
 per core, three times in turn; those of DDPM's 1,000 ancestral steps on a few images, as time is proportional to
-evaluations. Writes `sampling` into metrics/benchmarks.json: about 12 minutes.
+evaluations. Writes `sampling` into artifacts/benchmarks.json: about 12 minutes.
 """
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions

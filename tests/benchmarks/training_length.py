@@ -9,7 +9,7 @@ recipe with every architecture on the training images of every replicate, with c
 own. A row has the mean balanced accuracy on the replicates' validation images, and what the next length gains over it,
 paired, with its standard error over all runs (which takes the seeds of a replicate for independent). Test images play
 no part. It needs the profile's `prepare`. Writes `training_length`, a key per profile and root seed, into
-metrics/benchmarks.json. The defaults train 10 networks of `african_cv` for each length, 218,400 updates in all.
+artifacts/benchmarks.json. The defaults train 10 networks of `african_cv` for each length, 218,400 updates in all.
 """
 
 import synthplanes  # noqa: F401  # isort: skip  # before numpy loads: it fixes the CPU instructions

@@ -10,7 +10,7 @@ divided by that. `--peak-tflops` is the card's own figure (989 for bfloat16 on a
 the peak that our training reaches is reported, by torch's count of the products and convolutions. It also runs on a
 CPU.
 
-Every part is written to metrics/benchmarks.json, under `training_speed`, as soon as it is known, and the same command
+Every part is written to artifacts/benchmarks.json, under `training_speed`, as soon as it is known, and the same command
 goes on with the parts that are missing; the images lie in the ignored artifacts/scratch.
 """
 
