@@ -132,7 +132,7 @@ def test_it_holds_every_part(metrics):
     assert not [heading for heading in HEADINGS if not re.search(rf"^## {heading}", page, re.MULTILINE)]
     level = metrics.row("levels", f"{BALANCED} and arm == 'synthetic_then_real'")
     assert f"{100 * level.estimate:.1f} ({100 * level.low:.1f} to" in metrics.part("Accuracy")
-    assert "| exact within role | 3 | keep |" in page and "taken out: 2 (exact within role)" in page
+    assert "| exact within role | 3 | 6 | keep |" in page and "taken out: 2 (exact within role)" in page
     assert "validation images are: 16.7 %." in page
     assert "avx2 instructions, 2 threads, torch 2.0.0" in page and "1 scoring of test images under 1 analysis" in page
     assert "undertrained | refused:" in page and "2.0 points" in page
