@@ -191,7 +191,7 @@ def test_patients_who_are_alike_never_stand_on_two_sides(make_profile, pairs, se
         assert not [1 for a, b in alike if {a, b} & hands[0] and {a, b} & hands[1]]
 
 
-def test_without_links_a_draw_is_as_it_was(population, make_profile):
+def test_only_links_between_patients_change_a_draw(population, make_profile):
     profile = make_profile(FRACTIONS, 2, 7, True, validation_fraction=0.2)
     common = population[population["label"] != "rare"]
     alone, linked = np.array([["p3", "p3"]]), np.array([["p3", "p30"], ["p30", "p41"], ["p41", "p62"], ["p62", "p75"]])
