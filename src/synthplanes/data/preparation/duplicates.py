@@ -8,8 +8,8 @@ pairs of different patients have a distance of 8 bits or less and a correlation 
 scan at another zoom, contrast or moment (0.959 is the least alike of them). The next pair at that distance, 0.933,
 shows two different femurs. Distance alone is no evidence: unlike femurs reach distance 6, since a dark sector fills
 both. The limit of altered views was raised from 0.95 to 0.98 on the phantom, where 0.95 joined dozens of pairs and
-0.975 was the most alike. The whole rule finds the same 9 of the 150,304 pairs of different patients, and the phantom's two
-upright pairs. So no error is known, on the images that chose the limits.
+0.975 was the most alike. The whole rule finds the same 9 of the 150,304 pairs of different patients, and the
+phantom's two upright pairs. So no error is known, on the images that chose the limits.
 `tests/data/preparation/test_altered_copies.py` holds how many planted copies are found.
 """
 
