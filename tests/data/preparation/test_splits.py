@@ -191,14 +191,13 @@ def test_patients_who_are_alike_never_stand_on_two_sides(make_profile, pairs, se
         assert not [1 for a, b in alike if {a, b} & hands[0] and {a, b} & hands[1]]
 
 
-def test_links_leave_a_draw_that_separates_nobody_as_it_is(population, make_profile):
-    """So a set with one such pair keeps its splits, unless they separated that pair."""
-    profile = make_profile(FRACTIONS, 2, 7, validation_fraction=0.2)
-    plain = budget_splits(population, profile)
-    assert plain.equals(budget_splits(population, profile, alike=np.array([["p3", "p3"]])))
-    sides = {(budget, replicate): members(population, plain, budget, replicate, "validation")
-             for budget in FRACTIONS for replicate in range(2)}
-    assert {tuple(sorted(side)) for side in sides.values()}
+def test_only_links_between_patients_change_a_draw(population, make_profile):
+    profile = make_profile(FRACTIONS, 2, 7, True, validation_fraction=0.2)
+    common = population[population["label"] != "rare"]
+    alone, linked = np.array([["p3", "p3"]]), np.array([["p3", "p30"], ["p30", "p41"], ["p41", "p62"], ["p62", "p75"]])
+    plain = budget_splits(common, profile)
+    assert plain.equals(budget_splits(common, profile, alike=alone))
+    assert not plain.equals(budget_splits(common, profile, alike=linked))
 
 
 def test_a_drawn_test_takes_all_patients_who_are_alike(population):

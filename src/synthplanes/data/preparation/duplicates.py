@@ -7,8 +7,10 @@ The limits were chosen on 550 real images, the African ones and a hundred of FET
 pairs of different patients have a distance of 8 bits or less and a correlation of 0.95 or more, and all 9 show one
 scan at another zoom, contrast or moment (0.959 is the least alike of them). The next pair at that distance, 0.933,
 shows two different femurs. Distance alone is no evidence: unlike femurs reach distance 6, since a dark sector fills
-both. In all other views none of the 150,000 pairs of different patients but those 9 exceeds 0.94; the phantom's 41
-million pairs end at 0.975. `tests/data/preparation/test_altered_copies.py` holds how many planted copies are found.
+both. The limit of altered views was raised from 0.95 to 0.98 on the phantom, where 0.95 joined dozens of pairs and
+0.975 was the most alike. The whole rule finds the same 9 of the 150,304 pairs of different patients, and the
+phantom's two upright pairs. So no error is known, on the images that chose the limits.
+`tests/data/preparation/test_altered_copies.py` holds how many planted copies are found.
 """
 
 from collections.abc import Iterator
