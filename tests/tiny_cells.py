@@ -65,8 +65,8 @@ def write_synthetic(root: Path, budgets: tuple[str, ...] = ("scarce",)) -> None:
         for seen, drawn in ((32, np.zeros_like(images)), (64, images)):
             records.write_array(folder / EARLIER / f"{seen}.npy", drawn)
         records.write_table(paths.replicate("generator", budget, 0) / "history.csv", records.GENERATOR_HISTORY.frame(
-            dict(images_seen=seen, train_loss=1.0, held_out_loss=1.0) for seen in (32, 48, 64)),
-            records.GENERATOR_HISTORY)
+            dict(images_seen=seen, train_loss=1.0, held_out_loss=loss)
+            for seen, loss in ((32, 3.0), (48, 1.0), (64, 2.0))), records.GENERATOR_HISTORY)
 
 
 def _pack(name: str, n_per_class: int, seed: int) -> tuple[list[dict], np.ndarray]:

@@ -1,6 +1,6 @@
 """Audit the synthetic sets of a profile before they are used: label fidelity and possible copies.
 
-Both are also measured on what the generators drew at earlier moments of their training, so that their learning curve
+Both are also measured on what the generators drew at other moments of their training, so that their learning curve
 shows how long a generator must learn, and when it copies.
 
 Copies are sought by Euclidean distances between block-averaged frames with mean 0 and norm 1, which do not depend on
@@ -71,6 +71,8 @@ def audit_synthetic_sets(cell: Cell, predict: Predict) -> None:
             measured = {seen: (label_fidelity(probabilities, few, train.classes)["mean_over_classes"],
                                count_copies(images, train.images, held_out.images)["share_nearer_than_threshold"])
                         for (seen, images), probabilities in zip(earlier.items(), before, strict=True)}
+            best = history["images_seen"][history["held_out_loss"].idxmin()]  # at which the synthetic set was drawn
+            measured[best] = fidelity["mean_over_classes"], copies["share_nearer_than_threshold"]
             curves.append(history.assign(budget=budget, replicate=replicate, **{
                 name: [measured.get(seen, (None, None))[column] for seen in history["images_seen"]]
                 for column, name in enumerate(("label_fidelity", "copies"))}))
