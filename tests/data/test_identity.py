@@ -108,7 +108,8 @@ def test_a_table_without_clashes_stays_as_it_is():
         assert kept.attrs["notes"] == []
 
 
-@pytest.mark.parametrize("word", [*MISSING, "NaN", "N/A", " NULL ", "None", "\u2013", "Unknown", "<NA>"])
+@pytest.mark.parametrize("word", [*MISSING, "NaN", "N/A", " NULL ", "None", "\u2013", "Unknown", "<NA>", "(null)",
+                                  "#N/A", "n.a.", "??", "---", ".", "not available", "Anonymous^^", "No_Name"])
 def test_words_for_missing_are_missing(word):
     with pytest.raises(UserError, match="t.csv, line 3: the patient .* a word for a missing value \\(2 rows"):
         settled(table(patient_id=["1", word, "2", word]), "t.csv", merge=True)
@@ -116,7 +117,8 @@ def test_words_for_missing_are_missing(word):
     read = settled(table(scanner=["GE", word, ""], operator=words, label=words, sub_plane=words), "t.csv", merge=False)
     assert read["scanner"].tolist() == ["GE", "", ""] and read["operator"].tolist() == [""] * 3
     assert read["label"].tolist() == read["sub_plane"].tolist() == words
-    scanner, operator = read.attrs["notes"]
+    scanner, operator, label = read.attrs["notes"]
+    assert label == f"the label of 3 rows is a word for a missing value ({word!r}) and is a class of its own."
     assert f"the scanner of 1 row is a word for a missing value ({word!r})" in scanner
     assert "the operator of 3 rows is" in operator
 
@@ -130,3 +132,20 @@ def test_a_number_that_a_spreadsheet_has_rounded_is_nobody(number):
 
 def test_forms_of_no_name():
     assert forms([]).shape == (0,) and forms(np.array(["7", "07"])).tolist() == ["7", "7"]
+
+
+@pytest.mark.parametrize("one, other", [
+    ("P-1x", "P1x"), ("P 1", "P_1"), ("Fetal brain", "fetal_brain"), ("1,001", "1001"), ("'101", "101"),
+    ("DOE^JANE", "Doe^Jane^^^"), ("\u0420\u0410-7", "PA-7"), ("Voluson E6", "voluson-e6"), ("\u0130l\u0131", "ili"),
+    ("trans-thalamic", "Transthalamic")])
+def test_names_that_look_alike_are_noted_and_stay(one, other):
+    read = settled(table(patient_id=["q", other, "r", one], label=["a", one, other, "a"]), "t.csv", merge=True)
+    assert read["patient_id"].tolist() == ["q", other, "r", one]
+    patients, labels = read.attrs["notes"]
+    assert patients.startswith("1 patient name may be written in several ways, such as ") and "label" in labels
+    assert ascii(one) in patients and ascii(other) in patients
+
+
+def test_names_that_do_not_look_alike_are_no_note():
+    names = ["1-12", "11-2", "112", "-1", "1", "1.5", "15", "A+", "A-", "a b", "a c", "7a", "70", "HER2+", "HER2-"]
+    assert settled(table(patient_id=names, label=names), "t.csv", merge=False).attrs["notes"] == []

@@ -12,6 +12,7 @@ zeros, since 1.10 may be the tenth patient of a first site, and 1.05 is not 1.5.
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable
 
@@ -21,9 +22,11 @@ import pandas as pd
 from synthplanes.errors import UserError
 
 # What programs and people write where they know no patient, scanner or operator. As a label any of them is a class.
-MISSING = ("nan", "na", "n/a", "n.a.", "#n/a", "<na>", "nat", "null", "none", "nil", "-", "--", "---", ".", "?", "??",
-           "???", "empty", "blank", "missing", "unknown", "not available", "not applicable", "undefined", "anonymous",
-           "anonymized", "anonymised", "removed", "redacted")
+# Punctuation plays no part: "<NA>", "n/a" and "(null)" are among them, and so is what has nothing else, such as "--".
+MISSING = ("nan", "na", "nat", "null", "none", "nil", "empty", "blank", "missing", "unknown", "notknown", "noname",
+           "notavailable", "notapplicable", "undefined", "unspecified", "anon", "anonymous", "anonymized", "anonymised",
+           "removed", "redacted")
+_PUNCTUATION = str.maketrans("", "", string.punctuation + " ")
 _PEOPLE_AND_MACHINES = ("patient_id", "scanner", "operator")
 _COLUMNS = (*_PEOPLE_AND_MACHINES, "label", "sub_plane")
 _ALIKE = str.maketrans({**dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
@@ -31,6 +34,12 @@ _ALIKE = str.maketrans({**dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2
 _NUMBER = re.compile(r"\+?(\d+)(?:[.,](?:0{1,2}|0{4,})?)?")
 _LEADING_ZEROS = re.compile(r"(?<![\d.,])0+(?=\d)")
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?e\+\d+")  # how spreadsheets and R shorten a long number
+
+# What a note about names that look alike disregards besides: marks beside a letter, the comma of thousands, and letters
+# of other scripts that have the shape of a Latin one. 1-12 is not 11-2, and -1 not 1.
+_MARK = "[\\s_.,;:/|\\\\'\"()\\[\\]^-]"
+_MARKS = re.compile(rf"(?<=[^\W\d]){_MARK}+|(?<=\w){_MARK}+(?=[^\W\d])|(?<=\d)[,.' ](?=\d{{3}}(?!\d))")
+_SHAPES = str.maketrans("авекмнорстухіαβεζηικμνορτυχı", "abekmhopctyxiabezhikmnoptyxi", "\u0307")
 
 
 def folded(text: str) -> str:
@@ -64,7 +73,7 @@ def settled(table: pd.DataFrame, where: str, merge: bool) -> pd.DataFrame:
     for column in (column for column in _COLUMNS if column in table):
         noun, form = column.removesuffix("_id").replace("_", "-"), forms(table[column])
         if column in _PEOPLE_AND_MACHINES:
-            unknown = np.isin(form, MISSING)
+            unknown = missing(form)
             if column == "patient_id":
                 _check_patients(table[column], form, unknown, where)
             if unknown.any():
@@ -72,6 +81,10 @@ def settled(table: pd.DataFrame, where: str, merge: bool) -> pd.DataFrame:
                 notes.append(f"the {noun} of {_rows(unknown.sum())} is a word for a missing value ({words}) and is "
                              "taken as missing.")
                 table.loc[unknown, column], form = "", np.where(unknown, "", form)
+        elif column == "label" and (unknown := missing(form)).any():
+            words = ", ".join(map(repr, table[column][unknown].unique()[:5]))
+            notes.append(f"the label of {_rows(unknown.sum())} is a word for a missing value ({words}) and is a class "
+                         "of its own.")
         several = (table[column].groupby(form).transform("nunique") > 1).to_numpy()
         found = [rows.value_counts(sort=False).sort_values(ascending=False, kind="stable")
                  for _, rows in table[column][several].groupby(form[several], sort=False)]
@@ -81,12 +94,28 @@ def settled(table: pd.DataFrame, where: str, merge: bool) -> pd.DataFrame:
                          f"{_in_words(found[0])} into {found[0].index[0]!r}.")
             table[column] = table[column].replace({name: spellings.index[0] for spellings in found
                                                    for name in spellings.index[1:]})
+        shapes: dict[str, dict[str, str]] = {}
+        for one, name in dict(zip(form.tolist(), table[column], strict=True)).items():
+            shapes.setdefault(_shape(one), {})[one] = name
+        if alike := [list(names.values()) for names in shapes.values() if len(names) > 1]:
+            notes.append(f"{len(alike):,} {noun} name{'s' * (len(alike) > 1)} may be written in several ways, such as "
+                         f"{alike[0][0]!a} and {alike[0][1]!a}: if these are one, write one spelling.")
     if clashes and not merge:
         (noun, spellings), more = clashes[0], f" (and {len(clashes) - 1:,} more names)" * (len(clashes) > 1)
         raise UserError(f"{where} spells one {noun} in several ways, {_in_words(spellings)}{more}: write one spelling, "
                         "or set merge_spellings to true in prepare.source_options.")
     table.attrs["notes"] = notes
     return table
+
+
+def missing(form: np.ndarray) -> np.ndarray:
+    """Return which canonical forms (str [N]) are a word or sign for a missing value, bool [N]; '' is none."""
+    return (form != "") & np.isin([name.translate(_PUNCTUATION) for name in form.tolist()], ["", *MISSING])
+
+
+def _shape(form: str) -> str:
+    """Return what a canonical form has in common with those that a reader would take for it."""
+    return _LEADING_ZEROS.sub("", _MARKS.sub("", form.strip("'\"^()[] ").translate(_SHAPES)))
 
 
 def _check_patients(names: pd.Series, form: np.ndarray, unknown: np.ndarray, where: str) -> None:

@@ -1,5 +1,6 @@
 """Refuse paths in DVC's configuration that DVC would read as something else, and so take to another folder."""
 
+import os
 from pathlib import Path
 
 from configobj import ConfigObj, ConfigObjError
@@ -14,7 +15,8 @@ def check_settings(root: Path) -> None:
     """
     for file in (root / ".dvc" / "config", root / ".dvc" / "config.local"):
         try:
-            sections = ConfigObj(str(file), encoding="utf-8") if file.is_file() else {}
+            sections = ConfigObj(str(file), encoding="utf-8") if file.is_file() else ConfigObj()
+            sections.dict()  # puts values in place of %(name)s
         except (ConfigObjError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{file} is no configuration of DVC ({reason}): correct it.") from None
@@ -30,3 +32,7 @@ def check_settings(root: Path) -> None:
                 if value.startswith("file:"):
                     raise UserError(f"{where} begins with file:, which DVC takes for the name of a folder: write the "
                                     "plain path of the folder, in quotes.")
+                place = (file.parent / os.path.expanduser(value)).resolve()
+                if option == "url" and "://" not in value and place.is_relative_to(file.parent.resolve()):
+                    raise UserError(f"{where} is read as the folder {place}, within .dvc: write an absolute path, or "
+                                    "an address with ://, without variables.")

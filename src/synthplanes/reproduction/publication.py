@@ -47,6 +47,9 @@ def publish(root: Path, tag: str, remote: str | None = None) -> list[str]:
         except (ConfigError, DvcException):
             raise UserError("there is no such DVC remote: `dvc remote add --default NAME URL` makes one, a folder is "
                             "enough.") from None
+        except ImportError as error:  # an address of S3, SSH and others
+            raise UserError(f"the DVC remote cannot be reached from here ({error}): `pip install` that package, or "
+                            "name another remote.") from None
         for profile in profiles:
             verification = verify(root, profile, restore=True)
             if verification.outcome != RESTORED:

@@ -68,8 +68,16 @@ def test_a_patient_of_two_scanners_is_tested_once_with_the_larger_part(crossed):
     assert sorted(tested) == sorted(table["image_id"])
     lonely = table.assign(scanner=["s9" if image == "p3-0" else scanner for image, scanner
                                    in zip(table["image_id"], table["scanner"], strict=True)])
-    with pytest.raises(UserError, match="4 scanners .* with patients of their own"):
+    with pytest.raises(UserError, match="patients of its own for every scanner, and those of s9, .* leave it out"):
         folds(lonely, crossed("scanners", 4), NOBODY)
+
+
+def test_scanners_that_cannot_be_folds_are_named(crossed):
+    unknown = index().assign(scanner=lambda table: table["scanner"].where(table["patient_id"] != "p3", ""))
+    with pytest.raises(UserError, match="a scanner for every image, and 4 have none: fill in the table"):
+        folds(unknown, crossed("scanners", 3), NOBODY)
+    with pytest.raises(UserError, match="all images are of s0: choose patients"):
+        folds(index(scanners=1), crossed("scanners", 2), NOBODY)
 
 
 @pytest.mark.parametrize("by, number", [("patients", 4), ("scanners", 3)])

@@ -197,7 +197,8 @@ def test_masks_are_named_before_a_pixel_is_read(make_source, make_guards):
     for mask, image in (("benign (1)_mask.png", "benign (1).png"), ("a/7_mask_1.png", "a/7.png"),
                         ("masks/3.png", "images/3.png"), ("3-seg.png", "3.jpg"),
                         ("SET/Masks/X.PNG", "set/Images/x.png"), ("case_gt.bmp", "case.bmp"),
-                        ("8 segmentation.tif", "8.tif")):
+                        ("8 segmentation.tif", "8.tif"), ("labelsTr/3.png", "imagesTr/3.png"),
+                        ("3_label.png", "3.png"), ("3-overlay.png", "3.png"), ("x/contours/3.png", "x/images/3.png")):
         source = make_source(ROWS)
         source.table.loc[[1, 3], "file"] = [mask, image]
         sentences = [finding.sentence for finding in check_table(source, source.missing(), make_guards())
@@ -218,7 +219,8 @@ def test_a_group_is_reported_once_however_large(make_source, guarded):
         source.frames[row] = source.frames[0]
     result = guarded(source)
     assert [len(group) for group in result.groups["exact_within_role"]] == [60]
-    assert "1 group of identical images on one role (60 images; 0 with unlike labels)" in result.findings[0].sentence
+    assert [finding.sentence for finding in result.findings if finding.kind == "exact_within_role"][0].startswith(
+        "1 group of identical images on one role (60 images; 0 with unlike labels)")
     assert np.flatnonzero(~result.keep).tolist() == list(range(1, 60))
 
 
@@ -229,3 +231,23 @@ def test_a_chain_of_alike_images_leaves_no_link_to_the_test(make_source, guarded
     source.frames[2] = near_copy(source.frames[4])
     assert grouped(guarded(source), "near_across_roles") == [[4, 0, 2]]
     assert np.flatnonzero(~guarded(source).keep).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("images, words", [
+    ([1] * 40, "each of the 40 images is of a patient of its own"), ([1] * 29, ""), ([1] * 40 + [2], ""),
+    ([30, *[2] * 12], "30 of 54 images are of the patient p0: see that this is a person"), ([9, *[2] * 12], ""),
+    ([88, *[6] * 300], "")])
+def test_numbers_that_are_perhaps_no_patients_are_noted(make_source, make_guards, images, words):
+    rows = [(f"p{patient}", "ab"[image % 2], "train")
+            for patient, number in enumerate(images) for image in range(number)]
+    source = make_source(rows)
+    sentences = [finding.sentence for finding in check_table(source, source.missing(), make_guards())]
+    assert len(sentences) == bool(words) and all(words in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("divisor, words", [(16, "no image is brighter than about"), (2, "")])
+def test_a_dark_set_is_noted(make_source, guarded, divisor, words):
+    source = make_source(ROWS)
+    source.frames = [frame // divisor for frame in source.frames]
+    dark = [finding.sentence for finding in guarded(source).findings if finding.kind == "dark"]
+    assert len(dark) == bool(words) and all(words in sentence for sentence in dark)

@@ -2,11 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from synthplanes import records
 from synthplanes.data import images, packs
 from synthplanes.data.preparation.preparing import inspect, prepare
+from synthplanes.data.sources.listed_files import open_table
 from synthplanes.data.sources.published import open_published
 from synthplanes.errors import UserError
 
@@ -108,6 +110,21 @@ def test_inspect_says_what_would_stop(source, make_guards):
     text = "\n".join(lines)
     assert stops and "STOP: 1 of 42 images of the table have no file, first i3.png" in text
     assert "b: 15 images of 15 patients, 14 readable" in text
+
+
+@pytest.mark.parametrize("shade", [0, 1])
+def test_a_frame_that_all_patients_share_is_named(tmp_path, make_guards, shade):
+    """A title or a test frame makes one person of all patients, so that no test can be drawn."""
+    draws, lines = np.random.default_rng(1), ["path,label,patient"]
+    title = np.kron(draws.integers(0, 200, (6, 8)), np.ones((4, 4)))
+    for patient in range(8):
+        own = np.kron(draws.integers(0, 256, (6, 8)), np.ones((4, 4)))
+        for label, frame in (("a", title + shade * patient), ("b", own)):
+            Image.fromarray(frame.astype(np.uint8)).save(tmp_path / f"{patient}{label}.png")
+            lines.append(f"{patient}{label}.png,{label},{patient}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="8 patients share an image, such as 0a.png or 1a.png: if it is a title"):
+        inspect(open_table(tmp_path), make_guards())
 
 
 def test_the_african_set_is_packed(african_folder, tmp_path, prepared):

@@ -44,7 +44,8 @@ def test_a_file_of_16_bits_that_holds_8_is_that_image(make_source, deep_source):
 
 def test_the_scale_is_said(deep_source, make_guards):
     text = "\n".join(inspect(deep_source(4000), make_guards())[0])
-    assert "note: 10 images hold 16-bit grey, 4,000 at most in all of them: 0 to 4,095 is scaled to 0 to 255." in text
+    assert ("note: 10 images hold 16-bit grey, 4,000 at most in all of them (i0.png): 0 to 4,095 is scaled to 0 to "
+            "255.") in text
 
 
 def test_one_scale_that_leaves_an_image_few_levels_stops(deep_source, make_guards):

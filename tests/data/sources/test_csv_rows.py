@@ -169,7 +169,8 @@ def test_lines_are_counted_as_the_file_has_them(tmp_path):
     (b"name,label\nx,one,,two\n", "line 2 has 4 values"),
     (b"name,label,,\nx,one,,two\n", "line 2 has 4 values where the header names 2"),
     (b"name,label\nx,0,5\n", "line 2 has 3 values"),
-    (b"# made by hand\nname,label\nx,one\n", "lacks the column"),
+    (b"# made by hand\nname,label\nx,one\n", "lacks the columns.*first line, '# made by hand', must name"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS without the file"),
     (b"name,label\n# x\n", "line 2 has 1 values"),
     (b"name,label\nx,one\nname,label\ny,two\n", "line 3 names the columns again"),
     (b'"name","label"\n"1","x","one"\n', "give every column a name"),  # the row names of R

@@ -26,7 +26,14 @@ def test_of_two_folders_with_a_table_none_is_passed_over(tmp_path):
         find_root(tmp_path, "t.csv", "do this")
 
 
-@pytest.mark.parametrize("name", ["labels.csv", "Table.CSV", "set.xlsx", "deep/er/table.csv"])
+def test_the_nearest_table_below_is_taken(tmp_path):
+    for name in ("deep/er/table.csv", "deep/er/old/copy/table.csv", "__MACOSX/table.csv"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert find_root(tmp_path, "table.csv", "do this") == tmp_path / "deep" / "er"
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "Table.CSV", "set.xlsx"])
 def test_a_table_of_another_name_is_pointed_out(tmp_path, name):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).touch()

@@ -193,3 +193,15 @@ def test_damage_leaves_nothing_behind(tmp_path):
 def test_a_missing_archive_is_named(tmp_path):
     with pytest.raises(UserError, match="a.zip does not exist"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_folder_may_be_named_twice(tmp_path):
+    with pytest.warns(UserWarning):
+        archive = make_zip(tmp_path / "a.zip", [("img/", ""), ("img/", ""), ("img/x", b"1")])
+    unpack(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "img" / "x").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("members", [[("\u5f20" * 90, b"1")], [("img", b"1"), ("img/x", b"2")]])
+def test_names_that_no_folder_takes_are_told_as_such(tmp_path, members):
+    refused(make_zip(tmp_path / "a.zip", members), tmp_path, "give its files other names")

@@ -35,9 +35,13 @@ IN_WORDS = {
     "near_within_role": "nearly identical images of two patients on one role",
 }
 # What names of masks hold, and what names of their images may hold in its place.
-_MASK = re.compile(r"(?<![a-z])(masks?|seg(mentations?)?|gt|ground[ _-]?truth|annotations?|rois?)"
+_MASK = re.compile(r"(?<![a-z])(masks?|seg(mentations?)?|gt|ground[ _-]?truth|annotations?|rois?|"
+                   r"labels?(tr|ts)?|contours?|outlines?|overlays?|heatmaps?|bbox(es)?)"
                    r"(?![a-z])(([ _-]?\d+)?$|(?=/))")
-_IMAGE = re.compile(r"(?<![a-z])(images?|imgs?|originals?|us)(?![a-z])")
+_LARGE_PATIENT = 0.1  # fraction of all images
+_MANY = 30            # images, of which some are usually of one person
+_DARK = 64            # grey level that a set of images reaches, if it uses its 8 bits
+_IMAGE = re.compile(r"(?<![a-z])(images?(tr|ts)?|imgs?|originals?|us)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def check_table(source: Source, missing: np.ndarray, guards: Guards) -> Iterator
                       f"{_number(len(patients), 'patient')} stand on two roles with "
                       f"{_number(len(rows), 'training image')}, first {patients[0]}: repair the roles, or set "
                       "patient_on_two_roles to drop_from_train.")
+    yield from _odd_patients(table["patient_id"])
     masks = _masks(table["file"])
     if masks:
         mask, image = next(iter(masks.items()))
@@ -99,6 +104,17 @@ def check_table(source: Source, missing: np.ndarray, guards: Guards) -> Iterator
         yield Finding("missing", guards.missing == "error",
                       f"{len(missing):,} of {len(table):,} images of the table have no file, first "
                       f"{table['file'].iloc[missing[0]]}: fetch the complete set, or set missing to use_what_is_there.")
+
+
+def _odd_patients(patients: pd.Series) -> Iterator[Finding]:
+    """Note numbers that are perhaps no patients: one for each image, or one for all whose patient is not known."""
+    images = patients.value_counts()
+    if len(images) >= _MANY and images.max() == 1:
+        yield Finding("patients", False, f"each of the {len(images):,} images is of a patient of its own: if some are "
+                                         "of one person, intervals are too narrow and persons stand on two sides.")
+    elif images.max() > max(10 * images.median(), _LARGE_PATIENT * len(patients)):
+        yield Finding("patients", False, f"{images.max():,} of {len(patients):,} images are of the patient "
+                                         f"{images.idxmax()}: see that this is a person, and not a word for unknown.")
 
 
 def _masks(files: pd.Series) -> dict[str, str]:
@@ -124,10 +140,15 @@ def apply_guards(source: Source, scan: Scan, near: np.ndarray, guards: Guards,
             "unreadable", complete, f"{_number(len(scan.unreadable), 'image file')} cannot be used, first: {first}"))
         result.drop("unreadable", scan.unreadable)
     if scan.deep:
-        largest = 2 ** depth(scan.deep) - 1
+        largest, row = 2 ** depth(scan.deep) - 1, max(scan.deep, key=scan.deep.__getitem__)
         result.findings.append(Finding(
-            "grey_scale", False, f"{_number(len(scan.deep), 'image')} hold 16-bit grey, {max(scan.deep.values()):,} at "
-                                 f"most in all of them: 0 to {largest:,} is scaled to 0 to 255."))
+            "grey_scale", False, f"{_number(len(scan.deep), 'image')} hold 16-bit grey, {scan.deep[row]:,} at "
+                                 f"most in all of them ({table['file'].iloc[row]}): 0 to {largest:,} is scaled to 0 "
+                                 "to 255."))
+    if scan.usable.any() and (brightest := int(scan.thumbnails.max())) < _DARK:
+        result.findings.append(Finding(
+            "dark", False, f"no image is brighter than about {brightest} of 255: see that the conversion to 8 bits "
+                           "kept the greys."))
     coarse = np.flatnonzero(scan.usable & (scan.levels < FEW_LEVELS))
     if len(coarse):
         result.findings.append(Finding(

@@ -106,7 +106,14 @@ def _with_roles(source: Source, scanned: Scan, policies: Guards) -> tuple[Source
     near = near_groups(scanned.sha256, scanned.thumbnails, scanned.trimmed, policies.near_distance_bits)
     alike = splits.alike_patients(source.table["patient_id"].to_numpy(), near)
     if len(alike) and isinstance(source, ListedFiles) and source.drawn and (source.table["role"] == "test").any():
-        role = splits.draw_test(source.table, *source.drawn, alike)
+        try:
+            role = splits.draw_test(source.table, *source.drawn, alike)
+        except UserError as error:
+            patients = source.table["patient_id"].groupby(near).nunique()
+            shared = source.table["image_id"][near == patients.idxmax()]
+            raise UserError(f"{str(error).removesuffix('.')}; {patients.max():,} patients share an image, such "
+                            f"as {shared.iloc[0]} or {shared.iloc[1]}: if it is a title or a test frame, remove its "
+                            "rows.") from None
         source = replace(source, table=source.table.assign(role=role))
     return source, near
 

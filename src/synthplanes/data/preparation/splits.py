@@ -60,10 +60,16 @@ def folds(index: pd.DataFrame, profile: Profile, alike: np.ndarray) -> list[np.n
         of_scanner = index.groupby([group[counts.index.get_indexer(index["patient_id"])], "scanner"]).size().unstack(
             fill_value=0)
         names, own = of_scanner.columns, of_scanner.to_numpy().argmax(axis=1)[group]
-        if len(names) != profile.folds or "" in names or len(np.unique(own)) < len(names):
-            raise UserError(f"cross-validation by scanners needs a replication.generators for each of the "
-                            f"{len(names)} scanners ({', '.join(names)}), all known and with patients of their own, "
-                            f"and has {profile.folds}: change params.yaml.")
+        lone = sorted(set(names) - set(names[own]))
+        fault = (f"a scanner for every image, and {(index['scanner'] == '').sum():,} have none: fill in the table" if
+                 "" in names else
+                 f"several scanners, and all images are of {names[0]}: choose patients" if len(names) == 1 else
+                 f"a replication.generators for each of the {len(names)} scanners ({', '.join(names)}), and has "
+                 f"{profile.folds}: change it" if len(names) != profile.folds else
+                 f"patients of its own for every scanner, and those of {lone[0]}, or patients with nearly equal "
+                 "images, have more on another: leave it out of the table" if lone else "")
+        if fault:
+            raise UserError(f"cross-validation by scanners needs {fault}, or choose another prepare.cross_validation.")
         return [counts.index.to_numpy()[own == fold] for fold in range(len(names))]
     n_groups = len(np.unique(group))
     if n_groups < profile.folds:

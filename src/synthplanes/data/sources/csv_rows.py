@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from synthplanes.data.identity import MISSING, folded
+from synthplanes.data.identity import folded
 from synthplanes.data.sources.file_kinds import kind_of
 from synthplanes.errors import UserError
 
@@ -43,8 +43,9 @@ def read_rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...] =
     separator = min(headers, key=lambda found: len(set(required) - set(headers[found])))
     header = headers[separator]
     if lacking := sorted(set(required) - set(header)):
-        raise UserError(f"{path} lacks the column{'s' if len(required) > 1 else ''} {', '.join(lacking)}: its first "
-                        f"line must name {', '.join(required)}, separated by commas, semicolons or tabs.")
+        first = next(iter(text.splitlines()), "").strip()[:60]
+        raise UserError(f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: its first "
+                        f"line, {first!a}, must name {', '.join(required)}, separated by commas, semicolons or tabs.")
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise UserError(f"{path} names the column {ascii(twice[0])} twice: rename one of them.")
     width = len(header)
@@ -131,7 +132,7 @@ def _harm(value: str) -> str:
         return f"holds the invisible character U+{ord(invisible[0]):04X}"
     if _SPREADSHEET_ERROR.fullmatch(value):
         return "is an error of a spreadsheet"
-    if len(value) > 1 and value[0] in _FORMULA and folded(value) not in MISSING:
+    if len(value) > 1 and value[0] in _FORMULA and folded(value).strip("-"):
         try:
             float(value)
         except ValueError:

@@ -6,7 +6,8 @@ _BEGINNINGS = {
     b"\xfd7zXZ\0": "an xz archive (.xz)", b"(\xb5/\xfd": "a Zstandard archive (.zst)",
     b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive (.7z)", b"Rar!\x1a\x07": "a RAR archive (.rar)",
     b"\xd0\xcf\x11\xe0": "a file of an old Office program (.xls)", b"%PDF": "a PDF", b"\x89PNG": "an image (PNG)",
-    b"\xff\xd8\xff": "an image (JPEG)", b"SQLite": "a database (SQLite)", b"PAR1": "a Parquet table"}
+    b"\xff\xd8\xff": "an image (JPEG)", b"SQLite": "a database (SQLite)", b"PAR1": "a Parquet table",
+    b"version https://git-lfs": "a pointer of Git LFS without the file (`git lfs pull` brings it)"}
 _TAR_MARK = slice(257, 262)  # bytes that say `ustar`
 
 

@@ -81,18 +81,20 @@ def open_table(raw: Path, csv_name: str = OWN_CSV, test_fraction: float = 0.3, s
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
-    """Return the folder that holds `csv_name`: `raw`, or the one in it that does (some archives wrap their content)."""
+    """Return the folder that holds `csv_name`: `raw`, or the nearest one below (archives wrap their content)."""
     if not raw.is_dir():
         raise UserError(f"{raw} does not exist: {how_to_get_it}.")
     if (raw / csv_name).is_file():
         return raw
-    found = sorted(folder for folder in raw.iterdir() if (folder / csv_name).is_file())
-    if len(found) > 1:
-        raise UserError(f"{raw} holds {csv_name} in {' and in '.join(folder.name for folder in found)}: fetch one of "
-                        "these folders, or make one table of all.")
+    files = [path for path in raw.rglob("*") if path.is_file() and "__MACOSX" not in path.parts]
+    found = sorted((path.parent for path in files if path.name == csv_name), key=lambda path: (len(path.parts), path))
+    if len(found) > 1 and len(found[0].parts) == len(found[1].parts):
+        names = [folder.relative_to(raw).as_posix() for folder in found]
+        raise UserError(f"{raw} holds {csv_name} in {' and in '.join(names[:3])}{' and others' * (len(names) > 3)}: "
+                        "fetch one of these folders, or make one table of all.")
     if not found:
-        others = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*")
-                        if path.suffix.lower() in _TABLES and not path.name.startswith(".") and path.is_file())
+        others = sorted(path.relative_to(raw).as_posix() for path in files
+                        if path.suffix.lower() in _TABLES and not path.name.startswith("."))
         instead = f", but {', '.join(others[:3])}: save the table as {csv_name}, or else " if others else ": "
         raise UserError(f"{raw} holds no {csv_name}{instead}{how_to_get_it}.")
     return found[0]

@@ -1,5 +1,6 @@
 """Unpack a zip of unknown origin safely."""
 
+import errno
 import lzma
 import shutil
 import stat
@@ -63,8 +64,10 @@ def unpack(archive: Path, folder: Path, check: Callable[[Path], None]) -> None:
         raise UserError(f"{archive} is no sound zip ({error}), damaged or incomplete: delete it and fetch it "
                         "again.") from None
     except OSError as error:
-        raise UserError(f"{archive} could not be unpacked into {folder} ({error.strerror or error}): free or "
-                        "mend the disk, then run the same command again.") from error
+        by_name = error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+        cure = "give its files other names" if by_name else "free or mend the disk, then run the same command again"
+        reason = error.strerror or error
+        raise UserError(f"{archive} could not be unpacked into {folder} ({reason}): {cure}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -95,7 +98,7 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], by_hand: str) 
             "an absolute name" if path.is_absolute() or name[1:2] == ":" else
             "a name that leads out of the folder" if ".." in path.parts else
             "a link or device" if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR) else
-            "a repeated name" if path in seen else
+            "a repeated name" if path in seen and not name.endswith("/") else
             None)
         if wrong:
             raise UserError(f"{archive} holds {wrong}, {name!r}: it is not what it claims, and nothing was unpacked.")
