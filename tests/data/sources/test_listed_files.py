@@ -1,10 +1,11 @@
 import unicodedata
 
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from synthplanes.data.sources.listed_files import find_root, on_disk, open_table, plain_name
+from synthplanes.data.sources.listed_files import ListedFiles, find_root, on_disk, open_table, plain_name
 from synthplanes.errors import UserError
 
 
@@ -95,3 +96,27 @@ def test_a_path_on_another_machine_is_refused_by_its_line(folder, path):
     (folder / "table.csv").write_text(f"path,label,patient\nimg/{NAME},a,1\n{path},b,2\n")
     with pytest.raises(UserError, match="table.csv, line 3 names the image .*lies outside"):
         open_table(folder)
+
+
+def test_what_pillow_misreads_in_silence_is_refused(tmp_path):
+    """A signed 8-bit TIFF would be scrambled, and of several images in one PGM or PPM only the first is read."""
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    signed = TiffImagePlugin.ImageFileDirectory_v2()
+    signed[339] = 2  # SampleFormat
+    Image.fromarray(grey).save(tmp_path / "signed.tif", tiffinfo=signed)
+    for name, pixels in (("grey.pgm", grey), ("colour.ppm", np.stack([grey] * 3, axis=2))):
+        Image.fromarray(pixels).save(tmp_path / name)
+        one = (tmp_path / name).read_bytes()
+        (tmp_path / f"two-{name}").write_bytes(one + one)
+        (tmp_path / f"line-{name}").write_bytes(one + b"\n")
+
+    def decoded(name):
+        table = pd.DataFrame({"file": [name]})
+        return ListedFiles("table", ("a",), table, tmp_path).decode(0)
+
+    with pytest.raises(UserError, match="signed.tif holds signed 8-bit values"):
+        decoded("signed.tif")
+    for name in ("grey.pgm", "colour.ppm"):
+        assert np.array_equal(decoded(name), grey) and np.array_equal(decoded(f"line-{name}"), grey)
+        with pytest.raises(UserError, match=f"two-{name} holds several images"):
+            decoded(f"two-{name}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from synthplanes import records
 from synthplanes.data import identity, images
@@ -19,6 +20,7 @@ from synthplanes.errors import UserError
 OWN, OWN_CSV = "table", "table.csv"  # the kind of a user's own source, and the usual name of its CSV
 # A drive, an address or a home: on this system it would look like a path in the folder of the table.
 _ELSEWHERE = re.compile(r"[a-z]+:/|~/", re.IGNORECASE)
+_BYTES_A_PIXEL = {"L": 1, "RGB": 3, "I;16B": 2}  # of PGM and PPM files, by Pillow's names
 _TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")
 
 
@@ -36,7 +38,10 @@ class ListedFiles:
     drawn: tuple[float, int] | None = None
 
     def decode(self, row: int) -> np.ndarray:
-        return images.read_grey(self.root / self.table["file"].iloc[row])
+        path = self.root / self.table["file"].iloc[row]
+        if fault := _misread(path):
+            raise UserError(f"{path} {fault}.")
+        return images.read_grey(path)
 
     def missing(self) -> np.ndarray:
         return np.flatnonzero([not os.path.isfile(self.root / file) for file in self.table["file"]])
@@ -78,6 +83,20 @@ def open_table(raw: Path, csv_name: str = OWN_CSV, test_fraction: float = 0.3, s
         table["role"] = splits.draw_test(table, test_fraction, seed)
     table.attrs["notes"] = notes
     return ListedFiles(OWN, tuple(labels), table, root, None if given else (test_fraction, seed))
+
+
+def _misread(path: Path) -> str:
+    """Return why Pillow would silently read another picture than the file holds, '' if it would not."""
+    try:
+        with path.open("rb") as file, Image.open(file, formats=("TIFF", "PPM")) as image:
+            if image.format == "TIFF":
+                return ("holds signed 8-bit values: save the image as unsigned 8-bit grey" if 2 in image.tag_v2.get(
+                    339, ()) and 8 in image.tag_v2.get(258, ()) else "")
+            _, _, offset, coding = image.tile[0]
+            file.seek(offset + image.width * image.height * _BYTES_A_PIXEL[coding])
+            return "holds several images: save the right one as PNG" if file.read(1) == b"P" else ""
+    except Exception:  # whatever it is, the decoder says it better
+        return ""
 
 
 def find_root(raw: Path, csv_name: str, how_to_get_it: str) -> Path:
