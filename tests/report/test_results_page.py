@@ -97,7 +97,7 @@ def test_each_hypothesis_has_its_word_and_its_own_numbers(root):
     assert cells["against `real`"] == "unknown"
     page = generated(root)[PAGE]
     assert page.count("To get a verdict in place of") == 1
-    assert "So far 1 of 1 profile shows a gain from joint training at equal updates" in page
+    assert "So far there is one verdict on joint training at equal updates, which says that it brings a " in page
 
 
 def test_joint_training_that_was_not_judged_is_called_not_run(root):
@@ -127,8 +127,7 @@ def test_results_whose_test_images_were_scored_before_are_called_exploratory(roo
      "So far no profile shows a gain from joint training at equal updates: of 5 verdicts 2 say that it does harm, "
      "1 says that it brings no worthwhile gain and 2 are refused."),
     (["worthwhile gain"],
-     "So far 1 of 1 profile shows a gain from joint training at equal updates: of 1 verdict 1 says that it brings a "
-     "worthwhile gain."),
+     "So far there is one verdict on joint training at equal updates, which says that it brings a worthwhile gain."),
     (["gain, below the margin", "gain, size open", "equivalent", "inconclusive", "unpaired"],
      "So far 2 of 5 profiles show a gain from joint training at equal updates: of 5 verdicts 1 says that it brings a "
      "gain of unknown size, 1 says that it brings a gain below the margin, 1 says that it makes next to no difference, "

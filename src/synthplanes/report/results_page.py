@@ -83,6 +83,9 @@ def answer(title: str, verdicts: Sequence[str]) -> str:
     gains = sum(counts[word] for word in GAINS)
     gain = (f"{gains} of {counted(len(verdicts), 'profile')} {'shows' if gains == 1 else 'show'} a gain"
             if gains else "no profile shows a gain")
+    if len(verdicts) == 1:
+        claim = next(said[0] for word, said in CLAIMS.items() if counts[word])
+        return f"So far there is one verdict on {title} at equal updates, which {claim}."
     *first, last = [f"{counts[word]} {said[counts[word] > 1]}" for word, said in CLAIMS.items() if counts[word]]
     return (f"So far {gain} from {title} at equal updates: of {counted(len(verdicts), 'verdict')} "
             f"{', '.join(first)}{' and ' if first else ''}{last}.")
