@@ -86,7 +86,7 @@ def test_stages_of_an_arm(task, recipe):
     assert stages("real_two_stage") == [(1, 4, 1.0), (2, 3, ratio)]
     assert stages("real_two_stage_long") == [(1, 8, 1.0), (2, 6, ratio)]
     for arm, updates in (("joint", 7), ("oracle_joint", 7), ("duplicate_joint", 7), ("duplicate_joint_long", 14),
-                         ("real_equal_exposure", 4)):  # half of 7 updates, rounded to even
+                         ("real_equal_exposure", 2)):  # a quarter of 7 updates
         assert stages(arm) == [(1, updates, single_stage_ratio(recipe))]
     assert stages("synthetic") == [(1, 4, 1.0)]
     assert stages("synthetic_then_real", first_stage=Path("made")) == [(2, 3, ratio)]

@@ -47,7 +47,7 @@ def nudge_a_pixel(path: Path) -> None:
 
 
 MUTATIONS = {  # what is changed: how, the stage that is run again, what is said of its inputs
-    "a seed": (lambda folder: replace(folder, "params.yaml", "root_seed: 20261127", "root_seed: 20261126"),
+    "a seed": (lambda folder: replace(folder, "params.yaml", "root_seed: 20261201", "root_seed: 20261126"),
                "simulate", ["replication.root_seed"]),
     "a line of code": (lambda folder: replace(folder, MODULE, RETURNED, f"    frames[0, 0, 0] ^= 1\n{RETURNED}"),
                        "simulate", ["synthplanes/phantom/simulation.py"]),

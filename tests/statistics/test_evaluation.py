@@ -53,7 +53,7 @@ def test_every_table_has_its_columns_and_each_contrast_comes_once(world):
 
 
 def test_results_are_written_and_read_back(world, tmp_path):
-    results = evaluate([world()], settings_for(world()), None, None, AUDIT, {"phantom": {"version": "1"}})
+    results = evaluate([world()], settings_for(world()), None, None, Audited(AUDIT), {"phantom": {"version": "1"}})
     write_results(tmp_path, results)
     for name, schema in SCHEMAS.items():
         pd.testing.assert_frame_equal(read_table(tmp_path / f"{name}.csv", schema), results.tables[name])
@@ -121,10 +121,10 @@ def test_the_summary_is_the_verdict_in_short(world):
     bound = paper["against"]["real_two_stage"]
     points = {name: round(100 * bound[of], 1) for name, of in (("points", "estimate"), ("low",) * 2, ("high",) * 2)}
     assert summary == {"word": "worthwhile gain", **points, "p": round(paper["p_value"], 3),
-                       "joint": results.verdict["hypotheses"]["joint"]["word"], "n": 60, "gen": "yes", "ref": "yes",
+                       "joint": results.verdict["hypotheses"]["joint"]["word"], "n": 60, "conv": "all",
                        "label": 62.5, "copy": 2.5}
     undertrained = judge(world({"real_long": 2.0, "synthetic_then_real": 2.5}, seeds=range(5))).summary
-    assert [undertrained[name] for name in ("ref", "word", "label", "joint")] == ["no", "undertrained", None, "-"]
+    assert [undertrained[name] for name in ("conv", "word", "label", "joint")] == ["gen", "undertrained", None, "-"]
 
 
 def test_the_contrasts_of_a_hypothesis_are_confirmatory(world):
@@ -244,12 +244,12 @@ def test_an_unconverged_generator_refuses_every_word_on_its_images_and_no_other(
         return results, {row.contrast: row.word for row in table[table["arch"] == "mean"].itertuples()}
 
     results, refused = words(rows)
-    assert results.verdict["overall"]["word"] == "generator unconverged" and results.summary["gen"] == "no"
+    assert results.verdict["overall"]["word"] == "generator unconverged" and results.summary["conv"] == "ref"
     assert "the held-out loss of 1 of 1 generator(s) fell" in results.verdict["overall"]["sentence"]
     synthetic = {"naive", "fair", "fair_two_stage", "joint", "joint_two_stage", "orders", "synthetic_only"}
     assert {name for name, word in refused.items() if word == "generator unconverged"} == synthetic & set(refused)
     results, said = words(rows[:3] + [rows[2] | dict(images_seen=40)])
-    assert results.verdict["overall"]["word"] == "harm" and results.summary["gen"] == "yes"
+    assert results.verdict["overall"]["word"] == "harm" and results.summary["conv"] == "all"
     assert {name: word for name, word in said.items() if name not in synthetic} == {
         name: word for name, word in refused.items() if name not in synthetic}
 

@@ -181,9 +181,9 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
     """Return the verdict in values and names short enough for a line of `dvc metrics show`.
 
     `word`, `points`, `low`, `high` (in points) and `p` (one-sided) are those of the paper's hypothesis against the
-    reference that it names, `joint` is the word on joint training, or `refused`; `n` counts test patients; `gen` and
-    `ref` say whether all generators and all references have converged; `label` is the label fidelity and `copy` the
-    share of possible copies, in per cent.
+    reference that it names, `joint` is the word on joint training, or `refused`; `n` counts test patients; `conv` says
+    whether `all` have converged, the generators alone (`gen`), the references alone (`ref`) or `none`; `label` is the
+    label fidelity and `copy` the share of possible copies, in per cent.
     """
     def per_cent(*fractions: float | None) -> float | None:
         known = [fraction for fraction in fractions if fraction is not None]
@@ -201,8 +201,8 @@ def _summary(verdict: Mapping[str, Any], audit: Mapping[str, Any] | None) -> dic
         "p": round(paper["p_value"], 3),
         "joint": "-" if not joint else "refused" if joint["word"] in REFUSALS else joint["word"],
         "n": verdict["overall"]["n_patients"],
-        **{name: "yes" if all(verdict["converged"].get(each, False) for each in asked) else "no"
-           for name, asked in (("gen", ["generators"]), ("ref", references))},
+        "conv": {(True, True): "all", (True, False): "gen", (False, True): "ref", (False, False): "none"}[
+            verdict["converged"]["generators"], all(verdict["converged"].get(name, False) for name in references)],
         "label": per_cent(*(replicate["label_fidelity"]["mean_over_classes"] for replicate in replicates)),
         "copy": per_cent(*(each["nearer_than_threshold"] / each["images"] for each in copies))}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from synthplanes import records
 from synthplanes.data import identity, images
@@ -89,11 +89,11 @@ def _misread(path: Path) -> str:
     """Return why Pillow would silently read another picture than the file holds, '' if it would not."""
     try:
         with path.open("rb") as file, Image.open(file, formats=("TIFF", "PPM")) as image:
-            if image.format == "TIFF":
-                return ("holds signed 8-bit values: save the image as unsigned 8-bit grey" if 2 in image.tag_v2.get(
-                    339, ()) and 8 in image.tag_v2.get(258, ()) else "")
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                signed = 2 in image.tag_v2.get(339, ()) and 8 in image.tag_v2.get(258, ())
+                return "holds signed 8-bit values: save the image as unsigned 8-bit grey" if signed else ""
             _, _, offset, coding = image.tile[0]
-            file.seek(offset + image.width * image.height * _BYTES_A_PIXEL[coding])
+            file.seek(offset + image.width * image.height * _BYTES_A_PIXEL[str(coding)])
             return "holds several images: save the right one as PNG" if file.read(1) == b"P" else ""
     except Exception:  # whatever it is, the decoder says it better
         return ""
